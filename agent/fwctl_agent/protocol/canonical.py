@@ -1,0 +1,115 @@
+"""Strict JSON in, canonical JSON out, and the digest of bytes.
+
+Canonical JSON is OLPC's, as `securesystemslib` writes it for TUF: sorted keys, no blanks, no floats. OLPC leaves
+control characters unescaped, which no strict JSON reader takes back, so they are refused on both sides here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from typing import Any, NoReturn
+
+from securesystemslib.exceptions import FormatError
+from securesystemslib.formats import encode_canonical
+
+from fwctl_agent.errors import Refusal
+
+MAX_BYTES = 1 << 20
+MAX_DEPTH = 32
+MAX_INT = (1 << 53) - 1
+_CONTROL = re.compile("[\x00-\x1f\x7f]")
+
+
+def encode(value: object) -> bytes:
+    """Return `value` as canonical JSON, UTF-8.
+
+    Raises:
+        Refusal: `E_SCHEMA` for floats, foreign types, control characters or lone surrogates.
+    """
+    try:
+        text = encode_canonical(value)  # type: ignore[arg-type]
+        if text is None or _CONTROL.search(text):
+            raise Refusal("E_SCHEMA", "control characters cannot be signed")
+        return text.encode()
+    except (FormatError, AttributeError, TypeError, UnicodeEncodeError, RecursionError) as error:
+        raise Refusal("E_SCHEMA", "this value has no canonical JSON form") from error
+
+
+def dump(value: object) -> bytes:
+    """Return `value` as compact JSON for transport: not signed, so control characters may stand in it, escaped."""
+    return json.dumps(value, ensure_ascii=True, allow_nan=False, separators=(",", ":")).encode()
+
+
+def decode(data: bytes, *, what: str, max_bytes: int = MAX_BYTES) -> Any:
+    """Return the JSON value in `data`, refusing everything that two readers could understand differently.
+
+    Duplicate keys, floats, NaN, integers beyond 2^53, invalid UTF-8, lone surrogates, more than `max_bytes` or
+    `MAX_DEPTH` levels are refused.
+
+    Raises:
+        Refusal: `E_SCHEMA` or, for size and depth, `E_LIMIT`.
+    """
+    if len(data) > max_bytes:
+        raise Refusal("E_LIMIT", f"{what} has more than {max_bytes} bytes")
+    try:
+        value = json.loads(
+            data.decode(),
+            object_pairs_hook=_unique,
+            parse_float=_no_float,
+            parse_constant=_no_float,
+            parse_int=_small_int,
+        )
+        _check(value, what)
+    except RecursionError as error:
+        raise Refusal("E_LIMIT", f"{what} is nested too deeply") from error
+    except (ValueError, UnicodeError) as error:
+        raise Refusal("E_SCHEMA", f"{what} is not strict JSON: {error}") from error
+    return value
+
+
+def digest(data: bytes) -> str:
+    """Return `sha256:<hex>` of raw bytes."""
+    return "sha256:" + hashlib.sha256(data).hexdigest()
+
+
+def digest_of(value: object) -> str:
+    """Return the digest of the canonical JSON of `value`."""
+    return digest(encode(value))
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a key appears twice")
+    return found
+
+
+def _no_float(_text: str) -> NoReturn:
+    raise ValueError("only whole numbers are allowed")
+
+
+def _small_int(text: str) -> int:
+    if len(text) > 17 or abs(number := int(text)) > MAX_INT:
+        raise ValueError("a number is too large")
+    return number
+
+
+def _check(value: object, what: str) -> None:
+    """Walk without recursion, so that depth costs no stack."""
+    level: list[object] = [value]
+    for _ in range(MAX_DEPTH):
+        below: list[object] = []
+        for item in level:
+            if isinstance(item, dict):
+                below.extend(item)
+                below.extend(item.values())
+            elif isinstance(item, list):
+                below.extend(item)
+            elif isinstance(item, str) and not item.isascii():
+                item.encode()
+        if not below:
+            return
+        level = below
+    raise Refusal("E_LIMIT", f"{what} is nested deeper than {MAX_DEPTH} levels")
