@@ -1,0 +1,25 @@
+"""The one door to git: hardened commands, reads by blob, mirrors that heal themselves."""
+
+from fwctl.gitrepo.location import Local, Location, Remote, check_ref, parse_location
+from fwctl.gitrepo.mirror import init, open_repo
+from fwctl.gitrepo.paths import MANAGED, is_managed
+from fwctl.gitrepo.repo import Commit, CommitId, Repo
+from fwctl.gitrepo.tree import Tree
+from fwctl.gitrepo.worktree import worktree_files
+
+__all__ = [
+    "MANAGED",
+    "Commit",
+    "CommitId",
+    "Local",
+    "Location",
+    "Remote",
+    "Repo",
+    "Tree",
+    "check_ref",
+    "init",
+    "is_managed",
+    "open_repo",
+    "parse_location",
+    "worktree_files",
+]
