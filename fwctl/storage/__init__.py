@@ -1,0 +1,6 @@
+"""Where images lie, addressed by the SHA-256 of their bytes."""
+
+from fwctl.storage.file import FileStorage
+from fwctl.storage.interface import Reader, Stat, Storage, from_spec
+
+__all__ = ["FileStorage", "Reader", "Stat", "Storage", "from_spec"]
