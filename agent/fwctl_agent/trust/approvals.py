@@ -151,7 +151,7 @@ def verify_release(envelopes: Iterable[Mapping[str, Any]], *, digest: str, polic
     sealed = mine[0]
     # The model names the quorum, so it is read before the signatures are counted, and used for nothing else.
     release = Release.from_wire(sealed.statement())
-    quorum = policy.release_signers.get(release.model)
+    quorum = policy.release_quorum(release.model)
     if quorum is None:
         raise Refusal("E_SIG_THRESHOLD", f"the policy names nobody who may release firmware for {release.model}")
     signed = {person for person in policy.groups[quorum.group] if sealed.signers(policy.people[person])}

@@ -15,7 +15,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Final, TypeVar, cast
+from typing import Final, TypeVar
 
 from securesystemslib.signer import SSlibKey
 from tuf.api.exceptions import DownloadError, RepositoryError
@@ -212,7 +212,7 @@ def _parse(text: str, kind: type[S], name: str) -> Metadata[S]:
     signed = metadata.signed
     if not isinstance(signed, kind) or type(signed.version) is not int:
         raise Refusal("E_SIG_TYPE", f"trust/{name} is metadata of type {metadata.signed.type}")
-    return cast("Metadata[S]", metadata)
+    return metadata
 
 
 def _verify(delegator: Root | Targets, role: str, new: Metadata[S]) -> None:

@@ -85,9 +85,9 @@ class Policy:
         """Return all quorums that must hold for a manifest path and stage; empty means nobody may approve it."""
         return tuple(rule.quorum for rule in self.approval_rules if rule.covers(path, stage))
 
-    def keys_of(self, group: str) -> list[tuple[str, SSlibKey]]:
-        """Return (person, key) for all members of `group`."""
-        return [(person, key) for person in self.groups[group] for key in self.people[person]]
+    def release_quorum(self, model: str) -> Quorum | None:
+        """Return who may release firmware for `model`; the entry `*` speaks for models without one of their own."""
+        return self.release_signers.get(model) or self.release_signers.get("*")
 
     def person(self, keyid: str) -> str | None:
         """Return who holds the key with this recomputed id."""
