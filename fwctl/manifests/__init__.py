@@ -1,0 +1,66 @@
+"""What git says: manifests to models, checked; findings are values. No files, no git: bytes come in."""
+
+from fwctl.manifests.codes import CODES, Code
+from fwctl.manifests.diagnostic import Diagnostic, Excerpt, Place, Related, ordered
+from fwctl.manifests.load import load
+from fwctl.manifests.models import (
+    DeviceGroup,
+    DeviceInventory,
+    Firmware,
+    Fleet,
+    Rollout,
+    RolloutSpec,
+    plain,
+    resolve_spec,
+)
+from fwctl.manifests.parse import Parsed, parse_file
+from fwctl.manifests.paths import ManifestPath, classify
+from fwctl.manifests.repo import (
+    Contents,
+    Device,
+    FleetRepo,
+    Loaded,
+    LoadedFirmware,
+    LoadedGroup,
+    LoadedRollout,
+    Origin,
+)
+from fwctl.manifests.schema import schemas
+from fwctl.manifests.sources import Source, Sources
+from fwctl.manifests.targets import group_members, resolve_targets
+
+__all__ = [
+    "CODES",
+    "Code",
+    "Contents",
+    "Device",
+    "DeviceGroup",
+    "DeviceInventory",
+    "Diagnostic",
+    "Excerpt",
+    "Firmware",
+    "Fleet",
+    "FleetRepo",
+    "Loaded",
+    "LoadedFirmware",
+    "LoadedGroup",
+    "LoadedRollout",
+    "ManifestPath",
+    "Origin",
+    "Parsed",
+    "Place",
+    "Related",
+    "Rollout",
+    "RolloutSpec",
+    "Source",
+    "Sources",
+    "classify",
+    "group_members",
+    "load",
+    "ordered",
+    "parse_file",
+    "plain",
+    "resolve_spec",
+    "resolve_targets",
+    "schemas",
+]

@@ -1,0 +1,231 @@
+"""What must hold between manifests. Each check is a function of the contents; all findings come at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from fwctl.manifests.diagnostic import Diagnostic, Loc, Related, quoted
+from fwctl.manifests.fields import did_you_mean
+from fwctl.manifests.repo import Contents, Device, LoadedFirmware, LoadedGroup, LoadedRollout
+from fwctl.manifests.targets import group_members, resolve_targets
+
+
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """What paths declare, also where the file could not be read."""
+
+    groups: frozenset[str]
+    firmware: frozenset[tuple[str, str]]
+    rollouts: frozenset[str]
+    all_devices: bool
+
+
+def check(repo: Contents, declared: Declared) -> list[Diagnostic]:
+    """Return all findings between manifests, in no particular order."""
+    found: list[Diagnostic] = []
+    for group in repo.groups.values():
+        found += _group(repo, declared, group)
+    covered: dict[str, tuple[Device, ...]] = {}
+    for rollout in repo.rollouts.values():
+        found += _references(repo, declared, rollout)
+        if _knowable(repo, declared, rollout):
+            covered[rollout.key] = resolve_targets(repo, rollout)
+            found += _targets(repo, rollout, covered[rollout.key])
+    return [*found, *_replaces(repo, declared), *_overlaps(repo, covered)]
+
+
+def _knowable(repo: Contents, declared: Declared, rollout: LoadedRollout) -> bool:
+    """Whether the targets can be computed: all that they refer to could be read."""
+    targets = rollout.model.spec.targets
+    groups = {*targets.groups, *targets.exclude.groups}
+    devices = {*targets.devices, *targets.exclude.devices}
+    return declared.all_devices and groups <= repo.groups.keys() and devices <= repo.devices.keys()
+
+
+def _named(
+    repo: Contents, path: str, loc: Loc, names: Iterable[str], known: Iterable[str], what: str
+) -> Iterator[Diagnostic]:
+    """Find names that do not exist, and names that stand twice in one list."""
+    known_names = known if isinstance(known, frozenset | dict) else frozenset(known)
+    seen: dict[str, int] = {}
+    for index, name in enumerate(names):
+        if name in seen:
+            related = (Related(repo.sources.place(path, (*loc, seen[name])), "it is named here first"),)
+            message = f"{what} {quoted(name)} is named twice"
+            yield repo.sources.diagnostic(path, (*loc, index), code="E_REPEATED", message=message, related=related)
+        elif name not in known_names:
+            hint = did_you_mean(name, known_names) if len(known_names) <= 20_000 else ""
+            message = f"there is no {what} {quoted(name)}"
+            yield repo.sources.diagnostic(path, (*loc, index), code="E_DANGLING", message=message, remedy=hint)
+        seen.setdefault(name, index)
+
+
+def _group(repo: Contents, declared: Declared, group: LoadedGroup) -> Iterator[Diagnostic]:
+    spec, loc = group.spec, ("spec", "devices")
+    if declared.all_devices:
+        yield from _named(repo, group.path, loc, spec.devices, repo.devices, "device")
+    for index, name in enumerate(spec.devices):
+        device = repo.devices.get(name)
+        if device is None:
+            continue
+        at = (*loc, index)
+        if spec.models and device.model not in spec.models:
+            message = f"device {quoted(name)} is a {quoted(device.model)}, which this group does not hold"
+            yield repo.sources.diagnostic(group.path, at, code="E_MODEL_MISMATCH", message=message)
+        if spec.env is not None and device.env != spec.env:
+            message = f"device {quoted(name)} is in {quoted(device.env)}, but the group only holds {quoted(spec.env)}"
+            yield repo.sources.diagnostic(group.path, at, code="E_ENV_MISMATCH", message=message)
+
+
+def _references(repo: Contents, declared: Declared, rollout: LoadedRollout) -> Iterator[Diagnostic]:
+    targets, path = rollout.model.spec.targets, rollout.path
+    loc: Loc = ("spec", "targets")
+    yield from _firmware(repo, declared, rollout)
+    lists = (
+        (loc, targets.groups, targets.devices),
+        ((*loc, "exclude"), targets.exclude.groups, targets.exclude.devices),
+    )
+    for at, groups, devices in lists:
+        yield from _named(repo, path, (*at, "groups"), groups, declared.groups, "group")
+        if declared.all_devices:
+            yield from _named(repo, path, (*at, "devices"), devices, repo.devices, "device")
+
+
+def _firmware(repo: Contents, declared: Declared, rollout: LoadedRollout) -> Iterator[Diagnostic]:
+    wanted = rollout.model.spec.firmware
+    loc: Loc = ("spec", "firmware")
+    if (wanted.model, wanted.version) not in declared.firmware:
+        models = {model for model, _ in declared.firmware}
+        if wanted.model not in models:
+            message, at = f"there is no firmware for the model {quoted(wanted.model)}", (*loc, "model")
+            hint = did_you_mean(wanted.model, models)
+        else:
+            versions = sorted(version for model, version in declared.firmware if model == wanted.model)
+            message, at = f"{quoted(wanted.model)} has no firmware {quoted(wanted.version)}", (*loc, "version")
+            hint = did_you_mean(wanted.version, versions) or f"There is {', '.join(versions[-5:])}."
+        hint = hint or f"Register it: `fwctl firmware add FILE --model {wanted.model} --version {wanted.version}`."
+        yield repo.sources.diagnostic(rollout.path, at, code="E_DANGLING", message=message, remedy=hint)
+        return
+    firmware = repo.firmware.get((wanted.model, wanted.version))
+    state = firmware.model.spec.state if firmware else "released"
+    codes = {"withdrawn": "E_FIRMWARE_STATE", "sunset": "E_FIRMWARE_STATE", "deprecated": "W_FIRMWARE_DEPRECATED"}
+    if firmware is not None and (code := codes.get(state)):
+        related = (Related(repo.sources.place(firmware.path, ("spec", "state")), "its state stands here"),)
+        message = f"{quoted(wanted.model)} {quoted(wanted.version)} is {state}"
+        yield repo.sources.diagnostic(rollout.path, (*loc, "version"), code=code, message=message, related=related)
+
+
+def _targets(repo: Contents, rollout: LoadedRollout, devices: tuple[Device, ...]) -> Iterator[Diagnostic]:
+    """Compare the targets with the rollout's env and the firmware, one finding per name that brings them in."""
+    wanted = rollout.model.spec.firmware
+    if not devices:
+        message = f"no device of env {quoted(rollout.env)} and model {quoted(wanted.model)} is left as a target"
+        yield repo.sources.diagnostic(rollout.path, ("spec", "targets"), code="E_NO_TARGETS", message=message, key=True)
+        return
+    firmware = repo.firmware.get((wanted.model, wanted.version))
+    origin = _origins(repo, rollout)
+    wrong: dict[tuple[str, Loc], list[Device]] = {}
+    for device in devices:
+        for code in _misfits(device, rollout, firmware):
+            wrong.setdefault((code, origin.get(device.id, ("spec", "targets"))), []).append(device)
+    for (code, loc), misfits in wrong.items():
+        yield repo.sources.diagnostic(
+            rollout.path, loc, code=code, message=_misfit_words(code, misfits, rollout), key=loc == ("spec", "targets")
+        )
+
+
+def _misfits(device: Device, rollout: LoadedRollout, firmware: LoadedFirmware | None) -> Iterator[str]:
+    if device.env != rollout.env:
+        yield "E_ENV_MISMATCH"
+    if device.model != rollout.model.spec.firmware.model:
+        yield "E_MODEL_MISMATCH"
+    elif firmware is not None and device.hardware not in firmware.model.spec.hardware:
+        yield "E_HW_MISMATCH"
+
+
+def _misfit_words(code: str, devices: list[Device], rollout: LoadedRollout) -> str:
+    wanted = rollout.model.spec.firmware
+    first = devices[0]
+    who = f"device {quoted(first.id)}" if len(devices) == 1 else f"{len(devices)} devices, {quoted(first.id)} first,"
+    match code:
+        case "E_ENV_MISMATCH":
+            return f"{who} in env {quoted(first.env)}, but `rollouts/{rollout.env}/` reaches {quoted(rollout.env)} only"
+        case "E_MODEL_MISMATCH":
+            return f"{who} of model {quoted(first.model)}, but the firmware is for {quoted(wanted.model)}"
+        case _:
+            version = f"{wanted.model} {wanted.version}"
+            return f"{who} with hardware {quoted(first.hardware)}, which {quoted(version)} does not list"
+
+
+def _origins(repo: Contents, rollout: LoadedRollout) -> Mapping[str, Loc]:
+    """Return for each candidate the name in the manifest that brings it in: itself, or else its first group."""
+    targets = rollout.model.spec.targets
+    origin: dict[str, Loc] = {}
+    for index, name in enumerate(targets.devices):
+        origin.setdefault(name, ("spec", "targets", "devices", index))
+    for index, name in enumerate(targets.groups):
+        for device in group_members(repo, repo.groups[name]):
+            origin.setdefault(device.id, ("spec", "targets", "groups", index))
+    return origin
+
+
+def _replaces(repo: Contents, declared: Declared) -> Iterator[Diagnostic]:
+    loc: Loc = ("spec", "replaces")
+    for rollout in repo.rollouts.values():
+        name = rollout.model.spec.replaces
+        if name is None:
+            continue
+        if f"{rollout.env}/{name}" not in declared.rollouts:
+            names = [key.partition("/")[2] for key in declared.rollouts if key.startswith(f"{rollout.env}/")]
+            message = f"there is no rollout {quoted(name)} in {quoted(rollout.env)}"
+            hint = did_you_mean(name, names)
+            yield repo.sources.diagnostic(rollout.path, loc, code="E_DANGLING", message=message, remedy=hint)
+        elif rollout.key in _replaced(repo, rollout):
+            message = f"{quoted(rollout.name)} replaces itself, by way of {quoted(name)}"
+            yield repo.sources.diagnostic(rollout.path, loc, code="E_REPLACES", message=message)
+
+
+def _replaced(repo: Contents, rollout: LoadedRollout) -> frozenset[str]:
+    """Return all that a rollout replaces, also indirectly; in a circle it is among them itself."""
+    found: set[str] = set()
+    current: LoadedRollout | None = rollout
+    while current is not None and (name := current.model.spec.replaces) is not None:
+        key = f"{rollout.env}/{name}"
+        if key in found:
+            break
+        found.add(key)
+        current = repo.rollouts.get(key)
+    return frozenset(found)
+
+
+def _overlaps(repo: Contents, covered: Mapping[str, tuple[Device, ...]]) -> Iterator[Diagnostic]:
+    """Find pairs of rollouts that hold the same device although neither replaces the other."""
+    holders: dict[str, list[str]] = {}
+    for key, devices in covered.items():
+        for device in devices:
+            holders.setdefault(device.id, []).append(key)
+    shared: dict[tuple[str, ...], list[str]] = {}
+    for device_id, keys in holders.items():
+        if len(keys) > 1:
+            shared.setdefault(tuple(keys), []).append(device_id)
+    pairs: dict[tuple[str, str], list[str]] = {}
+    for holding, ids in shared.items():
+        for index, first in enumerate(holding):
+            for second in holding[index + 1 :]:
+                pairs.setdefault((first, second), []).extend(ids)
+    for (first, second), ids in sorted(pairs.items()):
+        one, two = repo.rollouts[first], repo.rollouts[second]
+        if second in _replaced(repo, one) or first in _replaced(repo, two):
+            continue
+        who = f"device {quoted(min(ids))}" if len(ids) == 1 else f"{len(ids)} devices, {quoted(min(ids))} first,"
+        related = (Related(one.source.place(("spec", "targets"), key=True), "the other rollout's targets"),)
+        yield repo.sources.diagnostic(
+            two.path,
+            ("spec", "targets"),
+            code="E_OVERLAP",
+            message=f"{who} also held by rollout {quoted(first)}",
+            remedy=f"Add `replaces: {one.name}` to the newer rollout's spec, or make the targets disjoint.",
+            key=True,
+            related=related,
+        )

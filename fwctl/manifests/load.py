@@ -1,0 +1,100 @@
+"""All files of a commit to one checked repository."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from fwctl.manifests.checks import Declared, check
+from fwctl.manifests.codes import CODES
+from fwctl.manifests.diagnostic import Diagnostic, Place, ordered
+from fwctl.manifests.inventory import flatten
+from fwctl.manifests.models import DeviceGroup, DeviceInventory, Firmware, Fleet, Rollout
+from fwctl.manifests.parse import Parsed, parse_file
+from fwctl.manifests.paths import Classified, ManifestPath, classify
+from fwctl.manifests.repo import (
+    Contents,
+    Device,
+    FleetRepo,
+    Loaded,
+    LoadedFirmware,
+    LoadedGroup,
+    LoadedRollout,
+)
+from fwctl.manifests.sources import Sources
+
+Parser = Callable[[ManifestPath, bytes], Parsed]
+
+
+def load(files: Mapping[str, bytes], *, parse: Parser = parse_file) -> Loaded:
+    """Read and check all manifests among `files` (paths relative to the top of the repository -> bytes).
+
+    Files that fwctl does not manage are ignored. All findings come at once, ordered by file and line; the
+    repository comes only if none of them is an error. `parse` may keep results between calls.
+    """
+    classified = classify(files)
+    parsed = [parse(path, files[path.path]) for path in classified.manifests]
+    sources = Sources({p.source.path: p.source for p in parsed})
+    found = [*classified.diagnostics, *(d for p in parsed for d in p.diagnostics)]
+    if not parsed and not any(d.severity == "error" for d in found):
+        found.append(_whole("E_NOTHING_COLLECTED", "no manifest was found", ""))
+    elif "fleet.yaml" not in files:
+        found.append(_whole("E_NO_FLEET", "there is no `fleet.yaml`", "fleet.yaml"))
+    fleet = next((p.model for p in parsed if isinstance(p.model, Fleet)), None)
+    inventories = {p.path.path: p.model for p in parsed if isinstance(p.model, DeviceInventory)}
+    devices, more = flatten(inventories, fleet, sources)
+    contents = _assemble(devices, parsed, sources)
+    diagnostics = ordered([*found, *more, *check(contents, _declared(classified, parsed, more))])
+    clean = not any(d.severity == "error" for d in diagnostics)
+    repo = _whole_repo(contents, fleet) if clean and fleet is not None else None
+    return Loaded(repo, diagnostics, sources, len(parsed))
+
+
+def _whole_repo(contents: Contents, fleet: Fleet) -> FleetRepo:
+    return FleetRepo(
+        devices=contents.devices,
+        groups=contents.groups,
+        firmware=contents.firmware,
+        rollouts=contents.rollouts,
+        sources=contents.sources,
+        fleet=fleet,
+    )
+
+
+def _whole(code: str, message: str, path: str) -> Diagnostic:
+    return Diagnostic(code, message, Place(path), CODES[code].remedy)
+
+
+def _assemble(devices: Mapping[str, Device], parsed: list[Parsed], sources: Sources) -> Contents:
+    groups: dict[str, LoadedGroup] = {}
+    firmware: dict[tuple[str, str], LoadedFirmware] = {}
+    rollouts: dict[str, LoadedRollout] = {}
+    for one in parsed:
+        path, raw, parts = one.path.path, one.source.data, one.path.parts
+        match one.model:
+            case DeviceGroup() as model:
+                groups[parts[0]] = LoadedGroup(path, model)
+            case Firmware() as model:
+                firmware[(parts[0], parts[1])] = LoadedFirmware(path, raw, model)
+            case Rollout() as model:
+                rollouts["/".join(parts)] = LoadedRollout(path, raw, model, parts[0], parts[1], one.source)
+    return Contents(
+        devices=devices,
+        groups=dict(sorted(groups.items())),
+        firmware=dict(sorted(firmware.items())),
+        rollouts=dict(sorted(rollouts.items())),
+        sources=sources,
+    )
+
+
+def _declared(classified: Classified, parsed: list[Parsed], inventory: list[Diagnostic]) -> Declared:
+    """Say what the paths declare, so that a broken file does not make those that refer to it look wrong."""
+    by_kind: dict[str, set[tuple[str, ...]]] = {}
+    for path in classified.manifests:
+        by_kind.setdefault(path.kind, set()).add(path.parts)
+    return Declared(
+        groups=frozenset(parts[0] for parts in by_kind.get("DeviceGroup", ())),
+        firmware=frozenset((parts[0], parts[1]) for parts in by_kind.get("Firmware", ())),
+        rollouts=frozenset("/".join(parts) for parts in by_kind.get("Rollout", ())),
+        all_devices=all(p.model is not None for p in parsed if p.path.kind == "DeviceInventory")
+        and not any(d.code == "E_SCHEMA" for d in inventory),
+    )

@@ -1,0 +1,133 @@
+"""What git says, read and checked: the values that the rest of fwctl works on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+from fwctl.manifests.diagnostic import Diagnostic, Loc
+from fwctl.manifests.models import DeviceGroup, Firmware, Fleet, Rollout
+from fwctl.manifests.models.devices import GroupSpec
+from fwctl.manifests.sources import Source, Sources
+
+
+class Origin(NamedTuple):
+    """Which value of which file declares something."""
+
+    path: str
+    loc: Loc
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """A device with its file's defaults applied and its address resolved to `host:port`."""
+
+    id: str
+    model: str
+    hardware: str
+    env: str
+    region: str | None
+    site: str | None
+    time_zone: str | None
+    labels: Mapping[str, str]
+    address: str
+    origin: Origin
+
+    @property
+    def facts(self) -> dict[str, str]:
+        """Labels and built-in keys together: what selectors look at."""
+        own = {"id": self.id, "model": self.model, "hardware": self.hardware, "env": self.env}
+        if self.region is not None:
+            own["region"] = self.region
+        if self.site is not None:
+            own["site"] = self.site
+        return {**self.labels, **own}
+
+
+@dataclass(frozen=True)
+class LoadedGroup:
+    """A group, and where it stands."""
+
+    path: str
+    model: DeviceGroup
+
+    @property
+    def name(self) -> str:
+        """The group's name."""
+        return self.model.metadata.name
+
+    @property
+    def spec(self) -> GroupSpec:
+        """Who belongs to it."""
+        return self.model.spec
+
+
+@dataclass(frozen=True)
+class LoadedFirmware:
+    """A firmware manifest, and where it stands."""
+
+    path: str
+    raw: bytes
+    model: Firmware
+
+
+@dataclass(frozen=True)
+class LoadedRollout:
+    """A rollout manifest with the exact bytes that approvals are about."""
+
+    path: str
+    raw: bytes
+    model: Rollout
+    env: str
+    name: str
+    source: Source
+
+    @property
+    def key(self) -> str:
+        """`env/name`."""
+        return f"{self.env}/{self.name}"
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What could be read of a repository, not yet known to be whole. Mappings are sorted by key."""
+
+    devices: Mapping[str, Device]
+    groups: Mapping[str, LoadedGroup]
+    firmware: Mapping[tuple[str, str], LoadedFirmware]
+    rollouts: Mapping[str, LoadedRollout]
+    sources: Sources
+
+    @cached_property
+    def facts(self) -> Mapping[str, Mapping[str, str]]:
+        """Labels and built-in keys of each device, made once: what selectors look at."""
+        return {device.id: device.facts for device in self.devices.values()}
+
+    @cached_property
+    def members(self) -> dict[str, frozenset[str]]:
+        """Members by group name, filled by `targets` as they are asked for."""
+        return {}
+
+
+@dataclass(frozen=True)
+class FleetRepo(Contents):
+    """A fleet repository at one commit, checked and without errors."""
+
+    fleet: Fleet
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """What loading gave: all findings, and the repository if none of them is an error."""
+
+    repo: FleetRepo | None
+    diagnostics: tuple[Diagnostic, ...]
+    sources: Sources
+    collected: int
+
+    @property
+    def errors(self) -> int:
+        """How many findings are errors."""
+        return sum(1 for d in self.diagnostics if d.severity == "error")
