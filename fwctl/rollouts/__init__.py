@@ -1,0 +1,1 @@
+"""What should happen, as pure functions: `compile` from git alone; `decide` from plan, observations and clock."""

@@ -1,0 +1,61 @@
+"""What a pass may do: a closed union. Every action carries its reason; the executor matches and never decides."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class Visit:
+    """Contact a device now. What to do there is decided by `next_step` once it has answered."""
+
+    device: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Stop:
+    """Start nothing more in this rollout."""
+
+    rule: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Finish:
+    """Nothing is left to do."""
+
+    state: Literal["complete", "failed"]
+    reason: str
+
+
+Action = Visit | Stop | Finish
+
+
+@dataclass(frozen=True)
+class Install:
+    """Order the release, as attempt number `attempt`."""
+
+    attempt: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class Resume:
+    """Go on with an order that is under way; asking again for it is harmless."""
+
+    order: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Leave:
+    """Do nothing with this device; ask again not before `due`, if one is given."""
+
+    reason: str
+    due: datetime | None = None
+
+
+Step = Install | Resume | Leave

@@ -1,0 +1,93 @@
+"""`compile`: what one commit means. Git only: no device, no clock, no network, so a pull request gets the same plan."""
+
+from __future__ import annotations
+
+from fwctl.errors import InputError
+from fwctl.manifests.models import Firmware, resolve_spec
+from fwctl.manifests.repo import FleetRepo, LoadedRollout
+from fwctl.manifests.targets import resolve_targets
+from fwctl.rollouts.plan import Plan
+from fwctl.rollouts.strategies import compile_waves
+from fwctl_agent.errors import Refusal
+from fwctl_agent.protocol import canonical
+from fwctl_agent.protocol.lock import Lock
+from fwctl_agent.protocol.statements import LateJoiners, Mandate, Release
+from fwctl_agent.protocol.versions import VersionRange
+
+
+def release_of(firmware: Firmware) -> Release:
+    """Return the statement that a firmware manifest stands for: the manifest and what is signed cannot differ."""
+    spec = firmware.spec
+    requires = spec.requires_from
+    return Release(
+        model=spec.model,
+        version=spec.version,
+        image=spec.image.digest,
+        length=spec.image.length,
+        hardware=tuple(sorted(spec.hardware)),
+        release_counter=spec.release_counter,
+        security_version=spec.security_version,
+        requires_from=VersionRange(requires.at_least, requires.below) if requires else None,
+        data_writes=spec.data.writes,
+        data_reads=tuple(sorted(spec.data.readable)),
+        sbom=spec.sbom,
+    )
+
+
+def compile_rollout(repo: FleetRepo, rollout: LoadedRollout, *, lock: Lock | None = None) -> Plan:
+    """Return the plan of a rollout; with a lock, over all its members, else over all targets.
+
+    A lock may shrink, never grow (DESIGN section 5): who is targeted no longer is `dropped`, who is targeted but not
+    locked is `not_covered`; neither changes the digest.
+
+    Raises:
+        InputError: `E_STRATEGY` for a strategy that this release cannot compile.
+    """
+    targets = tuple(device.id for device in resolve_targets(repo, rollout))
+    locked = tuple(sorted(leaf.device for leaf in lock.leaves)) if lock else targets
+    ref = rollout.model.spec.firmware
+    spec = resolve_spec(repo.fleet.spec, rollout.model.spec)
+    return Plan(
+        repo_id=repo.fleet.spec.repo_id,
+        env=rollout.env,
+        name=rollout.name,
+        release=release_of(repo.firmware[ref.model, ref.version].model),
+        spec=spec,
+        waves=compile_waves(spec.strategy, locked, place=rollout.path),
+        dropped=tuple(sorted(set(locked) - set(targets))),
+        not_covered=tuple(sorted(set(targets) - set(locked))),
+    )
+
+
+def read_lock(raw: bytes, path: str) -> Lock:
+    """Read a lock file of the repository.
+
+    Raises:
+        InputError: `E_LOCK_INVALID`.
+    """
+    try:
+        return Lock.parse(raw)
+    except Refusal as error:
+        raise InputError(
+            error.message, code=error.code, place=path, remedy="Write it again with `fwctl plan --lock`."
+        ) from error
+
+
+def mandate_of(plan: Plan, *, manifest: bytes, lock: Lock) -> Mandate:
+    """Return what approvals of this plan, manifest and lock authorise (CONTRACTS, "The mandate")."""
+    tree, spec = lock.tree(), plan.spec
+    late = spec.late_joiners
+    return Mandate(
+        repo_id=plan.repo_id,
+        env=plan.env,
+        name=plan.name,
+        manifest=canonical.digest(manifest),
+        lock=canonical.digest(lock.raw),
+        lock_root=tree.root,
+        lock_size=tree.size,
+        plan=plan.digest,
+        releases=tuple(sorted({digest for leaf in lock.leaves for digest in leaf.chain})),
+        round=spec.round,
+        rollback="allowed" if spec.rollback.allowed else "forbidden",
+        late_joiners=LateJoiners(plan.release.model, plan.env, late.max) if late and late.max else None,
+    )

@@ -1,0 +1,98 @@
+"""The intermediate form: waves of devices, the same for every strategy, and its digest."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal
+
+from fwctl.manifests.models import RolloutSpec, plain
+from fwctl.manifests.models.rollout_parts import Limits, Retry
+from fwctl_agent.protocol import canonical
+from fwctl_agent.protocol.lock import Leaf, Lock
+from fwctl_agent.protocol.statements import Release
+
+
+@dataclass(frozen=True)
+class Wave:
+    """Devices that go together. `stage` is the human approval that they need; gates and soak follow them."""
+
+    name: str
+    stage: int
+    devices: tuple[str, ...]
+    soak: int
+    """seconds"""
+    activation: Literal["now", "hold"] = "now"
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "name": self.name,
+            "stage": self.stage,
+            "devices": list(self.devices),
+            "soak": self.soak,
+            "activation": self.activation,
+        }
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What one commit means for one rollout. `members` are approved; who has left or came later stands beside them."""
+
+    repo_id: str
+    env: str
+    name: str
+    release: Release
+    spec: RolloutSpec
+    """with all defaults filled in"""
+    waves: tuple[Wave, ...]
+    dropped: tuple[str, ...] = ()
+    """in the lock, but no longer targeted: they stay as they are"""
+    not_covered: tuple[str, ...] = ()
+    """targeted, but not in the lock: they need a new lock and approval"""
+
+    @property
+    def key(self) -> str:
+        return f"{self.env}/{self.name}"
+
+    @cached_property
+    def members(self) -> tuple[str, ...]:
+        return tuple(device for wave in self.waves for device in wave.devices)
+
+    @cached_property
+    def chain(self) -> tuple[str, ...]:
+        """The releases on the way to the target, oldest first; the target is the last."""
+        return (self.release.digest,)
+
+    @cached_property
+    def digest(self) -> str:
+        """The plan digest of CONTRACTS: independent of commit, clock, rendering, and of who drops out later."""
+        return canonical.digest_of(self.to_json())
+
+    @cached_property
+    def wave_of(self) -> Mapping[str, Wave]:
+        return {device: wave for wave in self.waves for device in wave.devices}
+
+    @property
+    def retry(self) -> Retry:
+        return self.spec.retry or Retry()
+
+    @property
+    def limits(self) -> Limits:
+        return self.spec.limits or Limits()
+
+    def to_json(self) -> dict[str, Any]:
+        """Return exactly what the digest is taken over."""
+        return {
+            "schema": 1,
+            "repoId": self.repo_id,
+            "env": self.env,
+            "name": self.name,
+            "spec": plain(self.spec),
+            "chain": list(self.chain),
+            "waves": [wave.to_json() for wave in self.waves],
+        }
+
+    def lock(self) -> Lock:
+        """Return the lock that holds this plan's membership."""
+        return Lock.of(Leaf(device, wave.stage, self.chain) for wave in self.waves for device in wave.devices)

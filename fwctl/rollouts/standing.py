@@ -1,0 +1,117 @@
+"""Where one device stands in one rollout: the single judgement that `decide`, `status` and `explain` share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Literal
+
+from fwctl.rollouts.failures import CLASSES, attempts_allowed, retry_at
+from fwctl.rollouts.plan import Plan, Wave
+from fwctl.rollouts.view import DeviceView, OpenOrder, RolloutView
+
+STRAGGLER_RETRY = timedelta(hours=1)
+"""a straggler is looked for so often"""
+
+StandingState = Literal["pending", "held", "in-flight", "retry", "reached", "failed", "straggler"]
+FINAL: tuple[StandingState, ...] = ("reached", "failed", "straggler")
+
+
+@dataclass(frozen=True)
+class Standing:
+    """State, reason, and when the device is due next; None means nothing will be done."""
+
+    device: str
+    state: StandingState
+    reason: str
+    due: datetime | None
+    rule: str = ""
+
+
+@dataclass(frozen=True)
+class Case:
+    """What a rule judges: one device that could start now."""
+
+    plan: Plan
+    rollout: RolloutView
+    wave: Wave
+    device: DeviceView
+
+
+Rule = Callable[[Case], str | None]
+"""Returns why the device must wait, or None. A new reason to wait is one more function in `RULES`."""
+
+
+def not_stopped(case: Case) -> str | None:
+    return case.rollout.stopped or None
+
+
+def approved(case: Case) -> str | None:
+    if case.wave.stage <= case.rollout.approved_stage:
+        return None
+    return case.rollout.not_approved or f"stage {case.wave.stage} is not approved yet"
+
+
+def not_quarantined(case: Case) -> str | None:
+    return f"in quarantine: {case.device.quarantined}" if case.device.quarantined else None
+
+
+RULES: tuple[Rule, ...] = (not_stopped, approved, not_quarantined)
+
+
+def stand(plan: Plan, rollout: RolloutView, device_id: str, now: datetime) -> Standing:
+    """Return where a member of the plan stands at `now`. Pure; the order of the questions is the specification."""
+    device = rollout.devices.get(device_id) or DeviceView(id=device_id)
+
+    def standing(state: StandingState, reason: str, due: datetime | None = None, rule: str = "") -> Standing:
+        return Standing(device_id, state, reason, due, rule)
+
+    if device.spent:
+        return standing("failed", "the device took this firmware back; a new round needs a new approval")
+    if device.order is not None:
+        return _under_way(plan, device, device.order, now)
+    if device.running == plan.release.digest:
+        # Success is only what the device reports to run, never what an order was meant to do.
+        return standing("reached", f"runs {plan.release.version}")
+    if device.confirmed:
+        return standing("failed", "silent-revert: it confirmed and does not run the firmware any more")
+    if device.failure and device.attempts >= attempts_allowed(device.failure.klass, plan.retry):
+        failure = device.failure
+        return standing("failed", f"{failure.klass} ({failure.code}): {CLASSES[failure.klass].then}")
+    case = Case(plan, rollout, plan.wave_of[device_id], device)
+    for rule in RULES:
+        if why := rule(case):
+            return standing("held", why, rule=rule.__name__)
+    return _may_start(plan, device, now)
+
+
+def _under_way(plan: Plan, device: DeviceView, order: OpenOrder, now: datetime) -> Standing:
+    if not order.accepted and _out_of_time(plan, device, now):
+        return Standing(device.id, "straggler", _unreached(device), _later(device, now))
+    return Standing(device.id, "in-flight", f"attempt {order.attempt}: {order.state}", device.due_at or now)
+
+
+def _may_start(plan: Plan, device: DeviceView, now: datetime) -> Standing:
+    if _out_of_time(plan, device, now):
+        return Standing(device.id, "straggler", _unreached(device), _later(device, now))
+    if device.unreachable_since is not None:
+        return Standing(device.id, "retry", _unreached(device), device.due_at or now)
+    if device.failure is not None:
+        due = retry_at(plan.retry, device=device.id, failures=device.attempts, failed_at=device.failure.at)
+        return Standing(device.id, "retry", f"after {device.failure.klass} ({device.failure.code})", due)
+    return Standing(device.id, "pending", "may start", device.due_at or now)
+
+
+def _out_of_time(plan: Plan, device: DeviceView, now: datetime) -> bool:
+    limit = plan.spec.gates.timeout_per_device
+    since = device.unreachable_since
+    return since is not None and limit is not None and now - since >= timedelta(seconds=limit)
+
+
+def _unreached(device: DeviceView) -> str:
+    return f"unreachable since {device.unreachable_since:%Y-%m-%d %H:%M:%SZ} ({device.misses} tries)"
+
+
+def _later(device: DeviceView, now: datetime) -> datetime:
+    return max(device.due_at or now, (device.unreachable_since or now) + STRAGGLER_RETRY)

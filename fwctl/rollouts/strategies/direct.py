@@ -1,0 +1,13 @@
+"""Direct: one wave with everybody."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from fwctl.manifests.models import Direct
+from fwctl.rollouts.plan import Wave
+
+
+def compile_direct(strategy: Direct, members: Sequence[str]) -> tuple[Wave, ...]:
+    """Return the one wave."""
+    return (Wave("wave-1", 1, tuple(members), strategy.soak),)
