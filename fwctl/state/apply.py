@@ -1,0 +1,240 @@
+"""Write one change and, on a transition only, its event. Runs inside a transaction that the ledger opened."""
+
+from __future__ import annotations
+
+import sqlite3
+from datetime import datetime
+from typing import assert_never
+
+from fwctl.state.changes import (
+    Change,
+    DeviceSeen,
+    DeviceUnreachable,
+    Event,
+    OrderIntended,
+    OrderMoved,
+    OutcomeReceived,
+    RolloutMoved,
+    SetMeta,
+)
+from fwctl.state.events import Chain, to_json
+from fwctl.state.times import to_text, to_text_or_none
+from fwctl.state.transitions import (
+    FINISHED,
+    OrderStatus,
+    RolloutState,
+    check_order,
+    check_rollout,
+    transition_error,
+)
+
+# These rise in every pass; an event each time would be noise (the signed metadata itself is the evidence).
+_QUIET_META = frozenset({"timestamp_version", "snapshot_version"})
+
+
+def apply_change(conn: sqlite3.Connection, chain: Chain, change: Change) -> None:
+    """Apply one change. Raises WorldError E_LEDGER_TRANSITION when it contradicts what is recorded."""
+    match change:
+        case SetMeta():
+            _set_meta(conn, chain, change)
+        case DeviceSeen():
+            _device_seen(conn, chain, change)
+        case DeviceUnreachable():
+            _device_unreachable(conn, chain, change)
+        case RolloutMoved():
+            _rollout_moved(conn, chain, change)
+        case OrderIntended():
+            _order_intended(conn, chain, change)
+        case OrderMoved():
+            _order_moved(conn, chain, change)
+        case OutcomeReceived():
+            _outcome_received(conn, chain, change)
+        case Event():
+            _event(chain, change)
+        case _:
+            assert_never(change)
+
+
+def _set_meta(conn: sqlite3.Connection, chain: Chain, change: SetMeta) -> None:
+    old = conn.execute("SELECT value FROM meta WHERE key = ?", (change.key,)).fetchone()
+    if old is not None and old[0] == change.value:
+        return
+    conn.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (change.key, change.value))
+    if change.key not in _QUIET_META:
+        data = {"key": change.key, "old": old[0] if old else "", "new": change.value}
+        chain.append("meta.set", at=to_text(change.at), reason=change.reason, data=data)
+
+
+def _device_seen(conn: sqlite3.Connection, chain: Chain, change: DeviceSeen) -> None:
+    at = to_text(change.at)
+    running = (change.running_release, change.running_image, change.running_version, change.running_mandate)
+    old = conn.execute(
+        "SELECT running_release, running_image, running_version, running_mandate, state, reachable, tried_at, counter"
+        " FROM devices WHERE id = ?",
+        (change.device,),
+    ).fetchone()
+    if old is not None and (at, change.counter if at == old[6] else old[7]) < (old[6], old[7]):
+        return  # an answer that was overtaken
+    counter = max(change.counter, old[7] if old is not None else 0)  # never falls (I4), not even by re-enrolment
+    doc, due = to_json(change.document), to_text_or_none(change.next_due)
+    conn.execute(
+        "INSERT OR REPLACE INTO devices (id, running_release, running_image, running_version, running_mandate, state,"
+        " observed_at, reachable, tried_at, failure_count, reason, next_due, counter, doc)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, 1, ?, 0, '', ?, ?, ?)",
+        (change.device, *running, change.state, at, at, due, counter, doc),
+    )
+    data = {"release": running[0], "image": running[1], "version": running[2], "state": change.state}
+    if old is None:
+        chain.append("device.seen", at=at, reason="first answer", device=change.device, data=data)
+    elif not old[5]:
+        chain.append("device.reachable", at=at, reason="it answers again", device=change.device, data=data)
+    elif old[:5] != (*running, change.state):
+        reason = "it runs another image" if old[:4] != running else f"{old[4]} -> {change.state}"
+        chain.append("device.changed", at=at, reason=reason, device=change.device, data=data)
+
+
+def _device_unreachable(conn: sqlite3.Connection, chain: Chain, change: DeviceUnreachable) -> None:
+    at, due = to_text(change.at), to_text_or_none(change.next_due)
+    old = conn.execute(
+        "SELECT reachable, tried_at, failure_count FROM devices WHERE id = ?", (change.device,)
+    ).fetchone()
+    if old is not None and (at < old[1] or (at == old[1] and not old[0])):
+        return
+    if old is None:
+        conn.execute(
+            "INSERT INTO devices VALUES (?, '', '', '', '', 'unknown', NULL, 0, ?, 1, ?, ?, 0, '{}')",
+            (change.device, at, change.reason, due),
+        )
+    else:
+        conn.execute(
+            "UPDATE devices SET reachable = 0, tried_at = ?, failure_count = failure_count + 1, reason = ?,"
+            " next_due = ? WHERE id = ?",
+            (at, change.reason, due, change.device),
+        )
+    if old is None or old[0]:
+        chain.append("device.unreachable", at=at, reason=change.reason, device=change.device)
+
+
+def _rollout_moved(conn: sqlite3.Connection, chain: Chain, change: RolloutMoved) -> None:
+    at = to_text(change.at)
+    old = conn.execute(
+        "SELECT mandate, state, rule, reason, started_at, commit_id, finished_at FROM rollouts WHERE key = ?",
+        (change.rollout,),
+    ).fetchone()
+    same = old is not None and old[0] == change.mandate
+    if same:
+        check_rollout(change.rollout, RolloutState(old[1]), change.state)
+        if (old[1], old[2], old[3], old[5]) == (change.state, change.rule, change.reason, change.commit):
+            return
+    started = old[4] if same else None
+    if started is None and change.state is not RolloutState.WAITING:
+        started = at
+    finished = at if change.state in FINISHED else None
+    if same and old[1] == change.state:
+        finished = old[6]
+    conn.execute(
+        "INSERT INTO rollouts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (key) DO UPDATE SET"
+        " mandate = excluded.mandate, commit_id = excluded.commit_id, state = excluded.state, reason = excluded.reason,"
+        " rule = excluded.rule, round = excluded.round, actor = excluded.actor, started_at = excluded.started_at,"
+        " finished_at = excluded.finished_at, updated_at = excluded.updated_at",
+        (
+            *(change.rollout, change.mandate, change.commit, str(change.state), change.reason, change.rule),
+            *(change.round, change.actor, started, finished, at),
+        ),
+    )
+    if same and (old[1], old[2]) == (change.state, change.rule):
+        return  # only the wording or the commit moved: the row tells it, an event would be noise
+    data = {"mandate": change.mandate, "commit": change.commit, "rule": change.rule, "round": change.round}
+    data["from"] = old[1] if same else ""
+    kind, actor = f"rollout.{change.state}", change.actor
+    chain.append(kind, at=at, reason=change.reason, actor=actor, rollout=change.rollout, data=data)
+
+
+def _order_intended(conn: sqlite3.Connection, chain: Chain, change: OrderIntended) -> None:
+    at, body = to_text(change.at), to_json(change.body)
+    fixed = (change.device, change.rollout, change.mandate, change.verb, change.release, change.attempt)
+    old = conn.execute(
+        "SELECT device, rollout, mandate, verb, release, attempt, status, body FROM orders WHERE id = ?",
+        (change.order,),
+    ).fetchone()
+    if old is not None:
+        if old[:6] != fixed:
+            raise transition_error(f"order {change.order}", "the same id already stands for another order")
+        if old[6] in (OrderStatus.INTENDED, OrderStatus.SENT) and old[7] != body:
+            conn.execute("UPDATE orders SET body = ? WHERE id = ?", (body, change.order))
+        return
+    conn.execute(
+        "INSERT INTO orders VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'intended', '', '', ?, ?, ?, NULL, ?, NULL)",
+        (
+            *(change.order, *fixed, change.stage, change.wave, change.refers_to),
+            *(change.reason, body, at, to_text_or_none(change.due_at)),
+        ),
+    )
+    data = {"verb": change.verb, "release": change.release, "attempt": change.attempt, "wave": change.wave}
+    where = {"rollout": change.rollout, "device": change.device, "order": change.order}
+    chain.append("order.intended", at=at, reason=change.reason, data=data, **where)
+
+
+def _order_moved(conn: sqlite3.Connection, chain: Chain, change: OrderMoved) -> None:
+    old = conn.execute(
+        "SELECT status, class, code, device, rollout FROM orders WHERE id = ?", (change.order,)
+    ).fetchone()
+    if old is None:
+        raise transition_error(f"order {change.order}", "no such order was intended")
+    status = OrderStatus(old[0])
+    check_order(change.order, status, change.status)
+    at = to_text(change.at)
+    if status is change.status:
+        if status is OrderStatus.SETTLED and (old[1], old[2]) != (change.failure_class, change.code):
+            raise transition_error(f"order {change.order}", f"it is settled as {old[1] or 'done'} already")
+        _postpone(conn, change.order, change.due_at)
+        return
+    settled = change.status is OrderStatus.SETTLED
+    conn.execute(
+        "UPDATE orders SET status = ?, class = ?, code = ?, reason = ?, sent_at = coalesce(sent_at, ?),"
+        " due_at = CASE WHEN ? THEN NULL ELSE coalesce(?, due_at) END, finished_at = ? WHERE id = ?",
+        (
+            *(str(change.status), change.failure_class, change.code, change.reason),
+            at if change.status is OrderStatus.SENT else None,
+            *(settled, to_text_or_none(change.due_at), at if settled else None, change.order),
+        ),
+    )
+    data = {"class": change.failure_class, "code": change.code}
+    where = {"device": old[3], "rollout": old[4], "order": change.order}
+    chain.append(f"order.{change.status}", at=at, reason=change.reason, data=data, **where)
+
+
+def _postpone(conn: sqlite3.Connection, order: str, due_at: datetime | None) -> None:
+    if due_at is not None:
+        conn.execute("UPDATE orders SET due_at = ? WHERE id = ? AND status <> 'settled'", (to_text(due_at), order))
+
+
+def _outcome_received(conn: sqlite3.Connection, chain: Chain, change: OutcomeReceived) -> None:
+    at = to_text(change.at)
+    new = conn.execute(
+        "INSERT INTO outcomes VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+        (
+            *(change.order, change.device, change.counter, change.mandate, change.result, change.failure_class),
+            *(change.code, change.running_image, to_json(change.envelope), change.certificate, at),
+        ),
+    ).rowcount
+    if not new:
+        return
+    known = conn.execute("SELECT rollout FROM orders WHERE id = ?", (change.order,)).fetchone()
+    data = {
+        "result": change.result,
+        "class": change.failure_class,
+        "code": change.code,
+        "image": change.running_image,
+        "mandate": change.mandate,
+        "counter": change.counter,
+    }
+    where = {"device": change.device, "order": change.order, "rollout": known[0] if known else ""}
+    chain.append("outcome.received", at=at, reason=change.result, actor=change.device, data=data, **where)
+
+
+def _event(chain: Chain, change: Event) -> None:
+    where = {"rollout": change.rollout, "device": change.device, "order": change.order}
+    chain.append(
+        change.kind, at=to_text(change.at), reason=change.reason, actor=change.actor, data=change.data, **where
+    )

@@ -1,0 +1,137 @@
+"""Everything that can be written to the ledger, as a closed union of frozen values.
+
+Times are aware datetimes, stored as UTC text in whole seconds. Each change is idempotent: applied twice it writes
+once, except `Event`, which is a statement that something happened and is recorded as often as it is made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, TypeAlias
+
+from fwctl.state.transitions import OrderStatus, RolloutState
+
+
+@dataclass(frozen=True, kw_only=True)
+class SetMeta:
+    """Remember one value: `repo_id`, `last_applied_commit`, `timestamp_version`, ..."""
+
+    at: datetime
+    key: str
+    value: str
+    reason: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeviceSeen:
+    """A device answered; `document` is what it said. An older observation than the recorded one is ignored."""
+
+    at: datetime
+    device: str
+    running_release: str
+    running_image: str
+    running_version: str
+    running_mandate: str
+    state: str
+    document: Mapping[str, Any]
+    counter: int
+    next_due: datetime | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeviceUnreachable:
+    """A device did not answer at `at`."""
+
+    at: datetime
+    device: str
+    reason: str
+    next_due: datetime | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RolloutMoved:
+    """A rollout (`env/name`) stands here now, for this reason."""
+
+    at: datetime
+    rollout: str
+    mandate: str
+    commit: str
+    state: RolloutState
+    reason: str
+    rule: str = ""
+    round: int = 0
+    actor: str = "fwctl"
+
+
+@dataclass(frozen=True, kw_only=True)
+class OrderIntended:
+    """An order will be sent. Written before its first byte leaves; `body` is the signed envelope.
+
+    Intending it again keeps its history; while it is not accepted, a newly signed body replaces the old one.
+    """
+
+    at: datetime
+    order: str
+    device: str
+    rollout: str
+    mandate: str
+    verb: str
+    release: str
+    attempt: int
+    stage: int
+    wave: str
+    refers_to: str
+    body: Mapping[str, Any]
+    due_at: datetime | None
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class OrderMoved:
+    """An order stands here now. `due_at` is when to look at it next; None leaves what is recorded."""
+
+    at: datetime
+    order: str
+    status: OrderStatus
+    failure_class: str = ""
+    code: str = ""
+    reason: str = ""
+    due_at: datetime | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class OutcomeReceived:
+    """A device signed an outcome. `counter` is its own; `certificate` (PEM) is what verifies `envelope` later."""
+
+    at: datetime
+    order: str
+    device: str
+    mandate: str
+    result: str
+    failure_class: str
+    code: str
+    running_image: str
+    counter: int
+    envelope: Mapping[str, Any]
+    certificate: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Event:
+    """Something happened that no other change tells."""
+
+    at: datetime
+    kind: str
+    reason: str
+    actor: str = "fwctl"
+    rollout: str = ""
+    device: str = ""
+    order: str = ""
+    data: Mapping[str, Any] = field(default_factory=dict)
+
+
+Change: TypeAlias = (
+    SetMeta | DeviceSeen | DeviceUnreachable | RolloutMoved | OrderIntended | OrderMoved | OutcomeReceived | Event
+)

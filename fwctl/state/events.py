@@ -1,0 +1,82 @@
+"""The chain of events: every row carries the hash of the one before it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sqlite3
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+_COLUMNS = "seq, at, kind, rollout, device, order_id, reason, actor, data, prev"
+_HASHED = tuple(_COLUMNS.split(", "))
+
+
+@dataclass(frozen=True)
+class BrokenLink:
+    """The first event that does not follow from the one before it."""
+
+    seq: int
+    why: str
+
+
+class Chain:
+    """The end of the chain inside one transaction; made anew for each."""
+
+    def __init__(self, conn: sqlite3.Connection) -> None:
+        self._conn = conn
+        last = conn.execute("SELECT seq, hash FROM events ORDER BY seq DESC LIMIT 1").fetchone()
+        self.seq: int = last[0] if last else 0
+        self.hash: str = last[1] if last else ""
+
+    def append(
+        self,
+        kind: str,
+        *,
+        at: str,
+        reason: str,
+        actor: str = "fwctl",
+        rollout: str = "",
+        device: str = "",
+        order: str = "",
+        data: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Add one event after the last."""
+        row = (self.seq + 1, at, kind, rollout, device, order, reason, actor, to_json(data or {}), self.hash)
+        digest = row_hash(row)
+        self._conn.execute(
+            f"INSERT INTO events ({_COLUMNS}, hash) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608
+            (*row, digest),
+        )
+        self.seq, self.hash = row[0], digest
+
+
+def row_hash(row: tuple[Any, ...]) -> str:
+    """Return `sha256:<hex>` over the JSON object of the row without its hash: sorted keys, no blanks, ASCII.
+
+    Not the wire's canonical JSON: that refuses control characters, which a reason may quote from a device.
+    """
+    return "sha256:" + hashlib.sha256(to_json(dict(zip(_HASHED, row, strict=True))).encode()).hexdigest()
+
+
+def to_json(value: Mapping[str, Any]) -> str:
+    """Return the one JSON text that the ledger writes for a value."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+
+
+def verify_chain(conn: sqlite3.Connection) -> BrokenLink | None:
+    """Return the first broken link, or None: numbers without gap, hashes right, no tail cut off."""
+    seq, previous = 0, ""
+    for row in conn.execute(f"SELECT {_COLUMNS}, hash FROM events ORDER BY seq"):  # noqa: S608
+        if row[0] != seq + 1:
+            return BrokenLink(seq + 1, "it is missing")
+        if row[-2] != previous:
+            return BrokenLink(row[0], "it does not name the event before it")
+        if row_hash(row[:-1]) != row[-1]:
+            return BrokenLink(row[0], "its content was changed")
+        seq, previous = row[0], row[-1]
+    highest = conn.execute("SELECT seq FROM sqlite_sequence WHERE name = 'events'").fetchone()
+    if highest is not None and highest[0] != seq:
+        return BrokenLink(seq + 1, "it and what followed were cut off")
+    return None

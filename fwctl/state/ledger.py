@@ -1,0 +1,213 @@
+"""The ledger: one SQLite file, one way to write (`apply`), any number of readers."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sqlite3
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from threading import RLock
+from typing import Self
+
+from sqlite_utils import Database
+
+from fwctl.errors import Busy, FwctlError, InputError, WorldError
+from fwctl.state import faults
+from fwctl.state.apply import apply_change
+from fwctl.state.changes import Change
+from fwctl.state.events import Chain
+from fwctl.state.queries import Queries
+from fwctl.state.schema import APPLICATION_ID, VERSION, migrations
+
+_BUSY_SECONDS = 10.0
+
+
+class Ledger(Queries):
+    """What happened. Queries come from `Queries`; writes go through `apply` and are fenced by the lease's epoch."""
+
+    def __init__(self, path: Path, db: Database, reader: sqlite3.Connection, *, readonly: bool) -> None:
+        super().__init__(path, reader)
+        self._db = db
+        self._readonly = readonly
+        self._write_lock = RLock()
+        self._broken: FwctlError | None = None
+
+    @classmethod
+    def create(cls, path: Path) -> Self:
+        """Make a new ledger, complete or not at all, readable by its owner alone.
+
+        Raises InputError E_LEDGER_EXISTS when the file is there, WorldError E_DISK when the disk refuses.
+        """
+        fresh = path.with_name(f".{path.name}.{secrets.token_hex(6)}.new")
+        with faults.sqlite_errors(path):
+            try:
+                os.close(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+                _lay_out(fresh)
+                os.link(fresh, path)  # fails when somebody else made one meanwhile; rename would replace it
+                _sync(path.parent)
+            except FileExistsError as error:
+                raise InputError(
+                    "there is a ledger already",
+                    code="E_LEDGER_EXISTS",
+                    place=str(path),
+                    remedy="Run the command without --new-ledger, or move the old ledger away first.",
+                ) from error
+            finally:
+                for left in path.parent.glob(f"{fresh.name}*"):
+                    left.unlink(missing_ok=True)
+        return cls.open(path)
+
+    @classmethod
+    def open(cls, path: Path, *, readonly: bool = False) -> Self:
+        """Open a ledger and bring it to this version's format (unless read-only).
+
+        Raises InputError E_LEDGER_MISSING, E_LEDGER_CORRUPT, E_LEDGER_NEWER or (read-only) E_LEDGER_OLDER.
+        """
+        if not path.is_file():
+            raise faults.missing(path)
+        with faults.sqlite_errors(path):
+            conn = _connect(path, readonly=readonly)
+            try:
+                _check_format(conn, path, readonly=readonly)
+                db = Database(conn, execute_plugins=False)
+                if not readonly:
+                    db.enable_wal()
+                    migrations.apply(db)
+                    _assert_durable(conn, path)
+                return cls(path, db, _connect(path, readonly=True), readonly=readonly)
+            except BaseException:
+                conn.close()
+                raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close every connection; the write-ahead log is folded in by the last one."""
+        super().close()
+        with self._write_lock:
+            self._db.close()
+
+    def apply(self, changes: Sequence[Change], *, epoch: int) -> None:
+        """Apply all changes in one durable transaction, or none of them.
+
+        Raises Busy E_FENCED when the lease has moved on, WorldError E_LEDGER_TRANSITION for a contradiction,
+        E_DISK when the disk fails (then this ledger takes no more writes until it is opened again).
+        """
+        failed = self.apply_groups([changes], epoch=epoch)[0]
+        if failed is not None:
+            raise failed
+
+    def apply_groups(self, groups: Sequence[Sequence[Change]], *, epoch: int) -> list[Exception | None]:
+        """Apply independent groups in one durable transaction; return what went wrong with each, None if nothing.
+
+        A group that contradicts the ledger is undone alone. Raises as `apply` does for what concerns all.
+        """
+        with self.transaction(epoch=epoch) as conn:
+            return [self._group(conn, group) for group in groups]
+
+    @contextmanager
+    def transaction(self, *, epoch: int | None) -> Iterator[sqlite3.Connection]:
+        """Open a write transaction, fenced unless `epoch` is None (only the lease itself writes unfenced)."""
+        with self._write_lock:
+            if self._broken is not None:
+                raise self._broken
+            try:
+                with faults.sqlite_errors(self.path), self._db.atomic():
+                    self._fence(epoch)
+                    yield self._db.conn
+            except WorldError as error:
+                if error.code == "E_DISK":
+                    self._broken = error  # after a failed fsync nobody knows what the disk holds
+                raise
+
+    def _fence(self, epoch: int | None) -> None:
+        # A write as the first statement takes the write lock at once, so that nothing can change after the check.
+        condition, values = ("", ()) if epoch is None else (" AND epoch = ?", (epoch,))
+        statement = f"UPDATE lease SET id = 1 WHERE id = 1{condition}"  # noqa: S608
+        if self._db.conn.execute(statement, values).rowcount != 1:
+            raise Busy(
+                f"another reconciler has taken over (this one holds epoch {epoch})",
+                code="E_FENCED",
+                place=str(self.path),
+                remedy="Let the other one work; see who it is: fwctl status",
+            )
+
+    def _group(self, conn: sqlite3.Connection, group: Sequence[Change]) -> Exception | None:
+        try:
+            with self._db.atomic():
+                chain = Chain(conn)
+                for change in group:
+                    apply_change(conn, chain, change)
+        except FwctlError as error:
+            return error
+        except (sqlite3.IntegrityError, sqlite3.ProgrammingError, sqlite3.InterfaceError) as error:
+            return faults.explain(error, self.path)
+        except (
+            ValueError,
+            TypeError,
+            OverflowError,
+        ) as error:  # a value that cannot be stored: the caller's, not the batch's
+            return error
+        return None
+
+
+def _connect(path: Path, *, readonly: bool) -> sqlite3.Connection:
+    mode = "ro" if readonly else "rw"  # never "rwc": a ledger is only ever made by create()
+    conn = sqlite3.connect(
+        f"{path.absolute().as_uri()}?mode={mode}", uri=True, timeout=_BUSY_SECONDS, check_same_thread=False
+    )
+    conn.execute("PRAGMA foreign_keys = ON")
+    conn.execute("PRAGMA synchronous = FULL")
+    return conn
+
+
+def _check_format(conn: sqlite3.Connection, path: Path, *, readonly: bool) -> None:
+    application = conn.execute("PRAGMA application_id").fetchone()[0]
+    version = conn.execute("PRAGMA user_version").fetchone()[0]
+    if application != APPLICATION_ID or version < 1:
+        raise faults.foreign(path)
+    if version > VERSION:
+        raise faults.newer(path, version, VERSION)
+    if readonly and version < VERSION:
+        raise InputError(
+            f"the ledger has format {version}, this fwctl reads {VERSION}",
+            code="E_LEDGER_OLDER",
+            place=str(path),
+            remedy="Bring it up to date: fwctl reconcile --once",
+        )
+
+
+def _assert_durable(conn: sqlite3.Connection, path: Path) -> None:
+    """Refuse to work on a ledger that could lose what it confirmed (THREATS R08)."""
+    asked: Callable[[str], object] = lambda name: conn.execute(f"PRAGMA {name}").fetchone()[0]  # noqa: E731
+    settings = (asked("journal_mode"), asked("synchronous"), asked("foreign_keys"))
+    if settings != ("wal", 2, 1):
+        raise WorldError(
+            f"SQLite refuses durable settings here: journal_mode, synchronous, foreign_keys are {settings}",
+            code="E_LEDGER_DURABILITY",
+            place=str(path),
+            remedy="Put the state folder on a local disk (network file systems cannot hold a ledger).",
+        )
+
+
+def _lay_out(path: Path) -> None:
+    conn = _connect(path, readonly=False)
+    try:
+        migrations.apply(Database(conn, execute_plugins=False))
+    finally:
+        conn.close()
+    _sync(path)
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,204 @@
+"""The read side of the ledger. Every query sees committed rows only, through a read-only connection."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
+from pathlib import Path
+from threading import RLock
+from typing import Any
+
+from fwctl.state import faults
+from fwctl.state.events import BrokenLink, verify_chain
+from fwctl.state.rows import DeviceRow, EventRow, LeaseRow, OrderRow, OutcomeRow, RolloutRow
+from fwctl.state.times import from_text, to_text
+from fwctl.state.transitions import OPEN_ORDERS, OrderStatus, RolloutState
+
+_DEVICE = (
+    "SELECT id, running_release, running_image, running_version, running_mandate, state, observed_at, reachable,"
+    " tried_at, failure_count, reason, next_due, counter FROM devices"
+)
+_ROLLOUT = (
+    "SELECT key, mandate, commit_id, state, reason, rule, round, actor, started_at, finished_at, updated_at"
+    " FROM rollouts"
+)
+_ORDER = (
+    "SELECT id, device, rollout, mandate, verb, release, attempt, stage, wave, refers_to, status, class, code, reason,"
+    " intended_at, sent_at, due_at, finished_at FROM orders"
+)
+_OUTCOME = (
+    "SELECT order_id, device, counter, mandate, result, class, code, running_image, envelope, certificate, received_at"
+    " FROM outcomes"
+)
+_EVENT = "SELECT seq, at, kind, rollout, device, order_id, reason, actor, data, prev, hash FROM events"
+_OPEN = ", ".join(f"'{status}'" for status in OPEN_ORDERS)
+ORDERS_DUE = f"{_ORDER} WHERE status IN ({_OPEN}) AND due_at <= ? ORDER BY due_at, id LIMIT ?"
+_DEVICES_DUE = f"{_DEVICE} WHERE next_due <= ? ORDER BY next_due, id LIMIT ?"
+_CHUNK = 500  # ids per statement: SQLite's oldest limit on parameters is 999
+
+
+class Queries:
+    """Questions to the ledger. Tuples for what fits in memory, iterators for what may not."""
+
+    def __init__(self, path: Path, reader: sqlite3.Connection) -> None:
+        self.path = path
+        self._reader = reader
+        self._read_lock = RLock()
+
+    def close(self) -> None:
+        """Close the reading connection."""
+        with self._read_lock:
+            self._reader.close()
+
+    def meta(self, key: str) -> str | None:
+        """Return one remembered value."""
+        rows = self._rows("SELECT value FROM meta WHERE key = ?", (key,))
+        return str(rows[0][0]) if rows else None
+
+    def lease(self) -> LeaseRow:
+        """Return who holds the lease, or held it last."""
+        row = self._rows(
+            "SELECT holder, host, pid, epoch, adopted, acquired_at, renewed_at, expires_at FROM lease", ()
+        )[0]
+        values = _timed(row, (5, 6, 7))
+        values[4] = bool(row[4])
+        return LeaseRow(*values)
+
+    def devices(self, ids: Iterable[str] | None = None) -> tuple[DeviceRow, ...]:
+        """Return the devices with these ids, or all, by id."""
+        if ids is None:
+            return tuple(_device(row) for row in self._rows(f"{_DEVICE} ORDER BY id", ()))
+        wanted, found = sorted(set(ids)), []
+        for start in range(0, len(wanted), _CHUNK):
+            part = wanted[start : start + _CHUNK]
+            marks = ", ".join("?" * len(part))
+            found += self._rows(f"{_DEVICE} WHERE id IN ({marks}) ORDER BY id", part)
+        return tuple(_device(row) for row in found)
+
+    def devices_due(self, now: datetime, *, limit: int = 100_000) -> tuple[DeviceRow, ...]:
+        """Return the devices to look at by `now`, longest due first."""
+        return tuple(_device(row) for row in self._rows(_DEVICES_DUE, (to_text(now), limit)))
+
+    def document(self, device: str) -> dict[str, Any] | None:
+        """Return what a device said last, None if it never answered."""
+        rows = self._rows("SELECT doc FROM devices WHERE id = ? AND observed_at IS NOT NULL", (device,))
+        return _object(rows[0][0]) if rows else None
+
+    def rollouts(self) -> tuple[RolloutRow, ...]:
+        """Return all rollouts by key."""
+        return tuple(_rollout(row) for row in self._rows(f"{_ROLLOUT} ORDER BY key", ()))
+
+    def rollout(self, key: str) -> RolloutRow | None:
+        """Return one rollout by `env/name`."""
+        rows = self._rows(f"{_ROLLOUT} WHERE key = ?", (key,))
+        return _rollout(rows[0]) if rows else None
+
+    def orders(
+        self, *, mandate: str | None = None, device: str | None = None, open_only: bool = False
+    ) -> tuple[OrderRow, ...]:
+        """Return orders of a mandate, of a device, or both; by device, then in the order they were meant."""
+        given = {"mandate = ?": mandate, "device = ?": device}
+        conditions = [text for text, value in given.items() if value is not None]
+        conditions += [f"status IN ({_OPEN})"] if open_only else []
+        where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
+        values = [value for value in given.values() if value is not None]
+        return tuple(_order(row) for row in self._rows(f"{_ORDER}{where} ORDER BY device, rowid", values))
+
+    def order(self, order: str) -> OrderRow | None:
+        """Return one order."""
+        rows = self._rows(f"{_ORDER} WHERE id = ?", (order,))
+        return _order(rows[0]) if rows else None
+
+    def order_body(self, order: str) -> dict[str, Any] | None:
+        """Return the signed envelope of an order."""
+        rows = self._rows("SELECT body FROM orders WHERE id = ?", (order,))
+        return _object(rows[0][0]) if rows else None
+
+    def orders_due(self, now: datetime, *, limit: int = 100_000) -> tuple[OrderRow, ...]:
+        """Return the open orders to look at by `now`, longest due first."""
+        return tuple(_order(row) for row in self._rows(ORDERS_DUE, (to_text(now), limit)))
+
+    def outcomes(self, mandate: str) -> Iterator[OutcomeRow]:
+        """Stream the outcomes of a mandate, by device, oldest first."""
+        statement = f"{_OUTCOME} WHERE mandate = ? ORDER BY device, counter, order_id"
+        return (_outcome(row) for row in self._stream(statement, (mandate,)))
+
+    def events(
+        self, since_seq: int = 0, *, rollout: str | None = None, device: str | None = None, limit: int | None = None
+    ) -> Iterator[EventRow]:
+        """Stream the events after `since_seq`, oldest first, at most `limit`."""
+        where, values = "seq > ?", [since_seq]
+        filters: list[Any] = []
+        for column, value in (("rollout", rollout), ("device", device)):
+            if value is not None:
+                where += f" AND {column} = ? AND {column} <> ''"
+                filters.append(value)
+        statement = f"{_EVENT} WHERE {where} ORDER BY seq LIMIT ?"
+        return (_event(row) for row in self._stream(statement, (*values, *filters, -1 if limit is None else limit)))
+
+    def verify_chain(self) -> BrokenLink | None:
+        """Return the first broken link of the event chain, None when it holds."""
+        with self._read_lock, faults.sqlite_errors(self.path):
+            return verify_chain(self._reader)
+
+    def integrity(self) -> tuple[str, ...]:
+        """Return what SQLite finds wrong with the file; empty when nothing is."""
+        found = [str(row[0]) for row in self._rows("PRAGMA integrity_check", ())]
+        return tuple(line for line in found if line != "ok")
+
+    def _rows(self, statement: str, values: Sequence[Any]) -> list[tuple[Any, ...]]:
+        with self._read_lock, faults.sqlite_errors(self.path):
+            return self._reader.execute(statement, values).fetchall()
+
+    def _stream(self, statement: str, values: Sequence[Any]) -> Iterator[tuple[Any, ...]]:
+        """Read on a connection of its own, so that a slow reader holds up nobody."""
+        with faults.sqlite_errors(self.path):
+            conn = sqlite3.connect(f"{self.path.absolute().as_uri()}?mode=ro", uri=True, check_same_thread=False)
+            try:
+                yield from conn.execute(statement, values)
+            finally:
+                conn.close()
+
+
+def _device(row: tuple[Any, ...]) -> DeviceRow:
+    values = _timed(row, (6, 8, 11))
+    values[7] = bool(row[7])
+    return DeviceRow(*values)
+
+
+def _rollout(row: tuple[Any, ...]) -> RolloutRow:
+    values = _timed(row, (8, 9, 10))
+    values[3] = RolloutState(row[3])
+    return RolloutRow(*values)
+
+
+def _order(row: tuple[Any, ...]) -> OrderRow:
+    values = _timed(row, (14, 15, 16, 17))
+    values[10] = OrderStatus(row[10])
+    return OrderRow(*values)
+
+
+def _outcome(row: tuple[Any, ...]) -> OutcomeRow:
+    values = _timed(row, (10,))
+    values[8] = _object(row[8])
+    return OutcomeRow(*values)
+
+
+def _event(row: tuple[Any, ...]) -> EventRow:
+    values = _timed(row, (1,))
+    values[8] = _object(row[8])
+    return EventRow(*values)
+
+
+def _timed(row: tuple[Any, ...], columns: tuple[int, ...]) -> list[Any]:
+    values = list(row)
+    for column in columns:
+        values[column] = from_text(row[column])
+    return values
+
+
+def _object(text: str) -> dict[str, Any]:
+    value: dict[str, Any] = json.loads(text)
+    return value

@@ -1,0 +1,117 @@
+"""What the ledger answers: one frozen value per row. Times are aware UTC datetimes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from fwctl.state.transitions import OrderStatus, RolloutState
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceRow:
+    """The last that is known of a device (its document apart: `Ledger.document`)."""
+
+    id: str
+    running_release: str
+    running_image: str
+    running_version: str
+    running_mandate: str
+    state: str
+    observed_at: datetime | None
+    reachable: bool
+    tried_at: datetime
+    failure_count: int
+    reason: str
+    next_due: datetime | None
+    counter: int
+
+
+@dataclass(frozen=True, slots=True)
+class RolloutRow:
+    """Where a rollout stands and why."""
+
+    key: str
+    mandate: str
+    commit: str
+    state: RolloutState
+    reason: str
+    rule: str
+    round: int
+    actor: str
+    started_at: datetime | None
+    finished_at: datetime | None
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class OrderRow:
+    """One order (its signed envelope apart: `Ledger.order_body`)."""
+
+    id: str
+    device: str
+    rollout: str
+    mandate: str
+    verb: str
+    release: str
+    attempt: int
+    stage: int
+    wave: str
+    refers_to: str
+    status: OrderStatus
+    failure_class: str
+    code: str
+    reason: str
+    intended_at: datetime
+    sent_at: datetime | None
+    due_at: datetime | None
+    finished_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class OutcomeRow:
+    """One outcome as a device signed it."""
+
+    order: str
+    device: str
+    counter: int
+    mandate: str
+    result: str
+    failure_class: str
+    code: str
+    running_image: str
+    envelope: dict[str, Any]
+    certificate: str
+    received_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class EventRow:
+    """One link of the chain."""
+
+    seq: int
+    at: datetime
+    kind: str
+    rollout: str
+    device: str
+    order: str
+    reason: str
+    actor: str
+    data: dict[str, Any]
+    prev: str
+    hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseRow:
+    """Who reconciles, or did last; `holder` is empty after a release."""
+
+    holder: str
+    host: str
+    pid: int
+    epoch: int
+    adopted: bool
+    acquired_at: datetime | None
+    renewed_at: datetime | None
+    expires_at: datetime | None
