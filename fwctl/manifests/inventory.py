@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from itertools import islice
 from typing import Final
 
 from fwctl.manifests.diagnostic import Diagnostic, Related, quoted
@@ -12,6 +13,7 @@ from fwctl.manifests.models.devices import DeviceDefaults
 from fwctl.manifests.repo import Device, Origin
 from fwctl.manifests.scalars import ADDRESS_PATTERN
 from fwctl.manifests.sources import Sources
+from fwctl.manifests.strict_yaml import MAX_FINDINGS
 
 _NEEDED: Final = ("model", "hardware", "env")
 _ADDRESS: Final = re.compile(ADDRESS_PATTERN[1:-1])
@@ -30,14 +32,16 @@ def flatten(
         defaults = inventory.spec.defaults
         for index, entry in enumerate(inventory.spec.devices):
             origin = Origin(path, ("spec", "devices", index))
+            lacking = [name for name in _NEEDED if getattr(entry, name) is None and getattr(defaults, name) is None]
             if (first := devices.get(entry.id)) is not None:
                 found.append(_twice(entry.id, first.origin, origin, sources))
-                continue
-            lacking = [name for name in _NEEDED if getattr(entry, name) is None and getattr(defaults, name) is None]
-            if lacking:
+            elif lacking:
                 found.append(_lacks(entry.id, lacking, origin, sources))
-                continue
-            devices[entry.id] = _device(entry, defaults, fleet, origin)
+            else:
+                devices[entry.id] = _device(entry, defaults, fleet, origin)
+            if len(found) >= MAX_FINDINGS:
+                found.append(_at_device(origin, sources, "I_TRUNCATED", "there are more findings in the inventories"))
+                return dict(sorted(devices.items())), found
     if fleet is not None:
         found += _addresses(devices, sources)
     return dict(sorted(devices.items())), found
@@ -79,8 +83,7 @@ def _addresses(devices: Mapping[str, Device], sources: Sources) -> list[Diagnost
             "E_ADDRESS",
             f"device {quoted(device.id)} has no usable address: the template gives {quoted(device.address)}",
         )
-        for device in devices.values()
-        if not _ADDRESS.fullmatch(device.address)
+        for device in islice((d for d in devices.values() if not _ADDRESS.fullmatch(d.address)), MAX_FINDINGS)
     ]
 
 

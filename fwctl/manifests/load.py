@@ -96,5 +96,5 @@ def _declared(classified: Classified, parsed: list[Parsed], inventory: list[Diag
         firmware=frozenset((parts[0], parts[1]) for parts in by_kind.get("Firmware", ())),
         rollouts=frozenset("/".join(parts) for parts in by_kind.get("Rollout", ())),
         all_devices=all(p.model is not None for p in parsed if p.path.kind == "DeviceInventory")
-        and not any(d.code == "E_SCHEMA" for d in inventory),
+        and not any(d.code in ("E_SCHEMA", "I_TRUNCATED") for d in inventory),
     )

@@ -41,6 +41,9 @@ def parse_file(path: ManifestPath, data: bytes) -> Parsed:
         found += more
     elif not found:
         found.append(_empty(source))
+    if len(found) >= MAX_FINDINGS and found[-1].code != "I_TRUNCATED":
+        last = found[-1].place
+        found.append(source.diagnostic(last, code="I_TRUNCATED", message="there are more findings in this file"))
     if any(d.severity == "error" for d in found):
         model = None
     return Parsed(path, source, model, tuple(found))

@@ -30,9 +30,18 @@ class Surprise(ValueError):
     `code` is E_TYPE where quotes mend it, and E_SCHEMA where the number itself is impossible.
     """
 
-    def __init__(self, code: str, message: str) -> None:
+    def __init__(self, code: str, message: str, remedy: str) -> None:
         super().__init__(message)
         self.code = code
+        self.remedy = remedy
+
+
+def _quote(text: str, message: str) -> Surprise:
+    return Surprise("E_TYPE", message, f'Quote it: "{text}".')
+
+
+def _impossible(message: str) -> Surprise:
+    return Surprise("E_SCHEMA", message, "Write a plain number in the range of the field.")
 
 
 def resolve(text: str) -> str | int | float | bool | None:
@@ -52,29 +61,39 @@ def resolve(text: str) -> str | int | float | bool | None:
     if text == "null":
         return None
     if len(text) <= 5 and text.lower() in _WORDS:
-        what = "null" if text.lower() in ("null", "~") else "a truth value" if text != "=" else "a special value"
-        raise Surprise("E_TYPE", f"is {what} to some YAML readers and text to others")
+        raise _word(text)
     return _number(text)
+
+
+def _word(text: str) -> Surprise:
+    if text.lower() in ("null", "~"):
+        what, instead = "null", "write `null` if nothing is meant"
+    elif text == "=":
+        what, instead = "a special value", "or write another value"
+    else:
+        what, instead = "a truth value", "write `true` or `false` if a truth value is meant"
+    message = f"is {what} to some YAML readers and text to others"
+    return Surprise("E_TYPE", message, f'Quote it: "{text}"; {instead}.')
 
 
 def _number(text: str) -> str | int | float:
     if _INT.fullmatch(text):
         if len(text) > _MAX_DIGITS:
-            raise Surprise("E_SCHEMA", f"is a number of more than {_MAX_DIGITS} digits")
+            raise _impossible(f"is a number of more than {_MAX_DIGITS} digits")
         return int(text)
     if _DECIMAL.fullmatch(text):
         if len(text) > _MAX_DIGITS:
-            raise Surprise("E_SCHEMA", f"is a number of more than {_MAX_DIGITS} digits")
+            raise _impossible(f"is a number of more than {_MAX_DIGITS} digits")
         return float(text)
     if _NOT_FINITE.fullmatch(text):
-        raise Surprise("E_SCHEMA", "is not a finite number")
+        raise _impossible("is not a finite number")
     if len(text) > 100:
         return text
     if _EXPONENT.fullmatch(text):
         if not math.isfinite(float(text)):
-            raise Surprise("E_SCHEMA", "is not a finite number")
-        raise Surprise("E_TYPE", "is a number with an exponent to some YAML readers and text to others")
+            raise _impossible("is not a finite number")
+        raise _quote(text, "is a number with an exponent to some YAML readers and text to others")
     for pattern, what in _SURPRISES:
         if pattern.fullmatch(text):
-            raise Surprise("E_TYPE", f"is {what} to some YAML readers")
+            raise _quote(text, f"is {what} to some YAML readers")
     return text

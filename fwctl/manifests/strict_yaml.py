@@ -72,6 +72,7 @@ class _Stop(Exception):
 class _Frame:
     items: dict[str, Any] | list[Any]
     key: str | None = None
+    inside: str | int = 0  # which child is being read, once its collection has been placed
     keys: dict[str, Any] = field(default_factory=dict)
 
 
@@ -215,10 +216,7 @@ class _Reader:
         try:
             value = resolve(text)
         except Surprise as surprise:
-            remedy = f'Quote it: "{text}".' if surprise.code == "E_TYPE" and len(text) < 60 else ""
-            if surprise.code == "E_SCHEMA":
-                remedy = "Write a plain number in the range of the field."
-            self._note(surprise.code, f"{quoted(text)} {surprise}", event, remedy=remedy)
+            self._note(surprise.code, f"{quoted(text)} {surprise}", event, remedy=surprise.remedy)
             return text
         if is_key and not isinstance(value, str):
             shown = quoted(text) if text else "an empty key"
@@ -240,13 +238,14 @@ class _Reader:
             return
         frame = self._stack[-1]
         if isinstance(frame.items, list):
+            frame.inside = len(frame.items)
             frame.items.append(value)
         elif frame.key is None:
             self._note("E_TYPE", "a key must be text", event)
             raise _Stop
         else:
             frame.items.setdefault(frame.key, value)
-            frame.key = None
+            frame.inside, frame.key = frame.key, None
 
     def _marks(self, event: Any) -> None:
         if event.anchor:
@@ -255,12 +254,14 @@ class _Reader:
             self._note("E_YAML_TAG", f"tag {quoted(event.tag)}", event)
 
     def _loc(self) -> Loc:
-        parts: list[str | int] = []
-        for frame in self._stack:
-            if isinstance(frame.items, list):
-                parts.append(len(frame.items))
-            elif frame.key is not None:
-                parts.append(frame.key)
+        """Return where the value is that comes next."""
+        parts: list[str | int] = [frame.inside for frame in self._stack[:-1]]
+        if self._stack:
+            top = self._stack[-1]
+            if isinstance(top.items, list):
+                parts.append(len(top.items))
+            elif top.key is not None:
+                parts.append(top.key)
         return tuple(parts)
 
     def _note(
