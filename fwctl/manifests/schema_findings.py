@@ -65,6 +65,8 @@ def explain(
             continue
         if field := detail.get("ctx", {}).get("field"):
             loc = (*loc, *str(field).split("."))
+        if detail["type"] == "union_tag_invalid":
+            loc = (*loc, str(detail["ctx"]["discriminator"]).strip("'"))
         context = _Context(detail, loc, value, root, source)
         words = _WORDS_FOR.get(detail["type"], _other)(context)
         place = source.place(loc, key=words.key or at_key)
@@ -160,7 +162,9 @@ def _tag(at: _Context) -> _Words:
         return _Words(f"{at.name} does not say its {quoted(tag)}", f"Add `{tag}:`.", key=True)
     expected = str(at.ctx.get("expected_tags", "")).replace("'", "`")
     hint = did_you_mean(str(at.ctx.get("tag")), re.findall(r"`([^`]*)`", expected))
-    return _Words(f"{at.name} has the unknown {tag} {quoted(str(at.ctx.get('tag')))}", hint or f"Known: {expected}.")
+    given = quoted(str(at.ctx.get("tag")))
+    message = f"{quoted(dotted(at.loc[:-1]))} has the unknown {tag} {given}"
+    return _Words(message, hint or f"Known: {expected}.")
 
 
 def _says(template: str) -> Callable[[_Context], _Words]:
