@@ -33,7 +33,8 @@ def encode(value: object) -> bytes:
         if text is None or _CONTROL.search(text):
             raise Refusal("E_SCHEMA", "control characters cannot be signed")
         return text.encode()
-    except (FormatError, AttributeError, TypeError, UnicodeEncodeError, RecursionError) as error:
+    # ValueError: a lone surrogate, or an integer of more digits than Python prints
+    except (FormatError, AttributeError, TypeError, ValueError, RecursionError) as error:
         raise Refusal("E_SCHEMA", "this value has no canonical JSON form") from error
 
 

@@ -25,7 +25,8 @@ _TIME_FORMAT: Final = "%Y-%m-%dT%H:%M:%SZ"
 
 def format_time(moment: datetime) -> str:
     """Return `moment` (aware) as UTC, whole seconds, `2026-01-02T03:04:05Z`."""
-    return moment.astimezone(UTC).strftime(_TIME_FORMAT)
+    # not strftime: it writes the year 1 as "1"
+    return moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="seconds") + "Z"
 
 
 def parse_time(text: str) -> datetime:
@@ -121,7 +122,7 @@ class Fields:
 
     def done(self) -> None:
         if self._left:
-            raise self.refuse(min(self._left)[:64], "is unknown")
+            raise self.refuse(repr(min(self._left)[:64]), "is unknown")
 
 
 def matching(pattern: re.Pattern[str], what: str) -> Callable[[object], str]:

@@ -38,12 +38,16 @@ class Leaf:
         """Read one line without its LF.
 
         Raises:
-            Refusal: `E_LOCK_INVALID` if it is not exactly of the form above.
+            Refusal: `E_LOCK_INVALID` if it is not exactly of the form above, or names a release twice.
         """
         found = _LEAF.fullmatch(text)
         if not found:
             raise Refusal("E_LOCK_INVALID", f"not a lock line: {text[:80]!r}")
-        return cls(found["device"], int(found["stage"]), tuple(found["chain"].split(",")))
+        chain = tuple(found["chain"].split(","))
+        # Twice in the chain, a final release could pass for a stop on the way, which the policy floor spares.
+        if len(set(chain)) != len(chain):
+            raise Refusal("E_LOCK_INVALID", f"the lock line of {found['device']} names a release twice")
+        return cls(found["device"], int(found["stage"]), chain)
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,7 +43,7 @@ class Tally:
     ignored: tuple[Ignored, ...]
 
     def approved(self, policy: Policy, path: str, stage: int) -> tuple[Vote, ...]:
-        """Return the votes that carry `stage` of the manifest at `path`.
+        """Return the votes that carry `stage` of the manifest at `path`: those of people whom a quorum asks.
 
         Raises:
             Refusal: `E_NOT_APPROVED` if no rule covers the path, `E_SIG_THRESHOLD` if a quorum is missing; `E_EXPIRED`
@@ -55,7 +55,8 @@ class Tally:
             raise Refusal("E_NOT_APPROVED", f"no approval rule of the policy covers {path}: nobody may approve it")
         for quorum in quorums:
             self._check(quorum, policy, votes)
-        return votes
+        counted = {name for quorum in quorums for name in policy.groups[quorum.group]}
+        return tuple(vote for vote in votes if vote.person in counted)
 
     def missing(self, policy: Policy, path: str, stage: int) -> tuple[tuple[Quorum, tuple[str, ...]], ...]:
         """Return the quorums that do not hold yet, each with the people who could still approve."""
@@ -134,7 +135,11 @@ def _claimed(envelope: Mapping[str, Any], policy: Policy) -> str:
         keyids = [keyid for keyid, _ in Sealed.open(dict(envelope), APPROVAL).signatures]
     except Refusal:
         return "unreadable"
-    return ", ".join(policy.person(keyid) or f"unknown key {keyid[:8]}" for keyid in keyids)
+    return ", ".join(_holder(keyid, policy) for keyid in keyids)
+
+
+def _holder(keyid: str, policy: Policy) -> str:
+    return policy.person(keyid) or f"unknown key {keyid[:8]!r}"
 
 
 def verify_release(envelopes: Iterable[Mapping[str, Any]], *, digest: str, policy: Policy) -> tuple[Release, set[str]]:
@@ -157,9 +162,10 @@ def verify_release(envelopes: Iterable[Mapping[str, Any]], *, digest: str, polic
     signed = {person for person in policy.groups[quorum.group] if sealed.signers(policy.people[person])}
     if len(signed) < quorum.threshold:
         names = ", ".join(sorted(signed)) or "nobody"
+        ignored = ", ".join(sorted({_holder(keyid, policy) for keyid, _ in sealed.signatures} - signed))
         raise Refusal(
             "E_SIG_THRESHOLD",
             f"release {release.model} {release.version}: {len(signed)} of {quorum.threshold} signatures by "
-            f"{quorum.group}: {names}",
+            f"{quorum.group}: {names}" + (f"; ignored: {ignored}" if ignored else ""),
         )
     return release, signed

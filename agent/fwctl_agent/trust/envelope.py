@@ -41,7 +41,7 @@ class Sealed:
         signatures = top.items("signatures", _signature, limit=MAX_SIGNATURES)
         top.done()
         if found_type != payload_type:
-            raise Refusal("E_SIG_TYPE", f"expected a statement of type {payload_type}, got {found_type[:80]}")
+            raise Refusal("E_SIG_TYPE", f"expected a statement of type {payload_type}, got {found_type[:80]!r}")
         if not signatures:
             raise Refusal("E_SIG_MISSING", "the statement carries no signature")
         return cls(payload, found_type, signatures)

@@ -47,7 +47,7 @@ def load_key(value: object, *, schemes: Iterable[str] = tuple(SCHEMES)) -> SSlib
     fields.done()
     keyval.done()
     if SCHEMES.get(scheme) != keytype or scheme not in tuple(schemes):
-        raise Refusal("E_KEY_ALG", f"keys of type {keytype[:40]}/{scheme[:40]} are not allowed")
+        raise Refusal("E_KEY_ALG", f"keys of type {keytype[:40]!r} and scheme {scheme[:40]!r} are not allowed")
     # from_crypto normalises (PEM line ends, point compression), so equal material gives an equal id.
     return SSlibKey.from_crypto(_ed25519(public) if keytype == "ed25519" else _ecdsa(public))
 

@@ -12,7 +12,7 @@ Names of files, relative to `trust/`: `N.root.json`, `timestamp.json`, `snapshot
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final, TypeVar
@@ -78,12 +78,15 @@ class TrustedMetadata:
         """Return the set after `bundle`; this one stays as it is.
 
         With `fresh`, snapshot and timestamp must be there, valid at `now`, and not older than what is trusted. Without,
-        only root, targets and policy are judged: for reviewers, who do not hold the freshness key.
+        only root, targets and policy are judged: for reviewers, who do not hold the freshness key. A set that knows
+        freshness cannot go on without, or it would forget which versions it has seen (I4).
 
         Raises:
             Refusal: `E_ROOT_CHAIN`, `E_SIG_THRESHOLD`, `E_EXPIRED`, `E_META_ROLLBACK`, `E_META_MISMATCH`, `E_KEY_*`,
                 `E_POLICY_INVALID` or `E_SCHEMA`.
         """
+        if self.timestamp and not fresh:
+            raise Refusal("E_META_ROLLBACK", "trust that knows a timestamp is only followed by trust with one")
         return self._roots(bundle, now)._load(bundle, now=now, fresh=fresh)
 
     @property
@@ -117,8 +120,11 @@ class TrustedMetadata:
         if new.signed.version != old.signed.version + 1:  # TUF 5.3.5
             raise Refusal("E_ROOT_CHAIN", f"root version {new.signed.version} does not follow {old.signed.version}")
         state = replace(self, root=new, files=_with_root(self.files, new.signed.version, text))
+        # TUF 5.3.11: recovery from a fast-forward attack. A version binds only while the keys stay the same; that of
+        # targets too, for a reviewer has no snapshot to remember it (and a device's snapshot remembers it anyway).
+        if _keys_of(old.signed, "targets") != _keys_of(new.signed, "targets"):
+            state = replace(state, targets=None, role=None)
         if any(_keys_of(old.signed, role) != _keys_of(new.signed, role) for role in ("timestamp", "snapshot")):
-            # TUF 5.3.11: recovery from a fast-forward attack
             kept = {name: text for name, text in state.files.items() if name not in ("timestamp.json", "snapshot.json")}
             return replace(state, timestamp=None, snapshot=None, files=kept)
         return state
@@ -131,7 +137,8 @@ class TrustedMetadata:
         # TUF 5.6: targets, then the delegated policy role
         targets = self._targets(self.root.signed, "targets", files, self.targets, snapshot, now)
         _check_delegation(targets.signed)
-        role = self._targets(targets.signed, POLICY_ROLE, files, self.role, snapshot, now)
+        same = self.targets and _keys_of(self.targets.signed, POLICY_ROLE) == _keys_of(targets.signed, POLICY_ROLE)
+        role = self._targets(targets.signed, POLICY_ROLE, files, self.role if same else None, snapshot, now)
         policy = _policy_target(role.signed, files[POLICY_TARGET])
         if self.policy and self.policy.repo_id != policy.repo_id:
             raise Refusal("E_META_MISMATCH", "the policy belongs to another repository")
@@ -212,7 +219,19 @@ def _parse(text: str, kind: type[S], name: str) -> Metadata[S]:
     signed = metadata.signed
     if not isinstance(signed, kind) or type(signed.version) is not int:
         raise Refusal("E_SIG_TYPE", f"trust/{name} is metadata of type {metadata.signed.type}")
+    if any(type(info.version) is not int for info in _promised(signed)):  # python-tuf takes true for 1
+        raise Refusal("E_SCHEMA", f"trust/{name} promises a version that is not a whole number")
     return metadata
+
+
+def _promised(signed: Signed) -> Iterable[MetaFile]:
+    match signed:
+        case Timestamp():
+            return (signed.snapshot_meta,)
+        case Snapshot():
+            return signed.meta.values()
+        case _:
+            return ()
 
 
 def _verify(delegator: Root | Targets, role: str, new: Metadata[S]) -> None:

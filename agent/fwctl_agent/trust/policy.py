@@ -36,7 +36,7 @@ class PathRule:
     stage: int
 
     def covers(self, path: str, stage: int) -> bool:
-        return stage >= self.stage and glob(self.paths).fullmatch(path) is not None
+        return stage >= self.stage and glob(self.paths, path)
 
 
 @dataclass(frozen=True)
@@ -94,14 +94,29 @@ class Policy:
         return next((name for name, keys in self.people.items() if any(key.keyid == keyid for key in keys)), None)
 
 
-@lru_cache(maxsize=512)
-def glob(pattern: str) -> re.Pattern[str]:
-    """Compile a path glob: `*` matches within one segment, `**` across segments, all else literally.
+@lru_cache(maxsize=2048)
+def glob(pattern: str, path: str) -> bool:
+    """Say whether `pattern` matches all of `path`: `*` within one segment, `**` across segments, all else literally.
 
     `rollouts/prod-*/**` matches every file at any depth below folders such as `rollouts/prod-eu`.
     """
-    parts = re.split(r"(\*\*|\*)", pattern)
-    return re.compile("".join({"**": ".*", "*": "[^/]*"}.get(part, re.escape(part)) for part in parts))
+    tokens = re.findall(r"\*\*|[\s\S]", pattern)
+    # All places in the pattern at once, not a regular expression: that one backtracks for ever on many stars.
+    reached = _past_stars({0}, tokens)
+    for char in path:
+        inside = {at for at in reached if at < len(tokens)}
+        stay = {at for at in inside if tokens[at] == "**" or (tokens[at] == "*" and char != "/")}
+        reached = _past_stars(stay | {at + 1 for at in inside if tokens[at] == char}, tokens)
+    return len(tokens) in reached
+
+
+def _past_stars(reached: set[int], tokens: list[str]) -> set[int]:
+    """Add the places behind stars, which may match nothing."""
+    found = set(reached)
+    for at in range(len(tokens)):
+        if at in found and tokens[at] in ("*", "**"):
+            found.add(at + 1)
+    return found
 
 
 def _policy(value: object) -> Policy:

@@ -34,6 +34,7 @@ from fwctl_agent.protocol.statements import (
     RunningImage,
     order_from_wire,
 )
+from fwctl_agent.protocol.versions import version_key
 from fwctl_agent.trust.approvals import CLOCK_TOLERANCE, Vote, tally, verify_release
 from fwctl_agent.trust.envelope import Sealed
 from fwctl_agent.trust.policy import Policy
@@ -121,7 +122,7 @@ def judge_install(
     _check_replay(mandate, approved_at, context)  # 5
     release = _release(request, order, mandate, policy)  # 6
     chain = _covered(order, leaf, mandate, approved_at, context)  # 7
-    _check_fit(release, chain, context, policy)  # 8
+    _check_fit(release, chain, mandate, context, policy)  # 8
     _check_attempt(order, context)  # 9
     return AcceptedInstall(order, release, mandate, approved_at, key, tuple(vote.person for vote in votes))
 
@@ -212,12 +213,15 @@ def _release(request: OrderRequest, order: InstallOrder, mandate: Mandate, polic
 def _covered(
     order: InstallOrder, leaf: Leaf | None, mandate: Mandate, approved_at: datetime, context: DeviceContext
 ) -> tuple[str, ...]:
-    """Return the chain of releases that this device may move along."""
+    """Return the chain of releases that this device may move along.
+
+    Nobody approved a chain for a late joiner, so each release is judged as its last one: all floors hold.
+    """
     if leaf is None:
         late = mandate.late_joiners
         if late is None or (late.model, late.env) != (context.model, context.env) or context.enrolled_at <= approved_at:
             raise Refusal("E_NOT_APPROVED", "no lock line for this device, and no late-joiner terms that fit it")
-        return mandate.releases
+        return (order.release,)
     if leaf.device != context.id:
         raise Refusal("E_NOT_APPROVED", f"the lock line is that of {leaf.device}")
     verify_inclusion(order.leaf, order.proof, root=mandate.lock_root, size=mandate.lock_size)
@@ -226,7 +230,9 @@ def _covered(
     return leaf.chain
 
 
-def _check_fit(release: Release, chain: tuple[str, ...], context: DeviceContext, policy: Policy) -> None:
+def _check_fit(
+    release: Release, chain: tuple[str, ...], mandate: Mandate, context: DeviceContext, policy: Policy
+) -> None:
     if release.model != context.model or context.hardware not in release.hardware:
         raise Refusal(
             "E_HW_MISMATCH",
@@ -241,6 +247,9 @@ def _check_fit(release: Release, chain: tuple[str, ...], context: DeviceContext,
     at = chain.index(release.digest)
     if context.running.release in chain and at < chain.index(context.running.release):
         raise Refusal("E_ORDER_REPLAY", "within a mandate a device moves only forward along its chain")
+    back = version_key(release.version) < version_key(context.running.version)
+    if back and context.running.mandate == mandate.id and context.running.release not in chain:
+        raise Refusal("E_ORDER_REPLAY", "within a mandate a late joiner moves only to a newer version")
     _check_floor(release, final=at == len(chain) - 1, context=context, policy=policy)
 
 
