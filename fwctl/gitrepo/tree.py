@@ -34,7 +34,13 @@ class Tree:
             what="list the commit",
             place=str(self._folder),
         )
-        blobs = dict(_entries(listing.stdout))
+        entries = _entries(listing.stdout)
+        blobs = dict(entries)
+        if len(blobs) != len(entries):
+            twice = next(path for path, blob in entries if blobs[path] is not blob)
+            raise path_error(twice, "the commit holds it twice")
+        if any(blob.size < 0 for blob in blobs.values()):
+            raise _damaged(self._folder)
         check_collisions(blobs)
         return blobs
 
@@ -92,7 +98,8 @@ def _entries(listing: bytes) -> list[tuple[str, _Blob]]:
         check_path(path)
         if mode in _KINDS:
             raise path_error(path, f"it is {_KINDS[mode]}")
-        found.append((path, _Blob(blob, int(size))))
+        # git prints BAD for a blob it does not have
+        found.append((path, _Blob(blob, int(size) if size.isdecimal() else -1)))
     return found
 
 

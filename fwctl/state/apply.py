@@ -79,9 +79,9 @@ def _device_seen(conn: sqlite3.Connection, chain: Chain, change: DeviceSeen) -> 
     doc, due = to_json(change.document), to_text_or_none(change.next_due)
     conn.execute(
         "INSERT OR REPLACE INTO devices (id, running_release, running_image, running_version, running_mandate, state,"
-        " observed_at, reachable, tried_at, failure_count, reason, next_due, counter, doc)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, 1, ?, 0, '', ?, ?, ?)",
-        (change.device, *running, change.state, at, at, due, counter, doc),
+        " observed_at, reachable, tried_at, failure_count, reason, next_due, counter, unreachable_since, spent, doc)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, 1, ?, 0, '', ?, ?, NULL, ?, ?)",
+        (change.device, *running, change.state, at, at, due, counter, " ".join(change.spent), doc),
     )
     data = {"release": running[0], "image": running[1], "version": running[2], "state": change.state}
     if old is None:
@@ -102,14 +102,14 @@ def _device_unreachable(conn: sqlite3.Connection, chain: Chain, change: DeviceUn
         return
     if old is None:
         conn.execute(
-            "INSERT INTO devices VALUES (?, '', '', '', '', 'unknown', NULL, 0, ?, 1, ?, ?, 0, '{}')",
-            (change.device, at, change.reason, due),
+            "INSERT INTO devices VALUES (?, '', '', '', '', 'unknown', NULL, 0, ?, 1, ?, ?, 0, ?, '', '{}')",
+            (change.device, at, change.reason, due, at),
         )
     else:
         conn.execute(
             "UPDATE devices SET reachable = 0, tried_at = ?, failure_count = failure_count + 1, reason = ?,"
-            " next_due = ? WHERE id = ?",
-            (at, change.reason, due, change.device),
+            " next_due = ?, unreachable_since = coalesce(unreachable_since, ?) WHERE id = ?",
+            (at, change.reason, due, at, change.device),
         )
     if old is None or old[0]:
         chain.append("device.unreachable", at=at, reason=change.reason, device=change.device)

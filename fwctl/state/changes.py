@@ -37,6 +37,8 @@ class DeviceSeen:
     state: str
     document: Mapping[str, Any]
     counter: int
+    spent: tuple[str, ...] = ()
+    """mandates that the device has taken back"""
     next_due: datetime | None = None
 
 

@@ -8,7 +8,7 @@ import socket
 from datetime import datetime, timedelta
 from typing import Self
 
-from fwctl.errors import Busy
+from fwctl.errors import Busy, FwctlError
 from fwctl.state import faults
 from fwctl.state.events import Chain
 from fwctl.state.ledger import Ledger
@@ -66,8 +66,8 @@ class Lease:
         try:
             with self._ledger.transaction(epoch=self.epoch) as conn:
                 conn.execute("UPDATE lease SET holder = '', pid = 0, expires_at = renewed_at")
-        except Busy:
-            pass  # fenced: it is not ours to release any more
+        except FwctlError:
+            pass  # fenced, or the disk failed: the file lock goes either way, and the next holder takes over
         finally:
             os.close(handle)
 

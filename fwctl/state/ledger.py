@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import secrets
 import sqlite3
@@ -21,16 +22,13 @@ from fwctl.state.events import Chain
 from fwctl.state.queries import Queries
 from fwctl.state.schema import APPLICATION_ID, VERSION, migrations
 
-_BUSY_SECONDS = 10.0
-
 
 class Ledger(Queries):
     """What happened. Queries come from `Queries`; writes go through `apply` and are fenced by the lease's epoch."""
 
-    def __init__(self, path: Path, db: Database, reader: sqlite3.Connection, *, readonly: bool) -> None:
+    def __init__(self, path: Path, db: Database, reader: sqlite3.Connection) -> None:
         super().__init__(path, reader)
         self._db = db
-        self._readonly = readonly
         self._write_lock = RLock()
         self._broken: FwctlError | None = None
 
@@ -41,34 +39,38 @@ class Ledger(Queries):
         Raises InputError E_LEDGER_EXISTS when the file is there, WorldError E_DISK when the disk refuses.
         """
         fresh = path.with_name(f".{path.name}.{secrets.token_hex(6)}.new")
-        with faults.sqlite_errors(path):
-            try:
-                os.close(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
-                _lay_out(fresh)
-                os.link(fresh, path)  # fails when somebody else made one meanwhile; rename would replace it
-                _sync(path.parent)
-            except FileExistsError as error:
+        with faults.sqlite_errors(path), _alone(path.parent):
+            if path.exists():
                 raise InputError(
                     "there is a ledger already",
                     code="E_LEDGER_EXISTS",
                     place=str(path),
                     remedy="Run the command without --new-ledger, or move the old ledger away first.",
-                ) from error
+                )
+            # SQLite would play the log of a deleted ledger into the new one
+            for stale in ("-wal", "-shm", "-journal"):
+                path.with_name(f"{path.name}{stale}").unlink(missing_ok=True)
+            try:
+                os.close(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+                _lay_out(fresh)
+                fresh.rename(path)
+                _sync(path.parent)
             finally:
                 for left in path.parent.glob(f"{fresh.name}*"):
                     left.unlink(missing_ok=True)
         return cls.open(path)
 
     @classmethod
-    def open(cls, path: Path, *, readonly: bool = False) -> Self:
+    def open(cls, path: Path, *, readonly: bool = False, busy_seconds: float = 10.0) -> Self:
         """Open a ledger and bring it to this version's format (unless read-only).
 
+        A write waits at most `busy_seconds` for another process that is writing.
         Raises InputError E_LEDGER_MISSING, E_LEDGER_CORRUPT, E_LEDGER_NEWER or (read-only) E_LEDGER_OLDER.
         """
         if not path.is_file():
             raise faults.missing(path)
         with faults.sqlite_errors(path):
-            conn = _connect(path, readonly=readonly)
+            conn = _connect(path, readonly=readonly, busy_seconds=busy_seconds)
             try:
                 _check_format(conn, path, readonly=readonly)
                 db = Database(conn, execute_plugins=False)
@@ -76,7 +78,7 @@ class Ledger(Queries):
                     db.enable_wal()
                     migrations.apply(db)
                     _assert_durable(conn, path)
-                return cls(path, db, _connect(path, readonly=True), readonly=readonly)
+                return cls(path, db, _connect(path, readonly=True))
             except BaseException:
                 conn.close()
                 raise
@@ -157,10 +159,10 @@ class Ledger(Queries):
         return None
 
 
-def _connect(path: Path, *, readonly: bool) -> sqlite3.Connection:
+def _connect(path: Path, *, readonly: bool, busy_seconds: float = 10.0) -> sqlite3.Connection:
     mode = "ro" if readonly else "rw"  # never "rwc": a ledger is only ever made by create()
     conn = sqlite3.connect(
-        f"{path.absolute().as_uri()}?mode={mode}", uri=True, timeout=_BUSY_SECONDS, check_same_thread=False
+        f"{path.absolute().as_uri()}?mode={mode}", uri=True, timeout=busy_seconds, check_same_thread=False
     )
     conn.execute("PRAGMA foreign_keys = ON")
     conn.execute("PRAGMA synchronous = FULL")
@@ -194,6 +196,17 @@ def _assert_durable(conn: sqlite3.Connection, path: Path) -> None:
             place=str(path),
             remedy="Put the state folder on a local disk (network file systems cannot hold a ledger).",
         )
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Keep every other maker of a ledger out of the folder."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
 
 
 def _lay_out(path: Path) -> None:

@@ -18,7 +18,8 @@ from fwctl.state.transitions import OPEN_ORDERS, OrderStatus, RolloutState
 
 _DEVICE = (
     "SELECT id, running_release, running_image, running_version, running_mandate, state, observed_at, reachable,"
-    " tried_at, failure_count, reason, next_due, counter FROM devices"
+    " tried_at, failure_count, reason, next_due, counter,"
+    " unreachable_since, spent FROM devices"
 )
 _ROLLOUT = (
     "SELECT key, mandate, commit_id, state, reason, rule, round, actor, started_at, finished_at, updated_at"
@@ -163,8 +164,8 @@ class Queries:
 
 
 def _device(row: tuple[Any, ...]) -> DeviceRow:
-    values = _timed(row, (6, 8, 11))
-    values[7] = bool(row[7])
+    values = _timed(row, (6, 8, 11, 13))
+    values[7], values[14] = bool(row[7]), tuple(row[14].split())
     return DeviceRow(*values)
 
 

@@ -26,6 +26,9 @@ class DeviceRow:
     reason: str
     next_due: datetime | None
     counter: int
+    unreachable_since: datetime | None
+    spent: tuple[str, ...]
+    """mandates that the device has taken back"""
 
 
 @dataclass(frozen=True, slots=True)

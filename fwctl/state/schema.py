@@ -37,7 +37,7 @@ _TABLES = (
         running_version TEXT NOT NULL, running_mandate TEXT NOT NULL, state TEXT NOT NULL,
         observed_at TEXT, reachable INTEGER NOT NULL CHECK (reachable IN (0, 1)), tried_at TEXT NOT NULL,
         failure_count INTEGER NOT NULL, reason TEXT NOT NULL, next_due TEXT, counter INTEGER NOT NULL,
-        doc TEXT NOT NULL
+        unreachable_since TEXT, spent TEXT NOT NULL, doc TEXT NOT NULL
     ) STRICT""",
     "CREATE INDEX devices_due ON devices (next_due)",
     """CREATE TABLE rollouts (

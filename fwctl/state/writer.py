@@ -89,6 +89,8 @@ class BatchWriter:
                 done.set_exception(error)
 
     def _stop(self, error: BaseException, batch: list[tuple[tuple[Change, ...], asyncio.Future[None]]]) -> None:
+        if isinstance(error, asyncio.CancelledError):  # nobody may take the writer's end for their own
+            error = RuntimeError("the ledger writer was cancelled")
         self._stopped = error
         waiting = [done for _, done in batch]
         while not self._queue.empty():
