@@ -1,0 +1,157 @@
+"""One commit, read once: manifests, plans, locks, trust and approvals. No device and no ledger is asked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from typing import Any
+
+from fwctl.errors import FwctlError, InputError
+from fwctl.manifests.diagnostic import Diagnostic, ordered
+from fwctl.manifests.load import load
+from fwctl.manifests.repo import FleetRepo, Loaded, LoadedRollout
+from fwctl.rollouts.check import check_plans, lock_path
+from fwctl.rollouts.compile import compile_rollout, mandate_of, read_lock
+from fwctl.rollouts.plan import Plan
+from fwctl.trust.authority import Authority, Verdict
+from fwctl_agent.protocol.lock import Lock, MerkleTree
+from fwctl_agent.protocol.messages import TrustVersions
+from fwctl_agent.protocol.statements import Mandate
+
+STATEMENTS = ("trust/", "approvals/")
+
+
+class ManifestErrors(InputError):
+    """The commit does not validate. `diagnostics` says everything that is wrong with it."""
+
+    def __init__(self, diagnostics: tuple[Diagnostic, ...]) -> None:
+        errors = sum(1 for found in diagnostics if found.severity == "error")
+        super().__init__(
+            f"the manifests have {errors} error{'s' if errors != 1 else ''}",
+            code="E_MANIFESTS",
+            remedy="Run `fwctl validate` and mend what it shows.",
+        )
+        self.diagnostics = diagnostics
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """One rollout of the commit, ready to be decided on. Without a lock there is no mandate and nothing runs."""
+
+    rollout: LoadedRollout
+    plan: Plan
+    lock: Lock | None
+    mandate: Mandate | None
+    verdict: Verdict | None
+    refused: FwctlError | None
+    """why nothing of it may run, apart from missing approvals (release not signed, withdrawn, ...)"""
+    approvals: tuple[dict[str, Any], ...] = ()
+    releases: tuple[dict[str, Any], ...] = ()
+
+    @property
+    def key(self) -> str:
+        return self.plan.key
+
+    @property
+    def approved_stage(self) -> int:
+        return self.verdict.stage if self.verdict and not self.refused else 0
+
+    @property
+    def not_approved(self) -> str:
+        """Why the next stage may not run; empty if all may."""
+        if self.refused:
+            return f"{self.refused.code}: {self.refused.message}"
+        if self.verdict is None:
+            return "it has no lock yet"
+        return f"{self.verdict.code}: {self.verdict.why}" if self.verdict.code else ""
+
+    @cached_property
+    def tree(self) -> MerkleTree:
+        if self.lock is None:
+            raise TypeError("only a locked rollout has a tree")
+        return self.lock.tree()
+
+    @cached_property
+    def index(self) -> Mapping[str, int]:
+        """Device -> position of its leaf in the lock."""
+        return {leaf.device: at for at, leaf in enumerate(self.lock.leaves)} if self.lock else {}
+
+
+@dataclass(frozen=True)
+class CommitState:
+    """Everything that one commit says."""
+
+    commit: str
+    repo: FleetRepo
+    authority: Authority
+    rollouts: Mapping[str, Prepared]
+
+
+def check_files(files: Mapping[str, bytes]) -> tuple[Loaded, tuple[Diagnostic, ...]]:
+    """Load and check all manifests of a commit or work tree; the diagnostics include those that need a plan."""
+    loaded = load(files)
+    if loaded.repo is None:
+        return loaded, loaded.diagnostics
+    return loaded, ordered([*loaded.diagnostics, *check_plans(loaded.repo, files)])
+
+
+def load_repo(files: Mapping[str, bytes]) -> FleetRepo:
+    """Return the manifests of a commit.
+
+    Raises:
+        ManifestErrors: at least one finding is an error.
+    """
+    loaded, diagnostics = check_files(files)
+    if loaded.repo is None or any(found.severity == "error" for found in diagnostics):
+        raise ManifestErrors(diagnostics)
+    return loaded.repo
+
+
+def read_commit(
+    files: Mapping[str, bytes], *, commit: str, pinned: str, now: datetime, lowest: TrustVersions | None = None
+) -> CommitState:
+    """Read, validate and verify one commit.
+
+    Raises:
+        ManifestErrors: it does not validate.
+        TrustRefused: its trust files are not signed as the pinned root demands.
+    """
+    repo = load_repo(files)
+    authority = Authority.verify(_statements(files), pinned=pinned, now=now, lowest=lowest)
+    rollouts = {key: prepare(repo, rollout, files, authority, now) for key, rollout in repo.rollouts.items()}
+    return CommitState(commit, repo, authority, rollouts)
+
+
+def prepare(
+    repo: FleetRepo, rollout: LoadedRollout, files: Mapping[str, bytes], authority: Authority | None, now: datetime
+) -> Prepared:
+    """Compile one rollout and judge its approvals; without an authority only the plan is made."""
+    path = lock_path(rollout.path)
+    lock = read_lock(files[path], path) if path in files else None
+    plan = compile_rollout(repo, rollout, lock=lock)
+    if lock is None:
+        return Prepared(rollout, plan, None, None, None, None)
+    mandate = mandate_of(plan, manifest=rollout.raw, lock=lock)
+    if authority is None:
+        return Prepared(rollout, plan, lock, mandate, None, None)
+    refused: FwctlError | None = None
+    try:
+        authority.check_release(plan.release)
+    except FwctlError as error:
+        refused = error
+    return Prepared(
+        rollout,
+        plan,
+        lock,
+        mandate,
+        authority.judge(mandate, stages=max(wave.stage for wave in plan.waves), now=now),
+        refused,
+        authority.approvals(mandate),
+        authority.releases(plan.release.model, plan.release.version),
+    )
+
+
+def _statements(files: Mapping[str, bytes]) -> dict[str, bytes]:
+    return {path: data for path, data in files.items() if path.startswith(STATEMENTS) or path.endswith(".dsse.json")}

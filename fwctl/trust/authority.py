@@ -1,0 +1,182 @@
+"""What the signatures in a commit are worth: trusted policy, approvals and releases of each rollout."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from fwctl.errors import TrustRefused
+from fwctl_agent.errors import Refusal
+from fwctl_agent.protocol import canonical
+from fwctl_agent.protocol.messages import TrustVersions
+from fwctl_agent.protocol.statements import Mandate, Release
+from fwctl_agent.trust.approvals import Tally, tally, verify_release
+from fwctl_agent.trust.metadata import TrustedMetadata
+from fwctl_agent.trust.policy import Policy
+
+TRUST = "trust/"
+_APPROVAL = re.compile(r"approvals/[^/]+/[^/]+/(?P<mandate>[0-9a-f]{64})/[^/]+\.dsse\.json")
+
+
+def approval_path(mandate: Mandate, signer: str, stage: int) -> str:
+    """Return where one person's approval of one stage stands in the repository."""
+    return (
+        f"{approval_folder(mandate.env, mandate.name)}{mandate.id.removeprefix('sha256:')}/{signer}.{stage}.dsse.json"
+    )
+
+
+def approval_folder(env: str, name: str) -> str:
+    return f"approvals/{env}/{name}/"
+
+
+def release_path(model: str, version: str, signer: str) -> str:
+    """Return where one signer's release statement stands, beside the firmware manifest."""
+    return f"firmware/{model}/{version}.{signer}.dsse.json"
+
+
+def envelope_bytes(envelope: Mapping[str, Any]) -> bytes:
+    """Return an envelope as it is committed: one readable, stable file."""
+    return (json.dumps(envelope, indent=1, sort_keys=True) + "\n").encode()
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """How far a rollout is approved. `code` and `why` say what is missing for the next stage."""
+
+    stage: int
+    """highest stage that is approved; 0 for none"""
+    code: str
+    why: str
+    approvers: tuple[str, ...]
+    stale: tuple[str, ...]
+    """paths of approvals of other content"""
+    tally: Tally
+
+
+@dataclass(frozen=True)
+class Authority:
+    """The trust that a commit carries, verified from the pinned root."""
+
+    trusted: TrustedMetadata
+    files: Mapping[str, bytes]
+    """the commit's trust files, statements and approvals, by path"""
+
+    @classmethod
+    def verify(
+        cls, files: Mapping[str, bytes], *, pinned: str, now: datetime, lowest: TrustVersions | None = None
+    ) -> Authority:
+        """Verify root, targets and policy of a commit.
+
+        `lowest` are the versions of the last applied commit: nothing may fall below them.
+
+        Raises:
+            TrustRefused: with the verifier's code.
+        """
+        try:
+            bundle = {path.removeprefix(TRUST): data.decode() for path, data in files.items() if path.startswith(TRUST)}
+            trusted = TrustedMetadata.bootstrap(pinned).advance(bundle, now=now, fresh=False)
+            _check_lowest(trusted.versions, lowest)
+        except (Refusal, UnicodeDecodeError) as error:
+            refusal = error if isinstance(error, Refusal) else Refusal("E_SCHEMA", "trust files are not UTF-8")
+            raise TrustRefused(
+                f"the repository's trust is refused: {refusal.message}",
+                code=refusal.code,
+                place=TRUST,
+                remedy="Find out who changed `trust/` (`git log trust/`); without a valid signature nothing goes out.",
+            ) from error
+        return cls(trusted, files)
+
+    @property
+    def policy(self) -> Policy:
+        if self.trusted.policy is None:
+            raise TypeError("verified trust has a policy")
+        return self.trusted.policy
+
+    def releases(self, model: str, version: str) -> tuple[dict[str, Any], ...]:
+        """Return the release envelopes that stand beside a firmware manifest; unreadable ones are left out."""
+        prefix = f"firmware/{model}/{version}."
+        return tuple(envelope for _, envelope in self._envelopes(prefix))
+
+    def check_release(self, release: Release) -> tuple[str, ...]:
+        """Return who signed a release.
+
+        Raises:
+            TrustRefused: `E_SIG_MISSING`, `E_SIG_THRESHOLD`, `E_WITHDRAWN`, ...
+        """
+        try:
+            _, signed = verify_release(
+                self.releases(release.model, release.version), digest=release.digest, policy=self.policy
+            )
+        except Refusal as error:
+            raise TrustRefused(
+                error.message,
+                code=error.code,
+                place=f"firmware/{release.model}/{release.version}.yaml",
+                remedy=f"Run `fwctl firmware sign {release.model}@{release.version}` and commit the statement.",
+            ) from error
+        return tuple(sorted(signed))
+
+    def approvals(self, mandate: Mandate) -> tuple[dict[str, Any], ...]:
+        """Return the approval envelopes of this mandate."""
+        folder = f"{approval_folder(mandate.env, mandate.name)}{mandate.id.removeprefix('sha256:')}/"
+        return tuple(envelope for _, envelope in self._envelopes(folder))
+
+    def judge(self, mandate: Mandate, *, stages: int, now: datetime) -> Verdict:
+        """Return how far `mandate` is approved, of `stages` stages."""
+        judged, _ = tally(self.approvals(mandate), mandate=mandate.id, policy=self.policy, now=now)
+        approved, code, why, people = 0, "", "", set[str]()
+        for stage in range(1, stages + 1):
+            try:
+                people |= {vote.person for vote in judged.approved(self.policy, mandate.path, stage)}
+                approved = stage
+            except Refusal as error:
+                code, why = error.code, error.message
+                break
+        stale = self.stale(mandate)
+        if approved == 0 and stale and code == "E_SIG_MISSING":
+            code, why = "E_APPROVAL_STALE", f"approved was other content ({', '.join(_who(path) for path in stale)})"
+        return Verdict(approved, code, why, tuple(sorted(people)), stale, judged)
+
+    def stale(self, mandate: Mandate) -> tuple[str, ...]:
+        """Return the paths of approvals of this rollout that are about other content."""
+        folder, own = approval_folder(mandate.env, mandate.name), mandate.id.removeprefix("sha256:")
+        found = ((path, _APPROVAL.fullmatch(path)) for path in sorted(self.files) if path.startswith(folder))
+        return tuple(path for path, match in found if match and match["mandate"] != own)
+
+    def bundle(self, newer_than: int) -> dict[str, str]:
+        """Return the trust files for a device that trusts root version `newer_than`."""
+        names = {path.removeprefix(TRUST): data for path, data in self.files.items() if path.startswith(TRUST)}
+        roots = {
+            name: data.decode()
+            for name, data in names.items()
+            if name.endswith(".root.json") and name.split(".")[0].isdigit() and int(name.split(".")[0]) > newer_than
+        }
+        rest = {name: text for name, text in self.trusted.files.items() if not name.endswith(".root.json")}
+        return roots | rest
+
+    def _envelopes(self, prefix: str) -> Iterator[tuple[str, dict[str, Any]]]:
+        for path, data in sorted(self.files.items()):
+            if path.startswith(prefix) and path.endswith(".dsse.json"):
+                try:
+                    value = canonical.decode(data, what=path)
+                except Refusal:
+                    continue  # counts for nothing; `trust status` names it
+                if isinstance(value, dict):
+                    yield path, value
+
+
+def _check_lowest(versions: TrustVersions, lowest: TrustVersions | None) -> None:
+    for role in ("root", "targets", "policy"):
+        if lowest and getattr(versions, role) < getattr(lowest, role):
+            raise Refusal(
+                "E_META_ROLLBACK",
+                f"{role} has version {getattr(versions, role)}, version {getattr(lowest, role)} was applied before",
+            )
+
+
+def _who(path: str) -> str:
+    return path.rpartition("/")[2].removesuffix(".dsse.json").rpartition(".")[0]
