@@ -37,10 +37,14 @@ def check(repo: Contents, declared: Declared) -> list[Diagnostic]:
 
 def _knowable(repo: Contents, declared: Declared, rollout: LoadedRollout) -> bool:
     """Whether the targets can be computed: all that they refer to could be read."""
-    targets = rollout.model.spec.targets
+    targets, wanted = rollout.model.spec.targets, rollout.model.spec.firmware.model
+    if not declared.all_devices or wanted not in {model for model, _ in declared.firmware}:
+        return False
     groups = {*targets.groups, *targets.exclude.groups}
-    devices = {*targets.devices, *targets.exclude.devices}
-    return declared.all_devices and groups <= repo.groups.keys() and devices <= repo.devices.keys()
+    if not groups <= repo.groups.keys():
+        return False
+    listed = (device for name in groups for device in repo.groups[name].spec.devices)
+    return {*targets.devices, *targets.exclude.devices, *listed} <= repo.devices.keys()
 
 
 def _named(

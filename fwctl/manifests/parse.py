@@ -36,7 +36,7 @@ def parse_file(path: ManifestPath, data: bytes) -> Parsed:
     found = [_from_yaml(finding, source) for finding in document.findings]
     known = frozenset(f.loc for f in document.findings if f.loc and f.code != "E_YAML_DUPKEY")
     model: Manifest | None = None
-    if document.complete:
+    if document.complete and (isinstance(document.value, dict) or not found):
         more, model = _validate(path, document.value, source, known, MAX_FINDINGS - len(found))
         found += more
     elif not found:

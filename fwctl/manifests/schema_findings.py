@@ -69,7 +69,8 @@ def explain(
             loc = (*loc, str(detail["ctx"]["discriminator"]).strip("'"))
         context = _Context(detail, loc, value, root, source)
         words = _WORDS_FOR.get(detail["type"], _other)(context)
-        place = source.place(loc, key=words.key or at_key)
+        empty = detail["input"] is None and source.text(loc) != "null"
+        place = source.place(loc, key=words.key or at_key or empty)
         found.append(source.diagnostic(place, code=words.code, message=words.message, remedy=words.remedy, loc=loc))
         if len(found) >= limit:
             break
@@ -133,9 +134,7 @@ def _type(at: _Context) -> _Words:
     expected, value = _EXPECTED[at.error["type"]], at.error["input"]
     message = f"{at.name} must be {expected}, but is {_found(value)}"
     if at.error["type"] == "string_type" and isinstance(value, bool | int | float):
-        place = at.source.place(at.loc)
-        written = at.source.lines[place.line - 1][place.column - 1 : place.end_column - 1]
-        return _Words(message, f'Quote it: "{written}".', "E_TYPE")
+        return _Words(message, f'Quote it: "{at.source.text(at.loc)}".', "E_TYPE")
     if isinstance(value, str) and re.fullmatch(r"-?[0-9.]+|true|false", value):
         return _Words(message, "Remove the quotes, or write a plain number.")
     return _Words(message, f"Write {expected}.")

@@ -34,6 +34,11 @@ class Source:
         """Return the place of the value at `loc` (or of its key), or of the nearest thing around it."""
         return self.at(self.positions.key(loc) if key else self.positions.value(loc))
 
+    def text(self, loc: Loc) -> str:
+        """Return the value at `loc` as it is written, as far as it stands on one line."""
+        line, column, end_column = self.positions.value(loc)
+        return self.lines[line - 1][column - 1 : end_column - 1] if line <= len(self.lines) else ""
+
     def at(self, span: Span) -> Place:
         """Return a span of this file as a place."""
         return Place(self.path, *span)

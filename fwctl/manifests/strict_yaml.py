@@ -140,13 +140,15 @@ class _Reader:
         return Document(self._root, self._clear and self._documents == 1, tuple(self._findings))
 
     def _syntax(self, error: YAMLError, data: bytes) -> None:
-        mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
-        line, column = (mark.line + 1, mark.column + 1) if mark is not None else (1, 1)
+        mark, context_mark = getattr(error, "problem_mark", None), getattr(error, "context_mark", None)
         last = data.count(b"\n") + (not data.endswith(b"\n"))
+        if mark is None or (context_mark is not None and mark.line >= last):
+            mark = context_mark  # found at the end of the file: show what is not finished
+        line, column = (min(mark.line + 1, max(last, 1)), mark.column + 1) if mark is not None else (1, 1)
         problem = error.problem if isinstance(error, MarkedYAMLError) else getattr(error, "reason", None)
         context = getattr(error, "context", None)
         message = ": ".join(str(part) for part in (context, problem or "not YAML") if part)
-        self._findings.append(YamlFinding("E_YAML_SYNTAX", message, min(line, max(last, 1)), column, column + 1))
+        self._findings.append(YamlFinding("E_YAML_SYNTAX", message, line, column, column + 1))
 
     def _events(self, parser: CParser) -> None:
         limit = self._limits.nodes
