@@ -1,0 +1,230 @@
+"""Read a device's folder: `agent.toml` strictly, every error with file, place and remedy."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final, TypeVar
+from urllib.parse import urlsplit
+
+from fwctl_agent.protocol.fields import DIGEST, ID, VERSION, WORD, parse_time
+from fwctl_agent.runtime.settings import Check, CommandCheck, Factory, FileCheck, HttpCheck, ProbeSet, Settings
+
+T = TypeVar("T", str, int, float, bool, list[Any], dict[str, Any])
+_REQUIRED: Final[Any] = object()
+_COMMANDS: Final = ("write", "readback", "activate", "markGood", "revert", "status")
+MAX_CHECKS: Final = 16
+
+
+class ConfigError(Exception):
+    """The folder cannot be run: where, why, and what to do. Exit code 3."""
+
+    def __init__(self, place: str, why: str, remedy: str) -> None:
+        super().__init__(f"{place}: {why}\n  help: {remedy}")
+        self.place = place
+        self.why = why
+        self.remedy = remedy
+
+
+class Table:
+    """A cursor over one TOML table: each key read once, nothing left over."""
+
+    def __init__(self, value: dict[str, Any], file: Path, name: str) -> None:
+        self._left = dict(value)
+        self._file = file
+        self._name = name
+
+    def error(self, key: str, why: str, remedy: str = "") -> ConfigError:
+        where = f"{self._file}: [{self._name}] {key}" if self._name else f"{self._file}: {key}"
+        return ConfigError(where, why, remedy or "correct agent.toml, or enroll the device again")
+
+    def take(self, key: str, kind: type[T], default: Any = _REQUIRED) -> T:
+        if key not in self._left:
+            if default is _REQUIRED:
+                raise self.error(key, "is missing")
+            found: T = default
+            return found
+        value = self._left.pop(key)
+        if kind is float and type(value) is int:
+            value = float(value)
+        if type(value) is not kind:
+            raise self.error(key, f"must be of type {kind.__name__}, not {type(value).__name__}")
+        return value
+
+    def text(self, key: str, form: re.Pattern[str] | None = None, default: Any = _REQUIRED) -> str:
+        value = self.take(key, str, default)
+        if form is not None and not form.fullmatch(value):
+            raise self.error(key, "has the wrong form")
+        return value
+
+    def number(self, key: str, low: int, high: int, default: Any = _REQUIRED) -> int:
+        value = self.take(key, int, default)
+        if not low <= value <= high:
+            raise self.error(key, f"must be from {low} to {high}")
+        return value
+
+    def seconds(self, key: str, default: float) -> float:
+        value = self.take(key, float, default)
+        if not 0 < value <= 86400:
+            raise self.error(key, "must be seconds, above 0 and at most 86400")
+        return value
+
+    def choice(self, key: str, allowed: tuple[str, ...], default: Any = _REQUIRED) -> str:
+        value = self.take(key, str, default)
+        if value not in allowed:
+            raise self.error(key, "must be one of " + ", ".join(allowed))
+        return value
+
+    def argv(self, key: str) -> tuple[str, ...]:
+        value = self.take(key, list)
+        if not value or not all(isinstance(part, str) and part and "\0" not in part for part in value):
+            raise self.error(key, "must be a list of words: the program and its arguments")
+        return tuple(value)
+
+    def table(self, key: str, default: Any = _REQUIRED) -> Table:
+        return Table(self.take(key, dict, default), self._file, f"{self._name}.{key}".lstrip("."))
+
+    def tables(self) -> dict[str, Table]:
+        """Return what is left as tables by name."""
+        return {key: self.table(key) for key in list(self._left)}
+
+    def entries(self, key: str) -> list[Table]:
+        value = self.take(key, list, [])
+        if not all(isinstance(entry, dict) for entry in value):
+            raise self.error(key, "must be a list of tables")
+        return [Table(entry, self._file, f"{self._name}.{key}[{i}]") for i, entry in enumerate(value, start=1)]
+
+    def rest(self) -> dict[str, Any]:
+        left, self._left = self._left, {}
+        return left
+
+    def done(self) -> None:
+        if self._left:
+            raise self.error(min(self._left), "is unknown", "remove it, or look for a typing error")
+
+
+def read_settings(folder: Path) -> Settings:
+    """Read `agent.toml` in `folder`.
+
+    Raises:
+        ConfigError: it is missing, not TOML, or anything in it is not as it must be.
+    """
+    file = folder / "agent.toml"
+    top = Table(_toml(file), file, "")
+    device, listen, factory, boot = (top.table(name) for name in ("device", "listen", "factory", "boot"))
+    installer, probes = top.table("installer"), top.table("probes", {})
+    kind = installer.choice("type", ("slots", "command"))
+    settings = Settings(
+        id=device.text("id", ID),
+        repo_id=device.text("repoId", ID),
+        model=device.text("model", ID),
+        hardware=device.text("hardware", WORD),
+        env=device.text("env", ID),
+        enrolled_at=_parsed(device, "enrolledAt", parse_time),
+        host=listen.text("host"),
+        port=listen.number("port", 0, 65535),
+        factory=Factory(
+            version=factory.text("version", VERSION),
+            image=factory.text("image", DIGEST),
+            length=factory.number("length", 1, 1 << 50),
+            security_version=factory.number("securityVersion", 0, 1 << 50, 0),
+        ),
+        reboot="exit" if boot.choice("reboot", ("none", "exit"), "none") == "exit" else "none",
+        tries=boot.number("tries", 1, 100, 3),
+        boot_seconds=boot.number("seconds", 1, 3600, 30),
+        installer="command" if kind == "command" else "slots",
+        commands={name: installer.argv(name) for name in _COMMANDS} if kind == "command" else {},
+        command_timeout=installer.seconds("timeout", 600.0) if kind == "command" else 600.0,
+        probes={"default": _EMPTY} | {name: _probe_set(name, table) for name, table in probes.tables().items()},
+        facts=_facts(top.table("facts", {})),
+    )
+    for table in (top, device, listen, factory, boot, installer):
+        table.done()
+    return settings
+
+
+_EMPTY: Final = ProbeSet(name="default", attempts=1, interval=5.0, deadline=60.0, checks=())
+
+
+def _toml(file: Path) -> dict[str, Any]:
+    try:
+        with file.open("rb") as stream:
+            return tomllib.load(stream)
+    except FileNotFoundError as error:
+        raise ConfigError(str(file), "there is no such file", "make the folder with: fwctl device enroll") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(str(file), f"cannot be read: {error}", "check the path and its permissions") from error
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise ConfigError(str(file), f"is not TOML: {error}", "correct it at the place named") from error
+
+
+def _parsed(table: Table, key: str, parse: Callable[[str], Any]) -> Any:
+    text = table.text(key)
+    try:
+        return parse(text)
+    except ValueError as error:
+        raise table.error(key, "must be a UTC time such as 2026-01-02T03:04:05Z") from error
+
+
+def _probe_set(name: str, table: Table) -> ProbeSet:
+    if not WORD.fullmatch(name):
+        raise table.error(name, "is not a name for a probe set")
+    entries = table.entries("checks")
+    if len(entries) > MAX_CHECKS:
+        raise table.error("checks", f"holds more than {MAX_CHECKS} checks")
+    found = ProbeSet(
+        name=name,
+        attempts=table.number("attempts", 1, 100, 3),
+        interval=table.seconds("interval", 2.0),
+        deadline=table.seconds("deadline", 60.0),
+        checks=tuple(_check(entry) for entry in entries),
+    )
+    if len({check.name for check in found.checks}) != len(found.checks):
+        raise table.error("checks", "two checks have the same name")
+    table.done()
+    return found
+
+
+def _check(table: Table) -> Check:
+    name, kind = table.text("name", WORD), table.choice("type", ("command", "http", "file"))
+    check: Check
+    if kind == "command":
+        check = CommandCheck(name=name, argv=table.argv("argv"), timeout=table.seconds("timeout", 10.0))
+    elif kind == "http":
+        check = HttpCheck(
+            name=name,
+            url=table.text("url"),
+            status=table.number("status", 100, 599, 200),
+            timeout=table.seconds("timeout", 5.0),
+        )
+        _check_url(table, check.url)
+    else:
+        equals, most = table.text("equals", default=""), table.number("max", -(1 << 53), 1 << 53, 1 << 53)
+        check = FileCheck(
+            name=name,
+            path=table.text("path"),
+            equals=equals or None,
+            max=most if most != 1 << 53 else None,
+        )
+    table.done()
+    return check
+
+
+def _check_url(table: Table, url: str) -> None:
+    try:
+        address = urlsplit(url)
+        good = address.scheme == "http" and bool(address.hostname) and (address.port is None or address.port > 0)
+    except ValueError:
+        good = False
+    if not good or not url.isascii() or not url.isprintable() or " " in url:
+        raise table.error("url", "must be an http:// address")
+
+
+def _facts(table: Table) -> dict[str, str | int | bool]:
+    facts = table.rest()
+    for key, value in facts.items():
+        if type(value) not in (str, int, bool) or (isinstance(value, str) and len(value) > 256) or len(facts) > 64:
+            raise table.error(key, "must be text, a whole number, or true or false (at most 64 facts)")
+    return facts

@@ -1,0 +1,1 @@
+"""What runs on the device: ports, journal, state machine and the shell that executes it."""

@@ -1,0 +1,89 @@
+"""Put one device together from its folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from securesystemslib.signer import CryptoSigner, Signer, SSlibKey
+
+from fwctl_agent.config import ConfigError, read_settings
+from fwctl_agent.errors import Refusal
+from fwctl_agent.protocol import enrolment
+from fwctl_agent.runtime.boot import CommandBoot, FileBoot
+from fwctl_agent.runtime.clock import SystemClock
+from fwctl_agent.runtime.commands import Commands
+from fwctl_agent.runtime.copies import Corrupt
+from fwctl_agent.runtime.device import BadFactory, Device
+from fwctl_agent.runtime.fs import OsFs
+from fwctl_agent.runtime.installers import CommandInstaller, SlotsInstaller
+from fwctl_agent.runtime.ports import Boot, Clock, Fs, Installer, InstallFailed
+from fwctl_agent.runtime.settings import Settings
+
+_AGAIN = "restore the folder from a backup, or enroll the device again"
+
+
+def assemble(
+    folder: Path, *, settings: Settings | None = None, fs: Fs | None = None, clock: Clock | None = None
+) -> Device:
+    """Return the device of `folder`, powered on: its boot loader has run, its journal is read.
+
+    Raises:
+        ConfigError: something in the folder cannot be used; it says what and what to do.
+    """
+    settings = settings or read_settings(folder)
+    try:
+        (folder / "state").mkdir(mode=0o700, exist_ok=True)
+        (folder / "slots").mkdir(exist_ok=True)
+    except OSError as error:
+        raise ConfigError(str(folder), f"cannot be written: {error.strerror}", "check permissions and disk") from error
+    fs = fs or OsFs(folder)
+    try:
+        boot, installer = _ports(settings, fs)
+        return Device(
+            settings,
+            fs=fs,
+            boot=boot,
+            installer=installer,
+            clock=clock or SystemClock(),
+            signer=_signer(folder / enrolment.KEY),
+            root=_text(folder / enrolment.ROOT),
+        )
+    except Corrupt as error:
+        raise ConfigError(f"{folder}/{error}", "no copy of it is whole", _AGAIN) from error
+    except BadFactory as error:
+        raise ConfigError(f"{folder}/{enrolment.SETTINGS}: [factory]", str(error), _AGAIN) from error
+    except Refusal as error:
+        raise ConfigError(str(folder), str(error), _AGAIN) from error
+    except InstallFailed as error:
+        remedy = "check [installer] in agent.toml and run the command by hand"
+        raise ConfigError(f"{folder}/{enrolment.SETTINGS}: [installer]", error.detail, remedy) from error
+    except OSError as error:
+        raise ConfigError(str(folder), f"{error.strerror}", "check permissions and disk") from error
+
+
+def _ports(settings: Settings, fs: Fs) -> tuple[Boot, Installer]:
+    if settings.installer == "slots":
+        return FileBoot(fs), SlotsInstaller(fs)
+    commands = Commands(settings.commands, settings.command_timeout)
+    return CommandBoot(FileBoot(fs), commands), CommandInstaller(fs, commands)
+
+
+def _signer(path: Path) -> Signer:
+    try:
+        key = load_pem_private_key(path.read_bytes(), password=None)
+    except (OSError, ValueError, TypeError, UnsupportedAlgorithm) as error:
+        raise ConfigError(str(path), "is no readable private key", _AGAIN) from error
+    if not isinstance(key, Ed25519PrivateKey | EllipticCurvePrivateKey):
+        raise ConfigError(str(path), "must be an Ed25519 or a P-256 key", _AGAIN)
+    return CryptoSigner(key, SSlibKey.from_crypto(key.public_key()))
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(str(path), "cannot be read", _AGAIN) from error

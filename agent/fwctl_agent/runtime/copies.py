@@ -1,0 +1,70 @@
+"""Small durable state in two alternating copies, each with generation and checksum."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any, Final
+
+from fwctl_agent.errors import Refusal
+from fwctl_agent.protocol import canonical
+from fwctl_agent.runtime.ports import Fs
+
+MAX_BYTES: Final = 8 << 20
+
+
+class Corrupt(Exception):
+    """Something stands there, but no copy of it is whole."""
+
+
+class TwoCopies:
+    """One JSON value. A torn copy is told by its checksum, and the other one is used (D06, D19)."""
+
+    def __init__(self, fs: Fs, path: str) -> None:
+        self._fs = fs
+        self._path = path
+        self._generation = 0
+
+    def load(self) -> Any | None:
+        """Return the newest whole value, or None where nothing was ever stored.
+
+        Raises:
+            Corrupt: files exist but none is whole.
+        """
+        found: list[tuple[int, Any]] = []
+        torn = 0
+        for copy in (0, 1):
+            data = self._fs.read(f"{self._path}.{copy}")
+            if data is None:
+                continue
+            value = _read(data)
+            if value is None:
+                torn += 1
+            else:
+                found.append(value)
+        if not found:
+            if torn:
+                raise Corrupt(self._path)
+            return None
+        self._generation, newest = max(found, key=lambda each: each[0])
+        return newest
+
+    def store(self, value: Any) -> None:
+        """Store durably. After an error the old value or the new one will be loaded, never a mixture."""
+        generation = self._generation + 1
+        body = canonical.dump(value)
+        head = f"{generation} {hashlib.sha256(b'%d ' % generation + body).hexdigest()}\n".encode()
+        self._fs.replace(f"{self._path}.{generation % 2}", head + body)
+        self._generation = generation
+
+
+def _read(data: bytes) -> tuple[int, Any] | None:
+    head, _, body = data.partition(b"\n")
+    number, _, checksum = head.partition(b" ")
+    if not number.isdigit() or len(number) > 18:
+        return None
+    if hashlib.sha256(b"%d " % int(number) + body).hexdigest().encode() != checksum:
+        return None
+    try:
+        return int(number), canonical.decode(body, what="stored state", max_bytes=MAX_BYTES)
+    except Refusal:
+        return None

@@ -1,0 +1,453 @@
+"""The shell around the pure core: stores each record before acting on it, and moves the bytes. Synchronous.
+
+One thread at a time may call the methods that change something; `record` is frozen and may be read by anybody.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+
+from securesystemslib.signer import Signer
+
+from fwctl_agent.errors import Refusal
+from fwctl_agent.protocol import canonical
+from fwctl_agent.protocol.messages import OrderReply, OrderRequest, TrustVersions
+from fwctl_agent.protocol.statements import ORDER, OUTCOME, FailureClass, ProbeResult, RunningImage
+from fwctl_agent.runtime import machine, steps
+from fwctl_agent.runtime.clock import BUILD_TIME
+from fwctl_agent.runtime.copies import TwoCopies
+from fwctl_agent.runtime.follow_ups import accept_follow_up
+from fwctl_agent.runtime.intake import Intake
+from fwctl_agent.runtime.machine import Change
+from fwctl_agent.runtime.ports import Boot, Clock, Fs, Installer, InstallFailed, Moment
+from fwctl_agent.runtime.record import Image, Job, Record, Slot, Stored
+from fwctl_agent.runtime.settings import Settings
+from fwctl_agent.runtime.trust_store import TrustStore
+from fwctl_agent.trust.envelope import Sealed, seal
+from fwctl_agent.trust.verifier import DeviceContext, TrustedTime, judge_follow_up, judge_install
+
+MAX_STARTS = 10
+MAX_STEPS = 64
+MAX_ORDER_ENVELOPE = 32 << 10
+
+
+class Busy(Exception):
+    """Another order runs."""
+
+    def __init__(self, running: str) -> None:
+        super().__init__(running)
+        self.running = running
+
+
+class BadFactory(Exception):
+    """The slot of the factory image does not hold what the configuration says."""
+
+
+class Device:
+    """One device: identity, journal, slots, trust. Constructing it is its power-on."""
+
+    def __init__(
+        self, settings: Settings, *, fs: Fs, boot: Boot, installer: Installer, clock: Clock, signer: Signer, root: str
+    ) -> None:
+        self.settings = settings
+        self._fs = fs
+        self._boot = boot
+        self._installer = installer
+        self._clock = clock
+        self._signer = signer
+        self._journal = TwoCopies(fs, "state/journal")
+        self.trust = TrustStore(fs, root)
+        self._intake: Intake | None = None
+        self._hashed: str | None = None
+        """slot whose content was hashed and found good since the last rest"""
+        stored = self._journal.load()
+        if stored is None:
+            self.record = self._first_start()
+            self._commit(Change(self.record), always=True)
+        else:
+            self.record = Record.from_wire(stored)
+        if (self.record.device, self.record.repo_id) != (settings.id, settings.repo_id):
+            raise Refusal("E_JOURNAL", f"the journal belongs to device {self.record.device}")
+        self.booted = boot.start()
+        self._commit(self._adopt_boot())
+        self._commit(machine.started(self.record, limit=MAX_STARTS, now=self.moment()))
+        self._show_current()
+
+    # -- questions ----------------------------------------------------------------------------------------------
+
+    def moment(self) -> Moment:
+        """Return the clocks, the wall one never below the floor clock."""
+        moment = self._clock.moment()
+        return replace(moment, wall=max(moment.wall, self.record.floor_clock))
+
+    def time(self) -> TrustedTime:
+        wall = self._clock.moment().wall
+        floor = self.record.floor_clock
+        return TrustedTime(max(wall, floor), wall < floor)
+
+    def reply(self, order: str) -> OrderReply | None:
+        """Return where `order` stands; None if this device has never accepted it, or has forgotten it."""
+        record = self.record
+        job, stored = record.job, record.outcome(order)
+        under_way = job is not None and job.active and not job.watching
+        if job is not None and under_way and order in (job.order.id, *job.also):
+            held = job.state == "staged" and not job.activating and stored is not None
+            if not held:
+                return self._progress(order, job)
+        if stored is None:
+            return None
+        return OrderReply(order, stored.state, None, stored.envelope, None)
+
+    def _progress(self, order: str, job: Job) -> OrderReply:
+        offset = None
+        if job.state in ("accepted", "downloading") and job.offset < job.release.length:
+            intake = self._intake
+            offset = intake.offset if intake and intake.order == job.order.id else job.offset
+        rest = self._look()
+        resume = None
+        if isinstance(rest, steps.Restart):
+            resume = self.settings.boot_seconds
+        elif offset is None and not isinstance(rest, steps.AwaitConfirm | steps.AwaitOrder):
+            resume = 1
+        return OrderReply(order, job.state, offset, None, resume)
+
+    def _look(self) -> steps.Step:
+        policy = self.trust.trusted.policy
+        floor = policy.floors.get(self.settings.model, 0) if policy else 0
+        return steps.next_step(self.record, self._boot.state(), self.booted, floor=floor, now=self.moment())
+
+    # -- requests -----------------------------------------------------------------------------------------------
+
+    def put_trust(self, bundle: Mapping[str, str]) -> TrustVersions:
+        self.trust.advance(bundle, now=self.time().now, fresh=True)
+        return self.trust.trusted.versions
+
+    def put_order(self, order: str, request: OrderRequest) -> OrderReply:
+        """Judge and accept an order. A known id answers with what is stored, before any other check.
+
+        Raises:
+            Refusal: it may not be done, or not now.
+            Busy: another order runs.
+            OSError: the acceptance could not be made durable; nothing happened.
+        """
+        known = self.reply(order)
+        if known is not None:
+            return known
+        verb = _verb(request)
+        job = self.record.job
+        if verb == "install" and job is not None and job.active:
+            raise Busy(job.order.id)
+        if verb in ("install", "activate"):
+            self.trust.advance(request.trust, now=self.time().now, fresh=True)
+        else:
+            self.trust.advance_if_good(request.trust, now=self.time().now)
+        self._commit(self._judged(order, verb, request))
+        # An image that is already there, a no-op, a confirm of good probes: all done within this request.
+        return self._must_reply(order)
+
+    def _must_reply(self, order: str) -> OrderReply:
+        reply = self.reply(order)
+        if reply is None:
+            raise Refusal("E_INTERNAL", "the order was accepted but left no trace", klass="deferred")
+        return reply
+
+    def _judged(self, order: str, verb: str, request: OrderRequest) -> Change:
+        policy, job = self.trust.trusted.policy, self.record.job
+        if policy is None:
+            raise Refusal("E_POLICY_UNTRUSTED", "this device trusts no policy yet; send one with the order")
+        if len(canonical.dump(request.order)) > MAX_ORDER_ENVELOPE:
+            raise Refusal("E_LIMIT", f"the signed order has more than {MAX_ORDER_ENVELOPE} bytes")
+        context, time = self._context(), self.time()
+        if verb == "install":
+            install = judge_install(request, context=context, policy=policy, time=time)
+            _check_address(order, install.order.id)
+            if install.order.probes not in self.settings.probes:
+                raise Refusal("E_PROBE_SET", f"this device has no probe set named {install.order.probes}")
+            change = machine.accept_install(self.record, install, request.order, now=self.moment())
+            done = change.record.job is not None and not change.record.job.active
+            floor = policy.floors.get(self.settings.model, 0)
+            return replace(change, record=machine.raise_floor(change.record, floor)) if done else change
+        release = job.release if job else None
+        follow = judge_follow_up(request, context=context, policy=policy, time=time, release=release)
+        _check_address(order, follow.order.id)
+        selector = self._boot.state()
+        switched = job is not None and selector.trial == job.slot
+        change = accept_follow_up(self.record, follow, request.order, switched=switched, now=self.moment())
+        after = change.record.job
+        if follow.order.verb == "revert" and after is not None and after.state == "reverting":
+            self._check_content(after.back, after.origin)
+        return change
+
+    def _context(self) -> DeviceContext:
+        settings, record = self.settings, self.record
+        return DeviceContext(
+            id=settings.id,
+            repo_id=settings.repo_id,
+            model=settings.model,
+            hardware=settings.hardware,
+            env=settings.env,
+            enrolled_at=settings.enrolled_at,
+            running=record.image.running,
+            floor=record.floor,
+            release_counters=dict(record.release_counters),
+            epochs={epoch.key: epoch.epoch for epoch in record.epochs},
+            spent=frozenset(spent.mandate for spent in record.spent),
+            marks={(mark.mandate, mark.verb): mark.attempt for mark in record.marks},
+            running_approved_at=record.image.approved_at,
+        )
+
+    # -- the image ----------------------------------------------------------------------------------------------
+
+    def open_image(self, order: str, first: int, total: int | None) -> Intake | None:
+        """Begin or go on receiving. None when `first` is not the offset that is wanted; see the reply.
+
+        Raises:
+            Refusal: no image is wanted for this order, or it has another length.
+        """
+        job = self.record.job
+        if job is None or job.order.id != order or not isinstance(self._look(), steps.AwaitImage):
+            raise Refusal("E_NO_IMAGE_WANTED", "no image is wanted for this order", klass="resync")
+        if total is not None and total != job.release.length:
+            raise Refusal("E_LENGTH", f"the signed length is {job.release.length} bytes, not {total}")
+        intake = self._intake
+        if intake is None or intake.order != order:
+            intake = self._resume(job)
+        if first != intake.offset:
+            return None
+        # A client that lost its connection may come back before we notice: the newer upload wins.
+        self._intake = intake = intake.taken_over()
+        if job.state == "accepted":
+            self._commit(machine.receiving(self.record, offset=job.offset, now=self.moment()))
+        return intake
+
+    def _resume(self, job: Job) -> Intake:
+        """Hash what is durable again and go on behind it (D01); start anew if it is not all there."""
+        hasher, seen = hashlib.sha256(), 0
+        if job.offset:
+            for piece in self._installer.arrived(job.slot, job.offset - 1):
+                hasher.update(piece)
+                seen += len(piece)
+        if seen != job.offset:
+            hasher, seen = hashlib.sha256(), 0
+            self._commit(machine.receiving(self.record, offset=0, now=self.moment()))
+        stream = self._installer.open(job.slot, seen)
+        self._intake = Intake(job.order.id, stream, hasher, seen, seen)
+        return self._intake
+
+    def feed(self, intake: Intake, data: bytes) -> bool:
+        """Write the next bytes. False when this upload is over: taken over by another one, or failed."""
+        if intake is not self._intake:
+            return False
+        job = machine.current_job(self.record)
+        if intake.offset + len(data) > job.release.length:
+            self._fail_image("download", "E_LENGTH", f"more than the signed {job.release.length} bytes arrived")
+            return False
+        try:
+            durable = intake.write(data)
+        except OSError as error:
+            self._fail_image("install", *_disk(error))
+            return False
+        if durable is not None:
+            self._commit(machine.receiving(self.record, offset=durable, now=self.moment()))
+        return True
+
+    def close_image(self, intake: Intake) -> None:
+        """The upload ended, by its end or by a lost connection: keep what arrived, judge it if it is whole."""
+        if intake is not self._intake:
+            return
+        job = machine.current_job(self.record)
+        try:
+            offset = intake.sync()
+        except OSError as error:
+            self._fail_image("install", *_disk(error))
+            return
+        if offset < job.release.length:
+            if offset != job.offset:
+                self._commit(machine.receiving(self.record, offset=offset, now=self.moment()))
+            return
+        if intake.digest() != job.release.image:
+            self._fail_image("download", "E_HASH", "the image that arrived is not the one that was signed")
+            return
+        self._drop_intake()
+        self._commit(machine.receiving(self.record, offset=offset, now=self.moment()))
+
+    def _fail_image(self, klass: FailureClass, code: str, detail: str) -> None:
+        self._drop_intake()
+        self._commit(machine.failed(self.record, klass, code, detail, now=self.moment()))
+
+    def _drop_intake(self) -> None:
+        if self._intake is not None:
+            with contextlib.suppress(OSError):
+                self._intake.close()
+        self._intake = None
+
+    # -- doing it -----------------------------------------------------------------------------------------------
+
+    def advance(self) -> steps.Rest:
+        """Do everything that can be done now, and return what has to be waited for.
+
+        Raises:
+            OSError, InstallFailed: something that must be tried again; the record stands where it stood.
+        """
+        self._hashed = None
+        for _ in range(MAX_STEPS):
+            step = self._look()
+            match step:
+                case steps.Move(change):
+                    self._commit(change)
+                case steps.Verify() | steps.Stage() | steps.Flip() | steps.MarkGood() | steps.PointBack():
+                    self._act(step)
+                case _:
+                    job = self.record.job
+                    if self._intake and (job is None or self._intake.order != job.order.id):
+                        self._drop_intake()
+                    return step
+        raise InstallFailed("E_INTERNAL", "no resting point was found")
+
+    def _act(self, step: steps.Act) -> None:
+        job = machine.current_job(self.record)
+        try:
+            match step:
+                case steps.Verify():
+                    self._verify(job)
+                case steps.Stage():
+                    self._installer.stage(job.slot, job.release.length)
+                    self._check_content(job.slot, job.image)
+                    self._hashed = job.slot
+                    self._commit(machine.staged(self.record, now=self.moment()))
+                case steps.Flip():
+                    self._flip(job)
+                case steps.MarkGood():
+                    self._mark_good(job)
+                case _:
+                    self._boot.go_back(job.back)
+                    self._follow_selector(job.back)
+        except Refusal as refusal:  # the read-back did not match
+            self._commit(machine.failed(self.record, "install", refusal.code, refusal.message, now=self.moment()))
+        except (OSError, InstallFailed) as error:
+            if not isinstance(step, steps.Verify | steps.Stage):
+                raise
+            code, detail = _disk(error) if isinstance(error, OSError) else (error.code, error.detail)
+            self._commit(machine.failed(self.record, "install", code, detail, now=self.moment()))
+
+    def _verify(self, job: Job) -> None:
+        """Read back what arrived, after fsync, and hash it: what was streamed proves nothing about the disk (A42)."""
+        found = _digest(self._installer.arrived(job.slot, job.release.length))
+        if found == job.release.image:
+            self._commit(machine.verified(self.record, now=self.moment()))
+        elif job.reused:
+            self._commit(machine.download_again(self.record, now=self.moment()))
+        else:
+            raise Refusal("E_HASH", "what was read back is not the signed image")
+
+    def _flip(self, job: Job) -> None:
+        if self._hashed != job.slot:
+            # Time has passed since staging: somebody may have written to the slot (I2, A42).
+            self._check_content(job.slot, job.image)
+        try:
+            self._boot.try_slot(job.slot, self.settings.tries)
+        except InstallFailed as error:
+            self._boot.go_back(job.back)
+            raise Refusal(error.code, error.detail) from error
+        self._follow_selector(job.slot)
+
+    def _mark_good(self, job: Job) -> None:
+        try:
+            self._boot.mark_good(job.slot)
+        except InstallFailed as error:
+            evidence = (ProbeResult("mark-good", False, error.detail),)
+            self._commit(machine.probed(self.record, False, evidence, now=self.moment()))
+
+    def _follow_selector(self, slot: str) -> None:
+        """Without a reboot the selected slot is current at once."""
+        if self.settings.reboot == "none":
+            self.booted = slot
+
+    def probed(self, ok: bool, evidence: tuple[ProbeResult, ...]) -> None:
+        """Take a verdict, unless the state it was asked for is over."""
+        if isinstance(self._look(), steps.Probe):
+            job = machine.current_job(self.record)
+            if ok and job.watching:
+                return
+            self._commit(machine.probed(self.record, ok, evidence, now=self.moment()))
+
+    def _check_content(self, slot: str, image: Image) -> None:
+        if _digest(self._installer.content(slot, image.length)) != image.running.image:
+            raise Refusal("E_HASH", f"slot {slot} does not hold the image that was verified")
+
+    # -- storing ------------------------------------------------------------------------------------------------
+
+    def _commit(self, change: Change, *, always: bool = False) -> None:
+        """Make the change durable, with its sealed outcomes, in one write; only then is it true."""
+        stored = tuple(Stored(ended.outcome.order, ended.state, self._sealed(ended)) for ended in change.ended)
+        record = machine.with_outcomes(change.record, stored)
+        if record == self.record and not always:
+            return
+        self._journal.store(record.to_wire())
+        moved = record.current != self.record.current
+        self.record = record
+        if moved:
+            self._show_current()
+
+    def _sealed(self, ended: machine.Ended) -> dict[str, object]:
+        return seal(canonical.encode(ended.outcome.to_wire()), OUTCOME, self._signer)
+
+    def _show_current(self) -> None:
+        # For people only; the selector decides.
+        with contextlib.suppress(OSError):
+            self._fs.link("slots/current", f"{self.record.current}.img")
+
+    def _first_start(self) -> Record:
+        """The factory image counts as confirmed, so that the first rollout can be taken back too."""
+        settings, factory = self.settings, self.settings.factory
+        image = Image(
+            running=RunningImage(None, factory.image, factory.version, None),
+            length=factory.length,
+            security_version=factory.security_version,
+            approved_at=None,
+        )
+        if _digest(self._installer.content("a", factory.length)) != factory.image:
+            raise BadFactory("slot a does not hold the factory image that agent.toml names")
+        return Record(
+            device=settings.id,
+            repo_id=settings.repo_id,
+            current="a",
+            slots=(Slot(name="a", image=image), Slot(name="b", image=None)),
+            floor_clock=max(BUILD_TIME, settings.enrolled_at),
+        )
+
+    def _adopt_boot(self) -> Change:
+        """Believe what really runs: a device that went back by itself must say so (silent revert)."""
+        record, job = self.record, self.record.job
+        settling = job is not None and (job.state in ("trial", "reverting") or job.activating)
+        if settling or self.booted == record.current or record.slot(self.booted).image is None:
+            return Change(record)
+        return Change(replace(record, current=self.booted))
+
+
+def _verb(request: OrderRequest) -> str:
+    """Read the verb before anything is verified: it only chooses which checks are made."""
+    statement = Sealed.open(request.order, ORDER).statement()
+    verb = statement.get("verb") if isinstance(statement, dict) else None
+    return verb if isinstance(verb, str) else ""
+
+
+def _check_address(asked: str, found: str) -> None:
+    if asked != found:
+        raise Refusal("E_SCHEMA", "the address names another order than the one that was sent")
+
+
+def _digest(pieces: Iterator[bytes]) -> str:
+    hasher = hashlib.sha256()
+    for piece in pieces:
+        hasher.update(piece)
+    return "sha256:" + hasher.hexdigest()
+
+
+def _disk(error: OSError) -> tuple[str, str]:
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return ("E_DISK_FULL" if full else "E_IO"), error.strerror or "input/output error"

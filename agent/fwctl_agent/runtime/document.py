@@ -1,0 +1,43 @@
+"""`GET /v1/device`: what a device says of itself."""
+
+from __future__ import annotations
+
+import fwctl_agent
+from fwctl_agent.protocol.messages import PROTOCOL, DeviceDocument
+from fwctl_agent.runtime.device import Device
+
+MAX_SHOWN = 8
+"""newest outcomes in the document; older ones are asked for by order id"""
+
+
+def document(device: Device, *, uptime: int) -> DeviceDocument:
+    """Return the document from one consistent record; `uptime` in seconds."""
+    settings, record, trusted = device.settings, device.record, device.trust.trusted
+    job = record.job
+    active = job if job is not None and job.active else None
+    measured = {result.probe: result.value for result in job.evidence if result.value is not None} if job else {}
+    return DeviceDocument(
+        id=settings.id,
+        model=settings.model,
+        hardware=settings.hardware,
+        env=settings.env,
+        enrolled_at=settings.enrolled_at,
+        agent=fwctl_agent.__version__,
+        protocol=PROTOCOL,
+        state=active.state if active else "idle",
+        order=active.order.id if active else None,
+        running=record.image.running,
+        slots=tuple(slot.shown() for slot in record.slots),
+        trust=trusted.versions,
+        highest_timestamp=trusted.files.get("timestamp.json"),
+        highest_orders=tuple(epoch.order for epoch in record.epochs),
+        floor=record.floor,
+        floor_clock=record.floor_clock,
+        clock_suspect=device.time().suspect,
+        spent=record.spent,
+        marks=record.marks,
+        outcomes=tuple(stored.envelope for stored in record.outcomes[-MAX_SHOWN:]),
+        facts=settings.facts,
+        vitals={"uptime": uptime, **measured},
+        counter=record.counter,
+    )

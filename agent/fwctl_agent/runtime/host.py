@@ -1,0 +1,131 @@
+"""The asynchronous face of one device: serialises changes, drives what is under way, wakes those who wait."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Callable
+from typing import Final, TypeVar
+
+from fwctl_agent.protocol.messages import OrderReply
+from fwctl_agent.runtime import probes, steps
+from fwctl_agent.runtime.device import Device
+from fwctl_agent.runtime.ports import InstallFailed
+
+T = TypeVar("T")
+log = logging.getLogger("fwctl_agent")
+
+SETTLE: Final = 2.0
+"""seconds that a request waits for what it set off, before it answers 202"""
+MAX_PAUSE: Final = 60.0
+
+
+class Host:
+    """Drives a device while something is under way; no task exists while it is idle."""
+
+    def __init__(self, device: Device, *, restart: Callable[[Host], None], offload: bool = True) -> None:
+        self.device = device
+        self._restart = restart
+        self._offload = offload
+        self._lock = asyncio.Lock()
+        self._task: asyncio.Task[None] | None = None
+        self._wake = asyncio.Event()
+        self._changed = asyncio.Event()
+        self._rested = asyncio.Event()
+        self.started = time.monotonic()
+        self.reachable = True
+        """False while a simulated reboot lasts"""
+
+    async def call(self, action: Callable[..., T], *args: object) -> T:
+        """Run one change of the device, alone; in a thread, because it waits for disks and commands."""
+        async with self._lock:
+            return await asyncio.to_thread(action, *args) if self._offload else action(*args)
+
+    def kick(self) -> None:
+        """Something has changed: look what is to be done next."""
+        self._rested.clear()
+        self._wake.set()
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._drive())
+
+    async def settle(self) -> None:
+        """Kick, and wait a little until there is nothing to do but wait."""
+        self.kick()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(SETTLE):
+                await self._rested.wait()
+
+    async def wait(self, order: str, seconds: float) -> OrderReply | None:
+        """Return the order's reply once it wants something of the reconciler, or after `seconds`."""
+        end = time.monotonic() + seconds
+        while True:
+            changed = self._changed
+            reply = self.device.reply(order)
+            left = end - time.monotonic()
+            if reply is None or reply.resume_after != 1 or left <= 0:
+                return reply
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(left):
+                    await changed.wait()
+
+    async def stop(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+
+    async def _drive(self) -> None:
+        failures = 0
+        while True:
+            self._wake.clear()
+            try:
+                rest = await self.call(self.device.advance)
+                failures = 0
+                if not await self._rest(rest) and not self._wake.is_set():
+                    return
+            except (OSError, InstallFailed) as error:
+                # A full disk or a boot loader that says no: what runs keeps running, and it is tried again.
+                failures += 1
+                log.warning("cannot go on, will try again: %s", error)
+                self._notify(rested=True)
+                await self._pause(min(MAX_PAUSE, 2.0**failures))
+
+    async def _rest(self, rest: steps.Rest) -> bool:
+        """Wait for what `rest` names; False when only a request can lead on."""
+        self._notify(rested=not isinstance(rest, steps.Probe) or rest.watch)
+        match rest:
+            case steps.AwaitConfirm(seconds):
+                await self._pause(seconds)
+            case steps.Probe(name, limits, seconds, watch=False):
+                verdict = await probes.judge(self.device.settings.probes[name], limits, seconds=seconds)
+                await self.call(self.device.probed, *verdict)
+            case steps.Probe(name, limits, seconds, watch=True):
+                await self._watch(name, limits, seconds)
+            case steps.Restart():
+                self._restart(self)
+                return False
+            case _:
+                return False
+        return True
+
+    async def _watch(self, name: str, limits: probes.Limits, seconds: float) -> None:
+        """One round; in watch a single bad one reverts, so that flapping does (D09)."""
+        probe_set = self.device.settings.probes[name]
+        verdict = await probes.once(probe_set, limits)
+        await self.call(self.device.probed, *verdict)
+        if verdict[0]:
+            await self._pause(min(probe_set.interval, seconds))
+
+    async def _pause(self, seconds: float) -> None:
+        """Sleep until `seconds` have passed or somebody kicks."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(max(0.01, seconds)):
+                await self._wake.wait()
+
+    def _notify(self, *, rested: bool) -> None:
+        changed, self._changed = self._changed, asyncio.Event()
+        changed.set()
+        if rested and not self._wake.is_set():
+            self._rested.set()

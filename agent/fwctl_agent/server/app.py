@@ -1,0 +1,151 @@
+"""The routes. Every answer is JSON, every failure a `RefusedReply`; no traceback reaches a peer."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from fwctl_agent.errors import Refusal
+from fwctl_agent.protocol import canonical
+from fwctl_agent.protocol.fields import DIGEST
+from fwctl_agent.protocol.messages import (
+    MAX_ORDER_BODY,
+    MAX_TRUST_BODY,
+    MAX_WAIT,
+    BusyReply,
+    OrderReply,
+    OrderRequest,
+    RefusedReply,
+    bundle_from_wire,
+)
+from fwctl_agent.runtime.device import Busy, Device
+from fwctl_agent.runtime.document import document
+from fwctl_agent.runtime.host import Host
+from fwctl_agent.runtime.intake import Intake
+from fwctl_agent.server.body import Cut, content_range, pieces, read_all
+
+log = logging.getLogger("fwctl_agent")
+Handler = Callable[[Request, Host], Awaitable[Response]]
+
+
+def make_app() -> Starlette:
+    """Return the application; which device is meant stands in the connection's state."""
+    return Starlette(
+        routes=[
+            Route("/v1/device", _guarded(get_device), methods=["GET"]),
+            Route("/v1/trust", _guarded(put_trust), methods=["PUT"]),
+            Route("/v1/orders/{id}", _guarded(put_order), methods=["PUT"]),
+            Route("/v1/orders/{id}", _guarded(get_order), methods=["GET"]),
+            Route("/v1/orders/{id}/image", _guarded(put_image), methods=["PUT"]),
+        ],
+        exception_handlers={HTTPException: _not_found},
+    )
+
+
+async def get_device(request: Request, host: Host) -> Response:  # noqa: ARG001
+    return _json(200, document(host.device, uptime=int(time.monotonic() - host.started)).to_wire())
+
+
+async def put_trust(request: Request, host: Host) -> Response:
+    body = await read_all(request, MAX_TRUST_BODY)
+    bundle = bundle_from_wire(canonical.decode(body, what="trust bundle", max_bytes=MAX_TRUST_BODY))
+    versions = await host.call(host.device.put_trust, bundle)
+    return _json(200, versions.to_wire())
+
+
+async def put_order(request: Request, host: Host) -> Response:
+    order = _order_id(request)
+    body = await read_all(request, MAX_ORDER_BODY)
+    # Nothing is read from the body of an order that is known: its stored outcome is the answer (I3).
+    reply = host.device.reply(order)
+    if reply is None:
+        await host.call(host.device.put_order, order, OrderRequest.from_bytes(body))
+        await host.settle()
+    return _order_reply(host.device, order)
+
+
+async def get_order(request: Request, host: Host) -> Response:
+    order, text = _order_id(request), request.query_params.get("wait", "0")
+    if not text.isascii() or not text.isdigit() or len(text) > 4:
+        raise Refusal("E_SCHEMA", f"wait must be whole seconds, at most {MAX_WAIT}")
+    reply = await host.wait(order, min(int(text), MAX_WAIT))
+    if reply is None:
+        return _refused(404, Refusal("E_UNKNOWN_ORDER", "this device does not know that order", klass="resync"))
+    return _json(200, reply.to_wire())
+
+
+async def put_image(request: Request, host: Host) -> Response:
+    order = _order_id(request)
+    first, total = content_range(request)
+    intake = await host.call(host.device.open_image, order, first, total)
+    if intake is None:
+        return _order_reply(host.device, order, status=416)
+    try:
+        await _receive(request, host, intake)
+    finally:
+        await host.call(host.device.close_image, intake)
+    await host.settle()
+    return _order_reply(host.device, order)
+
+
+async def _receive(request: Request, host: Host, intake: Intake) -> None:
+    async for piece in pieces(request):
+        if not await host.call(host.device.feed, intake, piece):
+            return
+
+
+def _order_reply(device: Device, order: str, status: int | None = None) -> Response:
+    reply: OrderReply | None = device.reply(order)
+    if reply is None:
+        raise Refusal("E_UNKNOWN_ORDER", "this device no longer knows that order", klass="resync")
+    return _json(status or (200 if reply.outcome is not None else 202), reply.to_wire())
+
+
+def _order_id(request: Request) -> str:
+    order = request.path_params["id"]
+    if not isinstance(order, str) or not DIGEST.fullmatch(order):
+        raise Refusal("E_SCHEMA", "an order id is sha256:<64 hex digits>")
+    return order
+
+
+def _guarded(handler: Handler) -> Callable[[Request], Awaitable[Response]]:
+    """Turn everything that can go wrong into an answer."""
+
+    async def endpoint(request: Request) -> Response:
+        try:
+            return await handler(request, request.state.host)
+        except Refusal as refusal:
+            return _refused(413 if refusal.code == "E_LIMIT" else 422, refusal)
+        except Busy as busy:
+            return _json(409, BusyReply(busy.running).to_wire())
+        except Cut:
+            return _refused(408, Refusal("E_CUT", "the body did not arrive in time", klass="deferred"))
+        except OSError as error:
+            log.warning("the disk failed: %s", error)
+            return _refused(503, Refusal("E_IO", "the device's disk failed; nothing was changed", klass="deferred"))
+        except Exception as error:  # noqa: BLE001  the last line of defence: a bug must not take the device away
+            log.error("bug: %s: %s", type(error).__name__, error)
+            return _refused(500, Refusal("E_INTERNAL", "the agent has a bug; see its log", klass="deferred"))
+
+    return endpoint
+
+
+async def _not_found(request: Request, error: Exception) -> Response:  # noqa: ARG001
+    status = error.status_code if isinstance(error, HTTPException) else 404
+    return _refused(status, Refusal("E_NOT_FOUND", "no such address or method; the protocol's are /v1/..."))
+
+
+def _refused(status: int, refusal: Refusal) -> Response:
+    return _json(status, RefusedReply(refusal.klass, refusal.code, refusal.message[:2000]).to_wire())
+
+
+def _json(status: int, value: Any) -> Response:
+    return Response(canonical.dump(value), status_code=status, media_type="application/json")
