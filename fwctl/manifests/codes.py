@@ -140,6 +140,28 @@ _TABLE: Final[dict[str, Code]] = {
         "that is none.",
         "Give the device its `site`, `region` or `address`.",
     ),
+    # between a rollout and its plan (found by `fwctl.rollouts`)
+    "E_STRATEGY": Code(
+        "strategy cannot be compiled", "This release compiles Direct only.", "Write `strategy: {type: Direct}`."
+    ),
+    "E_LOCK_INVALID": Code(
+        "not a lock", "The lock beside the manifest is damaged.", "Write it again with `fwctl plan --lock`."
+    ),
+    "E_LOCK_STALE": Code(
+        "lock contradicts its manifest",
+        "The lock was made for another release or other stages than the manifest asks for now.",
+        "Write it again with `fwctl plan --lock`, look at the plan, and approve it again.",
+    ),
+    "I_NOT_COVERED": Code(
+        "devices not covered by the lock",
+        "Devices match the targets now that did not when the plan was locked; they are left alone.",
+        "Lock and approve again to add them.",
+    ),
+    "I_DROPPED": Code(
+        "devices no longer targeted",
+        "Devices of the lock are no longer targets; a lock may shrink without a new approval.",
+        "Nothing to do: they stay on what they run.",
+    ),
 }  # fmt: skip
 
 CODES: Final[Mapping[str, Code]] = MappingProxyType(_TABLE)

@@ -89,8 +89,9 @@ class Diagnostic:
 
     @property
     def title(self) -> str:
-        """The code's title."""
-        return CODES[self.code].title
+        """The code's title; the code itself where another part of fwctl stopped the work with its own error."""
+        known = CODES.get(self.code)
+        return known.title if known else self.code
 
     @property
     def path(self) -> str:

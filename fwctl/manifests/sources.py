@@ -60,7 +60,7 @@ class Source:
             place=place,
             remedy=remedy or CODES[code].remedy,
             field=dotted(loc),
-            excerpt=excerpt(self.lines, place),
+            excerpt=excerpt(self.lines, place) if place.line else (),
             related=related,
         )
 

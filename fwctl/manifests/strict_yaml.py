@@ -42,7 +42,7 @@ MAX_FINDINGS: Final = 500
 
 @dataclass(frozen=True, slots=True)
 class YamlFinding:
-    """A finding of the reader. Lines and columns count from 1."""
+    """A finding of the reader. Lines and columns count from 1; line 0 means the whole file."""
 
     code: str
     message: str
@@ -80,7 +80,7 @@ def read(data: bytes, limits: Limits) -> Document:
     """Read one document. Never raises for what the bytes are."""
     if len(data) > limits.size:
         size = f"the file has {len(data)} bytes, more than the {limits.size} allowed"
-        return Document(findings=(YamlFinding("E_YAML_LIMIT", size, 1, 1, 1),))
+        return Document(findings=(YamlFinding("E_YAML_LIMIT", size, 0, 0, 0),))
     trouble = _encoding(data)
     return Document(findings=trouble) if trouble else _Reader(limits).read(data)
 

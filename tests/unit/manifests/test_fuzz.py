@@ -13,8 +13,9 @@ from fwctl.render.diagnostics import as_json, concise, full
 _TOP = Path(__file__).parents[3] / "manifests"
 REFERENCE = {p.relative_to(_TOP).as_posix(): p.read_bytes() for p in sorted(_TOP.rglob("*.yaml"))}
 PATHS = sorted(REFERENCE)
+MARKS = "[ ] { } ' \" # @ ` &a *a ? : - <<: !!str null true 1.10 -1 \u2028 \ufeff"
 SNIPPETS = [
-    *(mark.encode() for mark in "[ ] { } ' \" # @ ` &a *a ? : - <<: !!str null true 1.10 -1 \u2028 \ufeff".split(" ")),
+    *(mark.encode() for mark in MARKS.split(" ")),
     *(b"\n", b"  ", b"\r", b"\t", b"\x00", b"\xff", b"|\n", b">\n", b"---\n", b"...\n", b"%TAG ! x\n", b"9" * 30),
     *(b"type: Rolling", b"all: true", b"replaces: sensors", b"devices: [x]"),
 ]
