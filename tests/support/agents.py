@@ -118,6 +118,7 @@ def outcome_of(reply: Any) -> Outcome:
     import base64
 
     wire = reply.outcome if isinstance(reply, OrderReply) else reply["outcome"]
+    assert wire is not None
     return Outcome.from_wire(json.loads(base64.b64decode(wire["payload"])))
 
 

@@ -107,13 +107,15 @@ class Device:
         if job.state in ("accepted", "downloading") and job.offset < job.release.length:
             intake = self._intake
             offset = intake.offset if intake and intake.order == job.order.id else job.offset
-        rest = self._look()
-        resume = None
-        if isinstance(rest, steps.Restart):
-            resume = self.settings.boot_seconds
-        elif offset is None and not isinstance(rest, steps.AwaitConfirm | steps.AwaitOrder):
-            resume = 1
+        resume = self.settings.boot_seconds if isinstance(self._look(), steps.Restart) else None
         return OrderReply(order, job.state, offset, None, resume)
+
+    def waits_for(self, order: str) -> bool:
+        """Say whether `order` wants something of the reconciler, rather than time."""
+        job = self.record.job
+        if job is None or not job.active or job.watching or order not in (job.order.id, *job.also):
+            return True
+        return isinstance(self._look(), steps.AwaitImage | steps.AwaitOrder | steps.AwaitConfirm | steps.Restart)
 
     def _look(self) -> steps.Step:
         policy = self.trust.trusted.policy
@@ -203,14 +205,14 @@ class Device:
     # -- the image ----------------------------------------------------------------------------------------------
 
     def open_image(self, order: str, first: int, total: int | None) -> Intake | None:
-        """Begin or go on receiving. None when `first` is not the offset that is wanted; see the reply.
+        """Begin or go on receiving. None when no image is wanted, or not from `first` on: the reply says what is.
 
         Raises:
-            Refusal: no image is wanted for this order, or it has another length.
+            Refusal: the image has another length than the signed one.
         """
         job = self.record.job
         if job is None or job.order.id != order or not isinstance(self._look(), steps.AwaitImage):
-            raise Refusal("E_NO_IMAGE_WANTED", "no image is wanted for this order", klass="resync")
+            return None
         if total is not None and total != job.release.length:
             raise Refusal("E_LENGTH", f"the signed length is {job.release.length} bytes, not {total}")
         intake = self._intake

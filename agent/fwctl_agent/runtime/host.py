@@ -64,7 +64,7 @@ class Host:
             changed = self._changed
             reply = self.device.reply(order)
             left = end - time.monotonic()
-            if reply is None or reply.resume_after != 1 or left <= 0:
+            if reply is None or left <= 0 or self.device.waits_for(order):
                 return reply
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(left):

@@ -56,6 +56,7 @@ async def get_device(request: Request, host: Host) -> Response:  # noqa: ARG001
 
 async def put_trust(request: Request, host: Host) -> Response:
     body = await read_all(request, MAX_TRUST_BODY)
+    request.state.unread = False
     bundle = bundle_from_wire(canonical.decode(body, what="trust bundle", max_bytes=MAX_TRUST_BODY))
     versions = await host.call(host.device.put_trust, bundle)
     return _json(200, versions.to_wire())
@@ -64,6 +65,7 @@ async def put_trust(request: Request, host: Host) -> Response:
 async def put_order(request: Request, host: Host) -> Response:
     order = _order_id(request)
     body = await read_all(request, MAX_ORDER_BODY)
+    request.state.unread = False
     # Nothing is read from the body of an order that is known: its stored outcome is the answer (I3).
     reply = host.device.reply(order)
     if reply is None:
@@ -77,9 +79,7 @@ async def get_order(request: Request, host: Host) -> Response:
     if not text.isascii() or not text.isdigit() or len(text) > 4:
         raise Refusal("E_SCHEMA", f"wait must be whole seconds, at most {MAX_WAIT}")
     reply = await host.wait(order, min(int(text), MAX_WAIT))
-    if reply is None:
-        return _refused(404, Refusal("E_UNKNOWN_ORDER", "this device does not know that order", klass="resync"))
-    return _json(200, reply.to_wire())
+    return _unknown() if reply is None else _json(200, reply.to_wire())
 
 
 async def put_image(request: Request, host: Host) -> Response:
@@ -87,7 +87,8 @@ async def put_image(request: Request, host: Host) -> Response:
     first, total = content_range(request)
     intake = await host.call(host.device.open_image, order, first, total)
     if intake is None:
-        return _order_reply(host.device, order, status=416)
+        wanted = host.device.reply(order)
+        return _order_reply(host.device, order, status=416 if wanted and wanted.offset is not None else None)
     try:
         await _receive(request, host, intake)
     finally:
@@ -100,12 +101,13 @@ async def _receive(request: Request, host: Host, intake: Intake) -> None:
     async for piece in pieces(request):
         if not await host.call(host.device.feed, intake, piece):
             return
+    request.state.unread = False
 
 
 def _order_reply(device: Device, order: str, status: int | None = None) -> Response:
     reply: OrderReply | None = device.reply(order)
     if reply is None:
-        raise Refusal("E_UNKNOWN_ORDER", "this device no longer knows that order", klass="resync")
+        return _unknown()
     return _json(status or (200 if reply.outcome is not None else 202), reply.to_wire())
 
 
@@ -120,17 +122,25 @@ def _guarded(handler: Handler) -> Callable[[Request], Awaitable[Response]]:
     """Turn everything that can go wrong into an answer."""
 
     async def endpoint(request: Request) -> Response:
+        request.state.unread = request.method == "PUT"
+        response = await answer(request)
+        if request.state.unread:
+            # What is still to come would be read and thrown away, without end if the peer wants it so.
+            response.headers["connection"] = "close"
+        return response
+
+    async def answer(request: Request) -> Response:
         try:
             return await handler(request, request.state.host)
         except Refusal as refusal:
-            return _refused(413 if refusal.code == "E_LIMIT" else 422, refusal)
+            return _refused(422, refusal)
         except Busy as busy:
             return _json(409, BusyReply(busy.running).to_wire())
         except Cut:
-            return _refused(408, Refusal("E_CUT", "the body did not arrive in time", klass="deferred"))
+            return _refused(422, Refusal("E_CUT", "the body did not arrive in time", klass="deferred"))
         except OSError as error:
             log.warning("the disk failed: %s", error)
-            return _refused(503, Refusal("E_IO", "the device's disk failed; nothing was changed", klass="deferred"))
+            return _refused(422, Refusal("E_IO", "the device's disk failed; nothing was changed", klass="deferred"))
         except Exception as error:  # noqa: BLE001  the last line of defence: a bug must not take the device away
             log.error("bug: %s: %s", type(error).__name__, error)
             return _refused(500, Refusal("E_INTERNAL", "the agent has a bug; see its log", klass="deferred"))
@@ -141,6 +151,10 @@ def _guarded(handler: Handler) -> Callable[[Request], Awaitable[Response]]:
 async def _not_found(request: Request, error: Exception) -> Response:  # noqa: ARG001
     status = error.status_code if isinstance(error, HTTPException) else 404
     return _refused(status, Refusal("E_NOT_FOUND", "no such address or method; the protocol's are /v1/..."))
+
+
+def _unknown() -> Response:
+    return _refused(404, Refusal("E_UNKNOWN_ORDER", "this device does not know that order", klass="resync"))
 
 
 def _refused(status: int, refusal: Refusal) -> Response:
