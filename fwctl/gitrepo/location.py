@@ -71,10 +71,9 @@ def _url(text: str) -> Remote:
         if parts.netloc:
             raise _refused(text, "a file address has no host: write file:///absolute/path")
         return Remote(text, "file")
-    _, _, port = parts.netloc.rpartition("@")[2].partition("]")[2 if "]" in parts.netloc else 0].rpartition(":")
     host = parts.netloc.rpartition("@")[2]
     if parts.port is not None:
-        host = host.removesuffix(f":{port}")
+        host = host.rpartition(":")[0]
     user = parts.username
     if not _HOST.fullmatch(host) or (user is not None and not _USER.fullmatch(user)):
         raise _refused(text, "its user or host is not well formed")

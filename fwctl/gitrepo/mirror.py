@@ -61,7 +61,7 @@ def _mirrored(remote: Remote, cache: Path) -> Path:
     try:
         cache.mkdir(parents=True, exist_ok=True, mode=0o700)
         with _locked(mirror):
-            if not (_sound(mirror) and _fetch(remote, mirror) and _sound(mirror)):
+            if not (mirror.is_dir() and _fetch(remote, mirror) and _sound(mirror)):
                 _clone(remote, mirror)
     except OSError as error:
         raise WorldError(
@@ -91,15 +91,13 @@ def _locked(mirror: Path) -> Iterator[None]:
 
 def _sound(mirror: Path) -> bool:
     """Tell whether the mirror has a HEAD and every object its branches need at their tips."""
-    if not mirror.is_dir():
-        return False
     head = run(["--git-dir=.", "rev-parse", "--verify", "--quiet", "HEAD^{commit}"], cwd=mirror)
     tips = ["--git-dir=.", "rev-list", "--quiet", "--objects", "--no-walk", "--all"]
     return head.status == 0 and run(tips, cwd=mirror).status == 0
 
 
 def _fetch(remote: Remote, mirror: Path) -> bool:
-    """Fetch into a sound mirror; False when it is the mirror that is broken, so that a new clone may help."""
+    """Fetch into the mirror; False when it is the mirror that is broken, so that a new clone may help."""
     options = ("--quiet", "--prune", "--no-tags", "--no-write-fetch-head", "--no-recurse-submodules")
     answer = run(
         ["--git-dir=.", "fetch", *options, "--end-of-options", remote.url, *_REFSPECS],

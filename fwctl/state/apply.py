@@ -126,12 +126,20 @@ def _rollout_moved(conn: sqlite3.Connection, chain: Chain, change: RolloutMoved)
         check_rollout(change.rollout, RolloutState(old[1]), change.state)
         if (old[1], old[2], old[3], old[5]) == (change.state, change.rule, change.reason, change.commit):
             return
-    started = old[4] if same else None
-    if started is None and change.state is not RolloutState.WAITING:
-        started = at
-    finished = at if change.state in FINISHED else None
-    if same and old[1] == change.state:
-        finished = old[6]
+    started, finished = (old[4], old[6]) if same else (None, None)
+    if not same or old[1] != change.state:
+        started = started or (at if change.state is not RolloutState.WAITING else None)
+        finished = at if change.state in FINISHED else None
+    _store_rollout(conn, change, (started, finished, at))
+    if same and (old[1], old[2]) == (change.state, change.rule):
+        return  # only the wording or the commit moved: the row tells it, an event would be noise
+    data = {"mandate": change.mandate, "commit": change.commit, "rule": change.rule, "round": change.round}
+    data["from"] = old[1] if same else ""
+    kind, actor = f"rollout.{change.state}", change.actor
+    chain.append(kind, at=at, reason=change.reason, actor=actor, rollout=change.rollout, data=data)
+
+
+def _store_rollout(conn: sqlite3.Connection, change: RolloutMoved, times: tuple[str | None, str | None, str]) -> None:
     conn.execute(
         "INSERT INTO rollouts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (key) DO UPDATE SET"
         " mandate = excluded.mandate, commit_id = excluded.commit_id, state = excluded.state, reason = excluded.reason,"
@@ -139,15 +147,9 @@ def _rollout_moved(conn: sqlite3.Connection, chain: Chain, change: RolloutMoved)
         " finished_at = excluded.finished_at, updated_at = excluded.updated_at",
         (
             *(change.rollout, change.mandate, change.commit, str(change.state), change.reason, change.rule),
-            *(change.round, change.actor, started, finished, at),
+            *(change.round, change.actor, *times),
         ),
     )
-    if same and (old[1], old[2]) == (change.state, change.rule):
-        return  # only the wording or the commit moved: the row tells it, an event would be noise
-    data = {"mandate": change.mandate, "commit": change.commit, "rule": change.rule, "round": change.round}
-    data["from"] = old[1] if same else ""
-    kind, actor = f"rollout.{change.state}", change.actor
-    chain.append(kind, at=at, reason=change.reason, actor=actor, rollout=change.rollout, data=data)
 
 
 def _order_intended(conn: sqlite3.Connection, chain: Chain, change: OrderIntended) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import subprocess
 import sys
@@ -76,3 +77,75 @@ def test_killed_writers_lose_nothing_that_they_acknowledged(path: Path) -> None:
                 note = Event(at=NOW, kind="note", reason=f"checked after kill {turn}")
                 ledger.apply([note], epoch=lease.epoch)
     assert len(acknowledged) >= 250
+
+
+_COMMITS = """
+import sys
+from pathlib import Path
+from fwctl.errors import FwctlError
+from fwctl.state import Ledger, acquire_lease
+from tests.unit.state.support import NOW, TTL, later, seen
+def work(ledger):
+    lease = acquire_lease(ledger, holder="swept", now=later(9), ttl=TTL)
+    for n in range(4):
+        try:
+            ledger.apply([seen(f"device-{n}-{m}") for m in range(3)], epoch=lease.epoch)
+        except FwctlError as error:
+            print(error.code, flush=True)
+        else:
+            print(n, flush=True)
+
+try:
+    with Ledger.open(Path(sys.argv[1])) as ledger:
+        work(ledger)
+except FwctlError as error:
+    print(error.code, flush=True)
+"""
+
+
+def swept(path: Path, fault: str) -> list[str]:
+    """Run four commits while the kernel fails one call, and return what they said."""
+    done = subprocess.run(
+        ["strace", "-f", "-qq", "-o", "/dev/null", "-e", f"inject={fault}", sys.executable, "-c", _COMMITS, str(path)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "Traceback" not in done.stderr, done.stderr
+    return done.stdout.split("\n")[:-1]
+
+
+def check_whole(path: Path, said: list[str]) -> None:
+    with Ledger.open(path) as ledger:
+        assert (ledger.integrity(), ledger.verify_chain()) == ((), None)
+        there = {device.id for device in ledger.devices()}
+        groups = {name.split("-")[1] for name in there}
+        assert there == {f"device-{n}-{m}" for n in groups for m in range(3)}, "a commit is whole or absent"
+        assert groups >= {line for line in said if line.isdecimal()}, "an acknowledged commit was lost"
+
+
+@pytest.mark.skipif(shutil.which("strace") is None, reason="needs strace to inject faults")
+@pytest.mark.parametrize("call", ["fdatasync", "pwrite64"])
+def test_a_kill_at_any_write_of_a_commit_leaves_before_or_after(path: Path, call: str) -> None:
+    """THREATS R07: the N-th call kills, for growing N, on one and the same ledger."""
+    cut_short = 0
+    for when in (1, 2, 3, 4, 6, 9, 14):
+        said = swept(path, f"{call}:signal=SIGKILL:when={when}")
+        cut_short += len(said) < 4
+        check_whole(path, said)
+    assert cut_short >= 3
+
+
+@pytest.mark.skipif(shutil.which("strace") is None, reason="needs strace to inject faults")
+@pytest.mark.parametrize("fault", ["fdatasync:error=EIO", "pwrite64:error=ENOSPC", "pwrite64:error=EIO"])
+def test_after_a_failed_disk_nothing_more_is_written(path: Path, fault: str) -> None:
+    """THREATS R09: one failed call is enough, although the disk would take the next one."""
+    failed = 0
+    for when in (1, 2, 3, 4, 6, 9):
+        said = swept(path, f"{fault}:when={when}")
+        codes = [line for line in said if not line.isdecimal()]
+        assert set(codes) <= {"E_DISK"}
+        assert said == sorted(said, key=lambda line: not line.isdecimal()), "it wrote on after the disk had failed"
+        failed += bool(codes)
+        check_whole(path, said)
+    assert failed
