@@ -127,7 +127,7 @@ _TABLE: Final[dict[str, Code]] = {
     ),
     "E_FIRMWARE_STATE": Code(
         "firmware cannot be rolled out",
-        "The firmware is a draft, sunset or withdrawn.",
+        "The firmware is sunset or withdrawn.",
         "Choose another version, or change the firmware's `state`.",
     ),
     "W_FIRMWARE_DEPRECATED": Code(
