@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 
 from fwctl.manifests import schemas
+from fwctl.manifests.fields import fields_of, models_in
+from fwctl.manifests.models import KINDS, Model
 
 
 def objects(node: Any) -> list[dict[str, Any]]:
@@ -46,3 +48,16 @@ def test_durations_and_sizes_are_text_as_in_yaml() -> None:
     assert (soak["type"], soak["default"]) == ("string", "15m")
     assert soak["pattern"].startswith("^")
     assert definitions["Rolling"]["properties"]["batchSize"]["default"] == "10%"
+
+
+def test_every_field_of_every_model_is_described() -> None:
+    seen: set[type[Model]] = set()
+    waiting: list[type[Model]] = list(KINDS.values())
+    while waiting:
+        model = waiting.pop()
+        if model not in seen:
+            seen.add(model)
+            for name, info in fields_of(model).items():
+                assert info.description, f"{model.__name__}.{name}"
+                waiting.extend(models_in(info.annotation))
+    assert {"Canary", "Backoff", "Selector", "DataFormat"} <= {model.__name__ for model in seen}
