@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-from datetime import datetime
 from typing import assert_never
 
 from fwctl.state.changes import (
@@ -185,11 +184,10 @@ def _order_moved(conn: sqlite3.Connection, chain: Chain, change: OrderMoved) -> 
         raise transition_error(f"order {change.order}", "no such order was intended")
     status = OrderStatus(old[0])
     check_order(change.order, status, change.status)
-    at = to_text(change.at)
-    if status is change.status:
-        if status is OrderStatus.SETTLED and (old[1], old[2]) != (change.failure_class, change.code):
+    at, same = to_text(change.at), (old[1], old[2]) == (change.failure_class, change.code)
+    if status is change.status is OrderStatus.SETTLED:
+        if not same:
             raise transition_error(f"order {change.order}", f"it is settled as {old[1] or 'done'} already")
-        _postpone(conn, change.order, change.due_at)
         return
     settled = change.status is OrderStatus.SETTLED
     conn.execute(
@@ -201,14 +199,11 @@ def _order_moved(conn: sqlite3.Connection, chain: Chain, change: OrderMoved) -> 
             *(settled, to_text_or_none(change.due_at), at if settled else None, change.order),
         ),
     )
+    if status is change.status and same:
+        return  # it waits on; the row says why and until when
     data = {"class": change.failure_class, "code": change.code}
     where = {"device": old[3], "rollout": old[4], "order": change.order}
     chain.append(f"order.{change.status}", at=at, reason=change.reason, data=data, **where)
-
-
-def _postpone(conn: sqlite3.Connection, order: str, due_at: datetime | None) -> None:
-    if due_at is not None:
-        conn.execute("UPDATE orders SET due_at = ? WHERE id = ? AND status <> 'settled'", (to_text(due_at), order))
 
 
 def _outcome_received(conn: sqlite3.Connection, chain: Chain, change: OutcomeReceived) -> None:

@@ -169,6 +169,38 @@ def test_a_new_signature_replaces_the_body_until_the_device_has_it(ledger: Ledge
     assert kinds(ledger).count("order.intended") == 1
 
 
+def test_an_order_that_waits_says_why_and_makes_one_event(ledger: Ledger, lease: Lease) -> None:
+    ledger.apply([rollout(), intended(1), moved(1, S.SENT)], epoch=lease.epoch)
+    for second, reason in enumerate(("battery at 9 %", "battery at 12 %", "battery at 29 %")):
+        due, why = later(60 + second), {"failure_class": "deferred", "code": "E_FACTS", "reason": reason}
+        ledger.apply([OrderMoved(at=NOW, order=order_id(1), status=S.SENT, due_at=due, **why)], epoch=lease.epoch)
+    (order,) = ledger.orders()
+    assert (order.status, order.failure_class, order.reason, order.due_at) == (
+        S.SENT,
+        "deferred",
+        "battery at 29 %",
+        later(62),
+    )
+    assert order.sent_at == later(1)
+    assert kinds(ledger)[-2:] == ["order.sent", "order.sent"]
+    assert [event.reason for event in ledger.events()][-1] == "battery at 9 %"
+
+
+def test_a_rollout_starts_when_it_leaves_the_queue(ledger: Ledger, lease: Lease) -> None:
+    ledger.apply([rollout(R.WAITING)], epoch=lease.epoch)
+    waiting = ledger.rollout(ROLLOUT)
+    ledger.apply([rollout(R.PROGRESSING, at=later(5)), rollout(R.HELD, at=later(6))], epoch=lease.epoch)
+    held = ledger.rollout(ROLLOUT)
+    assert waiting is not None
+    assert held is not None
+    assert (waiting.started_at, held.started_at, held.finished_at, held.reason) == (
+        None,
+        later(5),
+        None,
+        "because held",
+    )
+
+
 def test_every_signed_outcome_is_kept_once(ledger: Ledger, lease: Lease) -> None:
     """A device that reverts in its watch says so under the same order, with a higher counter."""
     twice = [outcome(1), outcome(1), outcome(1, counter=2, result="reverted"), outcome(7, device="device-9")]
