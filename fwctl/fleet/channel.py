@@ -197,6 +197,8 @@ class Channel:
             return self._error("the device does not answer in time", kind="unreachable", reached=established)
         if isinstance(error, httpcore.ProtocolError) and began and not (stream and stream.ended):
             return self._error("the reply is not HTTP, or too long", kind="reply", reached=True)
+        if stream is not None and established and not stream.accepted:
+            return self._error("the device refuses our certificate", kind="tls", reached=False)
         if established:
             return self._error("the device closed the connection in the middle", kind="unreachable", reached=True)
         why = getattr(error, "strerror", None) or type(error).__name__
@@ -210,8 +212,7 @@ class Channel:
                 self._peer.address, self._tls.nameless, self._peer.name, seconds=self._timeouts.connect
             )
             reason = f"the certificate names {', '.join(names[:3]) or 'somebody else'}, not {self._peer.name}"
-        elif stream is not None and established and not stream.received:
-            # In TLS 1.3 a server judges our certificate only after our side of the handshake is done.
+        elif stream is not None and established and not stream.accepted:
             return self._error(f"the device refuses our certificate: {reason}", kind="tls", reached=False)
         return self._error(f"TLS: {reason}", kind="tls", reached=established)
 

@@ -92,6 +92,19 @@ class TlsStream(httpcore.AsyncNetworkStream):
     def established(self) -> bool:
         return self._writer is not None
 
+    @property
+    def accepted(self) -> bool:
+        """Say whether the peer has finished the handshake too, and so accepts our certificate.
+
+        In TLS 1.3 our side is done before the peer has judged us. OpenSSL then sends a session ticket at once; an
+        asyncio server that refuses us only closes the connection, without an alert.
+        """
+        if self._writer is None:
+            return False
+        tls: ssl.SSLObject = self._writer.get_extra_info("ssl_object")
+        has_ticket = tls.session is not None and tls.session.has_ticket
+        return self.received > 0 or tls.version() != "TLSv1.3" or has_ticket
+
     async def start_tls(
         self,
         ssl_context: ssl.SSLContext,

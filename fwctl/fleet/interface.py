@@ -64,7 +64,7 @@ class DeviceLink(Protocol):
 
     async def put_image(
         self, order_id: str, reader: ImageReader, *, offset: int, total: int
-    ) -> OrderReply | RefusedReply:
+    ) -> OrderReply | RefusedReply | BusyReply:
         """Stream the bytes `offset` to `total` of the image; what `reader` raises goes through unchanged."""
         ...
 

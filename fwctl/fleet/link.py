@@ -18,9 +18,13 @@ from fwctl_agent.errors import Refusal
 from fwctl_agent.protocol import canonical
 from fwctl_agent.protocol.messages import BusyReply, DeviceDocument, OrderReply, RefusedReply, TrustVersions
 
+__all__ = ["HttpsLink", "Links", "Timeouts"]
+
 T = TypeVar("T")
 
 _CHUNK: Final = 1 << 18
+_NO: Final = (408, 413, 422, 503)
+"""statuses under which the agent says no in the protocol's own words (RefusedReply)"""
 
 
 class Links:
@@ -85,22 +89,18 @@ class HttpsLink:
 
     async def put_trust(self, bundle: Mapping[str, str]) -> TrustVersions | RefusedReply:
         body = canonical.dump(dict(bundle))
-        reply = await self._channel.call(b"PUT", "/v1/trust", body=body, headers=_json(body), wanted=(200, 422))
-        return self._refused(reply) if reply.status == 422 else self._read(TrustVersions.from_wire, reply)
+        reply = await self._channel.call(b"PUT", "/v1/trust", body=body, headers=_json(body), wanted=(200, *_NO))
+        return self._refused(reply) if reply.status in _NO else self._read(TrustVersions.from_wire, reply)
 
     async def put_order(self, order_id: str, body: bytes) -> OrderReply | RefusedReply | BusyReply:
         reply = await self._channel.call(
-            b"PUT", f"/v1/orders/{order_id}", body=body, headers=_json(body), wanted=(200, 202, 409, 422)
+            b"PUT", f"/v1/orders/{order_id}", body=body, headers=_json(body), wanted=(200, 202, 409, *_NO)
         )
-        if reply.status == 422:
-            return self._refused(reply)
-        if reply.status == 409:
-            return self._read(BusyReply.from_wire, reply)
-        return self._standing(reply, order_id)
+        return self._answer(reply, order_id)
 
     async def put_image(
         self, order_id: str, reader: ImageReader, *, offset: int, total: int
-    ) -> OrderReply | RefusedReply:
+    ) -> OrderReply | RefusedReply | BusyReply:
         if not 0 <= offset < total:  # the offset is what the device asked for
             self._channel.nonsense(f"the device wants bytes from {offset} on of an image of {total} bytes")
         reply = await self._channel.call(
@@ -112,10 +112,10 @@ class HttpsLink:
                 (b"Content-Length", b"%d" % (total - offset)),
                 (b"Content-Range", b"bytes %d-%d/%d" % (offset, total - 1, total)),
             ),
-            wanted=(200, 202, 404, 416, 422),
+            wanted=(200, 202, 404, 409, 416, *_NO),
             extra=(total - offset) / self._min_rate,
         )
-        return self._refused(reply) if reply.status in (404, 422) else self._standing(reply, order_id)
+        return self._answer(reply, order_id)
 
     async def order(self, order_id: str, *, wait: int = 0) -> OrderReply | None:
         reply = await self._channel.call(b"GET", f"/v1/orders/{order_id}?wait={wait}", wanted=(200, 404), extra=wait)
@@ -129,6 +129,13 @@ class HttpsLink:
             return read(reply.value)
         except Refusal as error:
             self._channel.nonsense(error.message)
+
+    def _answer(self, reply: Reply, order_id: str) -> OrderReply | RefusedReply | BusyReply:
+        if reply.status in (404, *_NO):
+            return self._refused(reply)
+        if reply.status == 409:
+            return self._read(BusyReply.from_wire, reply)
+        return self._standing(reply, order_id)
 
     def _refused(self, reply: Reply) -> RefusedReply:
         refused = self._read(RefusedReply.from_wire, reply)
