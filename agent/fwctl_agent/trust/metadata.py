@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final, TypeVar
 
+from securesystemslib.formats import encode_canonical
 from securesystemslib.signer import SSlibKey
 from tuf.api.exceptions import DownloadError, RepositoryError
 from tuf.api.metadata import Metadata, MetaFile, Root, Signed, Snapshot, Targets, Timestamp
@@ -93,6 +94,16 @@ class TrustedMetadata:
     def versions(self) -> TrustVersions:
         found = (self.root, self.targets, self.role, self.snapshot, self.timestamp)
         return TrustVersions(*(metadata.signed.version if metadata else 0 for metadata in found))
+
+    def timestamp_version(self, text: str) -> int:
+        """Return the version of a timestamp that the trusted root's key signed; expiry does not matter here.
+
+        Raises:
+            Refusal: it is not signed by that key, or malformed.
+        """
+        metadata = _parse(text, Timestamp, "timestamp.json")
+        _verify(self.root.signed, "timestamp", metadata)
+        return metadata.signed.version
 
     def _roots(self, bundle: Mapping[str, str], now: datetime) -> TrustedMetadata:
         """TUF 5.3: walk from the trusted root to the newest one, one version at a time."""
@@ -211,13 +222,19 @@ def _text(bundle: Mapping[str, str], name: str) -> str:
 
 def _parse(text: str, kind: type[S], name: str) -> Metadata[S]:
     data = text.encode(errors="surrogatepass")
-    canonical.decode(data, what=f"trust/{name}")  # python-tuf reads with json.loads: duplicate keys must die before
+    raw = canonical.decode(data, what=f"trust/{name}")  # python-tuf reads with json.loads: duplicate keys die before
     try:
         metadata = Metadata.from_bytes(data)
+        signed_bytes = metadata.signed_bytes
     except (RepositoryError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise Refusal("E_SCHEMA", f"trust/{name} is not TUF metadata") from error
     signed = metadata.signed
-    if not isinstance(signed, kind) or type(signed.version) is not int:
+    # python-tuf verifies what it understood, not what it read: null would become version 1
+    if signed_bytes != str(encode_canonical(raw["signed"])).encode():
+        raise Refusal("E_SCHEMA", f"trust/{name} can be read in two ways")
+    if type(signed.version) is not int:
+        raise Refusal("E_SCHEMA", f"trust/{name} has a version that is not a whole number")
+    if not isinstance(signed, kind):
         raise Refusal("E_SIG_TYPE", f"trust/{name} is metadata of type {metadata.signed.type}")
     if any(type(info.version) is not int for info in _promised(signed)):  # python-tuf takes true for 1
         raise Refusal("E_SCHEMA", f"trust/{name} promises a version that is not a whole number")
