@@ -4,14 +4,58 @@ from __future__ import annotations
 
 import contextlib
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from pathlib import Path
 
 from fwctl_agent.runtime.ports import Stream
 
 
-class OsFs:
-    """Files below one folder. Small steps, each of which a test can interrupt."""
+class StepwiseFs(ABC):
+    """The order of the steps that makes a write durable, over primitives that a test can interrupt one by one."""
+
+    def replace(self, path: str, data: bytes) -> None:
+        temporary = path + ".new"
+        stream = self._create(temporary)
+        try:
+            stream.write(data)
+            stream.sync()
+        finally:
+            stream.close()
+        self._rename(temporary, path)
+        self._sync_folder(path.rpartition("/")[0])
+
+    def open(self, path: str, offset: int) -> Stream:
+        stream = self._open_at(path, offset)
+        try:
+            self._sync_folder(path.rpartition("/")[0])
+        except OSError:
+            stream.close()
+            raise
+        return stream
+
+    def link(self, path: str, target: str) -> None:
+        self._symlink(path + ".new", target)
+        self._rename(path + ".new", path)
+
+    @abstractmethod
+    def _create(self, path: str) -> Stream: ...
+
+    @abstractmethod
+    def _open_at(self, path: str, offset: int) -> Stream: ...
+
+    @abstractmethod
+    def _rename(self, path: str, onto: str) -> None: ...
+
+    @abstractmethod
+    def _sync_folder(self, folder: str) -> None: ...
+
+    @abstractmethod
+    def _symlink(self, path: str, target: str) -> None: ...
+
+
+class OsFs(StepwiseFs):
+    """Files below one folder."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
@@ -22,32 +66,6 @@ class OsFs:
         except FileNotFoundError:
             return None
 
-    def replace(self, path: str, data: bytes) -> None:
-        target = self._root / path
-        temporary = target.with_name(target.name + ".new")
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
-        stream = OsStream(os.open(temporary, flags, 0o600))
-        try:
-            stream.write(data)
-            stream.sync()
-        finally:
-            stream.close()
-        temporary.replace(target)
-        self._sync_folder(target.parent)
-
-    def open(self, path: str, offset: int) -> Stream:
-        target = self._root / path
-        flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-        descriptor = os.open(target, flags, 0o600)
-        try:
-            os.ftruncate(descriptor, offset)
-            os.lseek(descriptor, offset, os.SEEK_SET)
-            self._sync_folder(target.parent)
-        except OSError:
-            os.close(descriptor)
-            raise
-        return OsStream(descriptor)
-
     def chunks(self, path: str, size: int) -> Iterator[bytes]:
         try:
             file = (self._root / path).open("rb", buffering=0)
@@ -57,19 +75,35 @@ class OsFs:
             while piece := file.read(size):
                 yield piece
 
-    def link(self, path: str, target: str) -> None:
-        temporary = self._root / (path + ".new")
-        with contextlib.suppress(FileNotFoundError):
-            temporary.unlink()
-        temporary.symlink_to(target)
-        temporary.replace(self._root / path)
+    def _create(self, path: str) -> Stream:
+        return self._open_at(path, 0)
 
-    def _sync_folder(self, folder: Path) -> None:
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    def _open_at(self, path: str, offset: int) -> Stream:
+        # O_NOFOLLOW: a link in the place of a slot or journal is somebody's trap.
+        flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+        descriptor = os.open(self._root / path, flags, 0o600)
+        try:
+            os.ftruncate(descriptor, offset)
+            os.lseek(descriptor, offset, os.SEEK_SET)
+        except OSError:
+            os.close(descriptor)
+            raise
+        return OsStream(descriptor)
+
+    def _rename(self, path: str, onto: str) -> None:
+        (self._root / path).replace(self._root / onto)
+
+    def _sync_folder(self, folder: str) -> None:
+        descriptor = os.open(self._root / folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+    def _symlink(self, path: str, target: str) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            (self._root / path).unlink()
+        (self._root / path).symlink_to(target)
 
 
 class OsStream:
