@@ -42,6 +42,15 @@ ENROLLED_AT: Final = ObjectIdentifier("2.25.208903078208652593737923410046770461
 """made from the UUID 9d2944f6-10ee-4cbf-9c1e-18712f4bb993 (ITU-T X.667), so it collides with nobody's"""
 
 _DEVICE_NAME: Final = re.compile(rf"({ID.pattern})\.devices\.({ID.pattern})\.fwctl")
+_UNREADABLE: Final = (
+    ValueError,
+    UnsupportedAlgorithm,
+    x509.InvalidVersion,
+    x509.ExtensionNotFound,
+    x509.DuplicateExtension,
+    x509.UnsupportedGeneralNameType,
+)
+"""all that `cryptography` raises for bytes that are no certificate, or one that it does not know"""
 _GENERALIZED_TIME: Final = re.compile(rb"\x18\x0f([0-9]{14})Z")
 _REMEDY: Final = "Restore the folder from a backup, or remove the damaged file and run `fwctl init` again."
 
@@ -184,7 +193,7 @@ def read_device_certificate(pem: str) -> DeviceCertificate:
         names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
         enrolled = certificate.extensions.get_extension_for_oid(ENROLLED_AT).value
         key = certificate.public_key()
-    except (ValueError, x509.ExtensionNotFound, x509.DuplicateExtension, UnsupportedAlgorithm) as error:
+    except _UNREADABLE as error:
         raise _unreadable(f"it cannot be read: {type(error).__name__}") from error
     only = next(iter(names)) if len(names) == 1 else None
     found = _DEVICE_NAME.fullmatch(only.value) if isinstance(only, x509.DNSName) else None
@@ -262,7 +271,7 @@ def _load_key(path: Path) -> ec.EllipticCurvePrivateKey:
 def _load_certificate(path: Path) -> x509.Certificate:
     try:
         return x509.load_pem_x509_certificate(path.read_bytes())
-    except (OSError, ValueError) as error:
+    except (OSError, *_UNREADABLE) as error:
         raise _damaged(path, "cannot be read") from error
 
 
