@@ -10,6 +10,7 @@ from pathlib import Path
 from fwctl.errors import FwctlError, InputError
 from fwctl.fleet.certificates import Authorities
 from fwctl.fleet.link import Links
+from fwctl.gitrepo import CommitId, Repo
 from fwctl.reconcile.authority import Freshness, Pen
 from fwctl.reconcile.commit import CommitState, read_commit
 from fwctl.reconcile.loop import LEASE_TTL, Loop, PassReport
@@ -52,8 +53,9 @@ async def reconcile_once(
     holder: str,
     max_duration: timedelta,
     watcher: Watcher,
+    repo: Repo | None = None,
 ) -> PassReport:
-    """Run one pass over the commit with these files.
+    """Run one pass over the commit with these files; with `repo`, only if it descends from the last applied one.
 
     Raises:
         Busy: another reconciler holds the lease.
@@ -65,6 +67,9 @@ async def reconcile_once(
         state = read_commit(
             files, commit=commit, pinned=setting.keystore.pinned_root(), now=now, lowest=_lowest(ledger)
         )
+        last = ledger.meta("last_applied_commit")
+        if repo is not None and last:
+            repo.require_descent(CommitId(last), CommitId(commit))
         async with BatchWriter(ledger, lease) as writer:
             await writer.write(
                 SetMeta(at=now, key="last_attempted_commit", value=commit),

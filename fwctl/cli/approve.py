@@ -1,0 +1,44 @@
+"""`fwctl approve`: sign exactly what the plan shows, and commit the signature."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from fwctl.cli.context import Context, next_is, say, talk
+
+
+def register(app: typer.Typer) -> None:
+    app.command()(approve)
+
+
+def approve(
+    context: typer.Context,
+    rollout: Annotated[str, typer.Argument(help="ENV/NAME or NAME.")],
+    signer: Annotated[str, typer.Option("--as", metavar="NAME", help="Whose key; yours if you have one.")] = "",
+    days: Annotated[int, typer.Option(min=1, max=3650, help="For how long the approval holds.")] = 30,
+    stage: Annotated[int, typer.Option(min=0, help="Up to which stage; 0 means all.")] = 0,
+    meaning: Annotated[str, typer.Option(help="What the signature says.")] = "approved for release",
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+) -> None:
+    """Show a committed plan, sign it, and commit the approval."""
+    from fwctl.cli.approving import Request, check, sign_and_commit
+    from fwctl.errors import UsageError
+    from fwctl.render.plan import text
+
+    settings: Context = context.obj
+    ready = check(settings, Request(rollout, signer, days, stage, meaning))
+    say(text([ready.result]))
+    if not yes:
+        if not sys.stdin.isatty():
+            raise UsageError("nobody can be asked here", code="E_NO_INPUT", remedy="Look at the plan, then add --yes.")
+        typer.confirm(f"Sign as {ready.signer}: {meaning!r}, for {days} days?", abort=True, err=True)
+    done = sign_and_commit(settings, ready)
+    say(f"\nApproved by {ready.signer} in {done.path}, commit {done.commit[:12]}")
+    if done.missing:
+        talk(f"Still missing: {done.missing}")
+        next_is(f"fwctl approve {ready.result.prepared.key} --as NAME")
+    else:
+        next_is("fwctl reconcile --once")

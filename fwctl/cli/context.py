@@ -1,0 +1,112 @@
+"""What every command shares: which repository, whose keys, where the state is, and how to speak."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from fwctl.gitrepo import CommitId, Repo
+    from fwctl.manifests.repo import FleetRepo
+    from fwctl.reconcile.commit import CommitState
+    from fwctl.reconcile.run import Setting
+    from fwctl.trust.keystore import KeyStore
+
+
+@dataclass(frozen=True)
+class Context:
+    """The global options, and what follows from them. Nothing is opened before it is asked for."""
+
+    location: str = "."
+    state: Path | None = None
+    config: Path | None = None
+
+    @staticmethod
+    def now() -> datetime:
+        """Return the time in UTC, whole seconds: every command reads the clock through here."""
+        return datetime.now(UTC)
+
+    @cached_property
+    def repo(self) -> Repo:
+        """The fleet repository: a local work tree, or the mirror of a remote one."""
+        from platformdirs import user_cache_path
+
+        from fwctl.gitrepo import open_repo
+
+        return open_repo(self.location, cache=(self.state or user_cache_path("fwctl")) / "mirrors")
+
+    @property
+    def worktree(self) -> Path:
+        """Return the folder to write manifests into.
+
+        Raises:
+            InputError: `E_GIT_BARE` if the repository has none.
+        """
+        from fwctl.errors import InputError
+
+        if self.repo.worktree is None:
+            raise InputError(
+                "this needs a clone with files to edit",
+                code="E_GIT_BARE",
+                place=self.location,
+                remedy="Run it inside a clone of the repository.",
+            )
+        return self.repo.worktree
+
+    def edited(self) -> dict[str, bytes]:
+        """Return the managed files as they lie in the work tree."""
+        from fwctl.gitrepo import worktree_files
+
+        return worktree_files(self.worktree)
+
+    def committed(self, ref: str = "HEAD") -> tuple[CommitId, dict[str, bytes]]:
+        """Return a commit and its managed files."""
+        from fwctl.gitrepo import is_managed
+
+        commit = self.repo.resolve(ref)
+        return commit, self.repo.tree(commit).read_all(is_managed)
+
+    def keystore(self, repo_id: str) -> KeyStore:
+        from fwctl.trust.keystore import KeyStore
+
+        return KeyStore.of(repo_id, self.config)
+
+    def state_dir(self, repo_id: str) -> Path:
+        from fwctl.state import state_dir
+
+        return state_dir(repo_id, override=self.state)
+
+    def setting(self, repo: FleetRepo) -> Setting:
+        """Return keys, state folder and clock of a fleet."""
+        from fwctl.reconcile.run import Setting
+
+        repo_id = repo.fleet.spec.repo_id
+        return Setting(self.keystore(repo_id), self.state_dir(repo_id), self.now)
+
+    def read(self, files: Mapping[str, bytes], commit: str) -> CommitState:
+        """Validate and verify the files of a commit or work tree."""
+        from fwctl.reconcile.commit import load_repo, read_commit
+
+        repo_id = load_repo(files).fleet.spec.repo_id
+        return read_commit(files, commit=commit, pinned=self.keystore(repo_id).pinned_root(), now=self.now())
+
+
+def say(text: str = "") -> None:
+    """Write the answer."""
+    sys.stdout.write(text if text.endswith("\n") else text + "\n")
+
+
+def talk(text: str) -> None:
+    """Write to the person, beside the answer."""
+    sys.stdout.flush()
+    sys.stderr.write(text + "\n")
+
+
+def next_is(*commands: str) -> None:
+    """End a command with what to type next."""
+    talk("\n".join(f"{'Next:' if at == 0 else '     '} {command}" for at, command in enumerate(commands)))

@@ -1,0 +1,53 @@
+"""`fwctl device`: enrol, list, show."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fwctl.cli.context import Context, next_is, say
+
+group = typer.Typer(no_args_is_help=True, help="Enrol devices and look at them.", rich_markup_mode=None)
+
+
+def register(app: typer.Typer) -> None:
+    app.add_typer(group, name="device")
+
+
+@group.command()
+def enroll(
+    context: typer.Context,
+    names: Annotated[list[str] | None, typer.Argument(help="Devices to enrol.", metavar="NAME...")] = None,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Where the agent's folder goes.")] = Path("device"),
+    everyone: Annotated[bool, typer.Option("--all", help="Every device of the inventory, a folder each.")] = False,
+    model: Annotated[str, typer.Option(help="For a device that the inventory does not have yet.")] = "",
+    hardware: Annotated[str, typer.Option(help="Its board or revision.")] = "rev-a",
+    env: Annotated[str, typer.Option(help="Its environment.")] = "dev",
+    address: Annotated[str, typer.Option(metavar="HOST:PORT", help="Where its agent listens.")] = "",
+    factory: Annotated[Path | None, typer.Option(help="The image that it runs now.")] = None,
+    factory_version: Annotated[str, typer.Option(help="The version of that image.")] = "0.0.0",
+) -> None:
+    """Make the folder that an agent runs from: key, certificate, pinned root, settings."""
+    from fwctl.cli.enrolling import Declaration, Factory, enroll_all
+
+    settings: Context = context.obj
+    declared = Declaration(model, hardware, env, address) if model else None
+    done = enroll_all(
+        settings,
+        names or (),
+        everyone=everyone,
+        out=out,
+        declaration=declared,
+        factory=Factory.read(factory, factory_version),
+    )
+    for one in done.folders[:20]:
+        say(f"Enrolled {one.name} in {one}")
+    if len(done.folders) > 20:
+        say(f"... and {len(done.folders) - 20} more")
+    for path in done.declared:
+        say(f"Declared it in {path}")
+    run = "simulate --enrolled" if everyone else "run --config"
+    where = out if everyone else done.folders[0]
+    next_is(f"fwctl-agent {run} {where}", "fwctl firmware add FILE --model MODEL --version VERSION")

@@ -1,0 +1,158 @@
+"""The work behind `device enroll`: certificates, the agent's folder, and the inventory entry of a new device."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from fwctl.cli.context import Context
+from fwctl.errors import InputError, UsageError
+from fwctl.files import disk_errors, read_input, sync_folder, write_atomic, write_private
+from fwctl.fleet.certificates import Authorities, issue_device
+from fwctl.manifests.repo import Device, FleetRepo
+from fwctl.reconcile.commit import load_repo
+from fwctl.trust.keystore import KeyStore
+from fwctl_agent.protocol.enrolment import enrolment_files
+
+_ENTRY = """\
+apiVersion: fwctl/v1
+kind: DeviceInventory
+spec:
+  devices:
+    - {{id: {id}, model: {model}, hardware: {hardware}, env: {env}{address}}}
+"""
+
+
+@dataclass(frozen=True)
+class Declaration:
+    """What the inventory does not say about a new device yet."""
+
+    model: str
+    hardware: str
+    env: str
+    address: str
+
+
+@dataclass(frozen=True)
+class Factory:
+    """The image that a device runs when it is enrolled."""
+
+    image: bytes
+    version: str
+
+    @classmethod
+    def read(cls, path: Path | None, version: str) -> Factory:
+        """Return the file's bytes, or a line that stands for an unknown image."""
+        return cls(read_input(path) if path else b"factory image, unknown to the fleet\n", version)
+
+
+@dataclass(frozen=True)
+class Enrolled:
+    """The folders made, and the inventory files written."""
+
+    folders: tuple[Path, ...]
+    declared: tuple[Path, ...]
+
+
+def enroll_all(
+    settings: Context,
+    names: Sequence[str],
+    *,
+    everyone: bool,
+    out: Path,
+    declaration: Declaration | None,
+    factory: Factory,
+) -> Enrolled:
+    """Enrol devices; one that is not in the inventory is declared there if `declaration` says what it is.
+
+    Raises:
+        UsageError: nobody, or everybody and somebody.
+        InputError: an unknown device, or a folder that exists already (its key must not be lost).
+    """
+    if everyone == bool(names):
+        raise UsageError(
+            "say which devices", code="E_USAGE", remedy="fwctl device enroll NAME --out DIR, or --all --out DIR."
+        )
+    declared = []
+    if declaration:
+        declared = [_declare(settings.worktree, name, declaration) for name in names]
+    repo = load_repo(settings.edited())
+    devices = list(repo.devices.values()) if everyone else [_known(repo, name) for name in names]
+    several = everyone or len(devices) > 1
+    keystore = settings.keystore(repo.fleet.spec.repo_id)
+    folders = tuple(out / device.id if several else out for device in devices)
+    for folder in folders:
+        _must_be_free(folder)
+    for device, folder in zip(devices, folders, strict=True):
+        _write(folder, _files(settings, keystore, repo, device, factory))
+    return Enrolled(folders, tuple(declared))
+
+
+def _files(
+    settings: Context, keystore: KeyStore, repo: FleetRepo, device: Device, factory: Factory
+) -> dict[str, bytes]:
+    now, repo_id = settings.now().replace(microsecond=0), repo.fleet.spec.repo_id
+    key, certificate = issue_device(keystore, device.id, repo_id, enrolled_at=now, now=now)
+    host, _, port = device.address.rpartition(":")
+    try:
+        return enrolment_files(
+            device_id=device.id,
+            repo_id=repo_id,
+            model=device.model,
+            hardware=device.hardware,
+            env=device.env,
+            enrolled_at=now,
+            key_pem=key.encode(),
+            certificate_pem=certificate.encode(),
+            controller_ca_pem=read_input(Authorities(keystore.pki).controller_ca, remedy="Run `fwctl init`."),
+            root=keystore.pinned_root(),
+            factory_image=factory.image,
+            factory_version=factory.version,
+            host=host.strip("[]"),
+            port=int(port),
+        )
+    except ValueError as error:
+        raise InputError(str(error), code="E_SCHEMA", place=device.id, remedy="Correct the inventory.") from error
+
+
+def _write(folder: Path, files: dict[str, bytes]) -> None:
+    """Write beside, then rename: a folder is complete or not there."""
+    fresh = folder.with_name(f".{folder.name}.new")
+    shutil.rmtree(fresh, ignore_errors=True)
+    for path, data in files.items():
+        (write_private if path.endswith(".key.pem") else write_atomic)(fresh / path, data)
+    with disk_errors(folder):
+        fresh.rename(folder)
+        sync_folder(folder.parent)
+
+
+def _must_be_free(folder: Path) -> None:
+    if folder.exists() and any(folder.iterdir() if folder.is_dir() else [folder]):
+        raise InputError(
+            "there is something already, and a device's key must not be overwritten",
+            code="E_EXISTS",
+            place=str(folder),
+            remedy="Choose another --out, or move it away.",
+        )
+
+
+def _known(repo: FleetRepo, name: str) -> Device:
+    if name in repo.devices:
+        return repo.devices[name]
+    raise InputError(
+        f"the inventory has no device called {name}",
+        code="E_NO_DEVICE",
+        place="devices/",
+        remedy="Declare it there, or say --model MODEL (and --hardware, --env, --address) to have it declared.",
+    )
+
+
+def _declare(worktree: Path, name: str, what: Declaration) -> Path:
+    address = f', address: "{what.address}"' if what.address else ""
+    path = Path("devices") / what.env / f"{name}.yaml"
+    if not (worktree / path).exists():
+        data = _ENTRY.format(id=name, model=what.model, hardware=what.hardware, env=what.env, address=address)
+        write_atomic(worktree / path, data.encode())
+    return path

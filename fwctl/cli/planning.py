@@ -1,0 +1,105 @@
+"""What `plan` and `approve` share: find rollouts, compile them, add the forecast of the ledger."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from fwctl.cli.context import Context
+from fwctl.errors import InputError
+from fwctl.manifests.repo import FleetRepo, LoadedRollout
+from fwctl.reconcile.commit import Prepared, load_repo, prepare
+from fwctl.rollouts.check import lock_path
+from fwctl.state import DeviceRow, Ledger, ledger_path
+
+
+@dataclass(frozen=True)
+class Skip:
+    """A device that would get nothing now, and why. A forecast: it changes no digest."""
+
+    device: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class PlanResult:
+    """One plan as it is shown."""
+
+    prepared: Prepared
+    skips: tuple[Skip, ...]
+    observed: int
+    """devices of the plan that the ledger has seen"""
+
+    @property
+    def to_update(self) -> int:
+        return len(self.prepared.plan.members) - len({skip.device for skip in self.skips})
+
+
+def find_rollouts(repo: FleetRepo, name: str) -> tuple[LoadedRollout, ...]:
+    """Return the rollout called `ENV/NAME` or `NAME`, or all.
+
+    Raises:
+        InputError: `E_NO_ROLLOUT` if there is none, or more than one of that name.
+    """
+    found = tuple(rollout for key, rollout in repo.rollouts.items() if not name or key == name or rollout.name == name)
+    if found and (len(found) == 1 or not name):
+        return found
+    known = ", ".join(repo.rollouts) or "there are none yet"
+    raise InputError(
+        f"{len(found)} rollouts are called {name}"
+        if found
+        else "no such rollout"
+        if name
+        else "no rollout is declared",
+        code="E_NO_ROLLOUT",
+        place=name or "rollouts/",
+        remedy=f"Say ENV/NAME: {known}" if known else "Run `fwctl rollout create`.",
+    )
+
+
+def make_plans(settings: Context, name: str, *, ref: str, lock: bool) -> tuple[PlanResult, ...]:
+    """Return the plans of one rollout or all; with `lock`, compiled anew over today's targets."""
+    files: Mapping[str, bytes] = settings.committed(ref)[1] if ref else settings.edited()
+    locks = {path for path in files if path.endswith(".lock")} if lock else set[str]()
+    repo = load_repo({path: data for path, data in files.items() if path not in locks})
+    rows = _observed(settings, repo)
+    results = []
+    for rollout in find_rollouts(repo, name):
+        kept = {path: data for path, data in files.items() if not (lock and path == lock_path(rollout.path))}
+        prepared = prepare(repo, rollout, kept, None, settings.now())
+        results.append(PlanResult(prepared, _skips(prepared, rows), sum(d in rows for d in prepared.plan.members)))
+    return tuple(results)
+
+
+def write_locks(settings: Context, results: Sequence[PlanResult]) -> tuple[Path, ...]:
+    """Write the lock of each plan into the work tree."""
+    from fwctl.files import write_atomic
+
+    written = []
+    for result in results:
+        path = lock_path(result.prepared.rollout.path)
+        write_atomic(settings.worktree / path, result.prepared.plan.lock().raw)
+        written.append(Path(path))
+    return tuple(written)
+
+
+def _observed(settings: Context, repo: FleetRepo) -> dict[str, DeviceRow]:
+    """Return what the ledger last saw, if there is a ledger here; a pull request runner has none."""
+    path = ledger_path(settings.state_dir(repo.fleet.spec.repo_id))
+    if not path.exists():
+        return {}
+    with Ledger.open(path, readonly=True) as ledger:
+        return {row.id: row for row in ledger.devices()}
+
+
+def _skips(prepared: Prepared, rows: Mapping[str, DeviceRow]) -> tuple[Skip, ...]:
+    plan = prepared.plan
+    skips = [Skip(device, "in the lock, but not targeted any more") for device in plan.dropped]
+    for device in plan.members:
+        row = rows.get(device)
+        if row is not None and row.running_release == plan.release.digest:
+            skips.append(Skip(device, f"runs {plan.release.version} already"))
+        elif row is not None and not row.reachable:
+            skips.append(Skip(device, f"not reachable when last tried ({row.reason})"))
+    return tuple(skips)

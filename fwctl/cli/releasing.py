@@ -1,0 +1,169 @@
+"""The work behind `firmware add` and `firmware sign`."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from fwctl.cli.context import Context
+from fwctl.errors import InputError
+from fwctl.files import write_atomic
+from fwctl.manifests.repo import FleetRepo, LoadedFirmware
+from fwctl.reconcile.commit import load_repo
+from fwctl.rollouts.compile import release_of
+from fwctl.storage import from_spec
+from fwctl.trust.authority import envelope_bytes, release_path
+from fwctl.trust.keystore import KeyStore
+from fwctl.trust.signing import sign_release
+from fwctl_agent.protocol.fields import ID, VERSION
+
+_MANIFEST = """\
+apiVersion: fwctl/v1
+kind: Firmware
+spec:
+  model: {model}
+  version: "{version}"
+  hardware: [{hardware}]
+  image:
+    digest: {digest}
+    length: {length}
+  releaseCounter: {counter}
+  securityVersion: {security}
+{notes}"""
+
+
+@dataclass(frozen=True)
+class Image:
+    """What the person says about a file."""
+
+    model: str
+    version: str
+    hardware: tuple[str, ...]
+    security_version: int
+    notes: str
+
+
+@dataclass(frozen=True)
+class Added:
+    """A registered image."""
+
+    digest: str
+    length: int
+    release: str
+    storage: Path
+    paths: tuple[Path, ...]
+
+
+def add_firmware(settings: Context, file: Path, image: Image, signer: str) -> Added:
+    """Hash, store, write and sign.
+
+    Raises:
+        InputError: the file cannot be read, a name is malformed, or the version stands for other bytes already.
+    """
+    repo = load_repo(settings.edited())
+    _check_names(image)
+    digest, length = _hash(file)
+    known = repo.firmware.get((image.model, image.version))
+    path = Path("firmware") / image.model / f"{image.version}.yaml"
+    if known is not None and known.model.spec.image.digest != digest:
+        raise InputError(
+            f"{image.model} {image.version} is registered with other bytes ({known.model.spec.image.digest[:19]})",
+            code="E_VERSION_TAKEN",
+            place=str(path),
+            remedy="Give the new image a version of its own: devices and people must be able to tell them apart.",
+        )
+    state_dir = settings.state_dir(repo.fleet.spec.repo_id)
+    storage = from_spec(repo.fleet.spec.storage.model_dump(), base=state_dir)
+    storage.put(digest, file)
+    if known is None:
+        write_atomic(settings.worktree / path, _manifest(repo, image, digest, length).encode())
+    repo = load_repo(settings.edited())
+    signed = sign_firmware(settings, repo, repo.firmware[image.model, image.version], signer)
+    release = release_of(repo.firmware[image.model, image.version].model).digest
+    return Added(digest, length, release, state_dir / repo.fleet.spec.storage.path, (path, signed))
+
+
+def sign_firmware(settings: Context, repo: FleetRepo, firmware: LoadedFirmware, signer: str) -> Path:
+    """Sign the release statement that a manifest stands for; one file per signer."""
+    keystore = settings.keystore(repo.fleet.spec.repo_id)
+    name = pick_signer(keystore, signer)
+    spec = firmware.model.spec
+    path = Path(release_path(spec.model, spec.version, name))
+    statement = sign_release(release_of(firmware.model), keystore.signer(name))
+    write_atomic(settings.worktree / path, envelope_bytes(statement))
+    return path
+
+
+def pick_signer(keystore: KeyStore, wanted: str) -> str:
+    """Return the key to sign with: the one named, or the only one.
+
+    Raises:
+        InputError: `E_KEY_MISSING`.
+    """
+    mine = keystore.people()
+    if wanted or len(mine) == 1:
+        return wanted or mine[0]
+    raise InputError(
+        f"you have {len(mine)} signing keys",
+        code="E_KEY_MISSING",
+        place=str(keystore.folder),
+        remedy=f"Say --as NAME: {', '.join(mine)}" if mine else "Run `fwctl init`, or import your key.",
+    )
+
+
+def _manifest(repo: FleetRepo, image: Image, digest: str, length: int) -> str:
+    boards = image.hardware or _boards(repo, image.model)
+    counters = [one.model.spec.release_counter for (model, _), one in repo.firmware.items() if model == image.model]
+    notes = f"  notes: {json.dumps(image.notes)}\n" if image.notes else ""
+    return _MANIFEST.format(
+        model=image.model,
+        version=image.version,
+        hardware=", ".join(boards),
+        digest=digest,
+        length=length,
+        counter=max(counters, default=0) + 1,
+        security=image.security_version,
+        notes=notes,
+    )
+
+
+def _boards(repo: FleetRepo, model: str) -> tuple[str, ...]:
+    """Without --hardware: the boards that the inventory has of this model."""
+    boards = tuple(sorted({device.hardware for device in repo.devices.values() if device.model == model}))
+    if boards:
+        return boards
+    known: Mapping[str, None] = dict.fromkeys(device.model for device in repo.devices.values())
+    raise InputError(
+        f"no device of the inventory is a {model}, so nobody knows which boards the image runs on",
+        code="E_NO_HARDWARE",
+        place="devices/",
+        remedy=f"Say --hardware BOARD, or one of the models there are: {', '.join(known) or 'none yet'}.",
+    )
+
+
+def _check_names(image: Image) -> None:
+    for value, form, what in ((image.model, ID, "model"), (image.version, VERSION, "version")):
+        if not form.fullmatch(value):
+            raise InputError(
+                f"not a {what}: {value[:60]!r}",
+                code="E_SCHEMA",
+                place=f"--{what}",
+                remedy="Models are lower-case letters, digits and dashes; versions are like 2.5.0 or 2.5.0-rc.1.",
+            )
+
+
+def _hash(file: Path) -> tuple[str, int]:
+    try:
+        with file.open("rb") as stream:
+            found = hashlib.file_digest(stream, "sha256")
+            length = stream.tell()
+    except OSError as error:
+        raise InputError(
+            f"the image cannot be read: {error.strerror}", code="E_NO_FILE", place=str(file), remedy="Check the path."
+        ) from error
+    if length == 0:
+        raise InputError("the image is empty", code="E_LENGTH", place=str(file), remedy="Build it first.")
+    return f"sha256:{found.hexdigest()}", length

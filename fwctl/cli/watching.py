@@ -1,0 +1,66 @@
+"""Show a running pass: a bar on a terminal, a line per settled device elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, TextIO
+
+from fwctl.reconcile.visit import Watcher
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+_SETTLED = ("confirmed", "reverted", "refused", "unreachable", "failed")
+
+
+class Lines:
+    """For pipes and logs: what matters, a line each."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def progressed(self, rollout: str, device: str, what: str, reason: str) -> None:
+        if what.startswith(_SETTLED):
+            self._stream.write(f"{rollout} {device} {what}: {reason}\n")
+
+
+@contextmanager
+def watcher(stream: TextIO) -> Iterator[Watcher]:
+    """Return what tells the person about progress while the pass runs."""
+    if not stream.isatty():
+        yield Lines(stream)
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), BarColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(file=stream), transient=True) as progress:
+        yield _Bars(progress)
+
+
+class _Bars:
+    """One bar per rollout; the total is what has been touched so far."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._tasks: dict[str, TaskID] = {}
+        self._settled: dict[str, set[str]] = {}
+        self._touched: dict[str, set[str]] = {}
+
+    def progressed(self, rollout: str, device: str, what: str, reason: str) -> None:
+        if rollout not in self._tasks:
+            self._tasks[rollout] = self._progress.add_task(rollout, total=1)
+            self._settled[rollout], self._touched[rollout] = set(), set()
+        settled, touched = self._settled[rollout], self._touched[rollout]
+        touched.add(device)
+        if what.startswith(_SETTLED):
+            settled.add(device)
+            if what != "confirmed":
+                self._progress.console.print(f"{device} {what}: {reason}", markup=False, highlight=False)
+        self._progress.update(
+            self._tasks[rollout],
+            total=len(touched),
+            completed=len(settled),
+            description=f"{rollout}  {len(settled)}/{len(touched)} settled, {device} {what}",
+        )

@@ -1,0 +1,59 @@
+"""What a pass did, as text and JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+
+from fwctl.reconcile.loop import PassReport, RolloutReport
+from fwctl_agent.protocol.fields import format_time
+
+_ORDER = ("reached", "in-flight", "retry", "pending", "held", "straggler", "failed")
+
+
+def text(report: PassReport) -> str:
+    """Return the pass for people: one line per rollout."""
+    lines = [f"Commit {report.commit[:12]}, epoch {report.epoch}: {report.visits} visits"]
+    lines += [f"  {one.key}  {one.state}  {_counts(one)}" + _because(one) for one in report.rollouts]
+    if not report.rollouts:
+        lines.append("  no rollouts are declared")
+    if report.next_due:
+        lines.append(f"  next due {report.next_due:%Y-%m-%d %H:%M:%S}Z")
+    return "\n".join(lines)
+
+
+def as_json(report: PassReport) -> str:
+    """Return the pass for programs."""
+    return json.dumps(
+        {
+            "schemaVersion": 1,
+            "commit": report.commit,
+            "epoch": report.epoch,
+            "visits": report.visits,
+            "started": format_time(report.started),
+            "finished": format_time(report.finished),
+            "ok": report.ok,
+            "rollouts": [
+                {
+                    "rollout": one.key,
+                    "state": one.state,
+                    "reason": one.reason,
+                    "counts": dict(one.counts),
+                    "nextDue": format_time(one.next_due) if one.next_due else None,
+                }
+                for one in report.rollouts
+            ],
+        },
+        indent=2,
+    )
+
+
+RENDERERS: Mapping[str, Callable[[PassReport], str]] = {"text": text, "json": as_json}
+
+
+def _counts(one: RolloutReport) -> str:
+    return ", ".join(f"{one.counts[state]} {state}" for state in _ORDER if one.counts.get(state)) or "no devices"
+
+
+def _because(one: RolloutReport) -> str:
+    return f"\n    because {one.reason}" if one.reason and one.state not in ("complete", "progressing") else ""
