@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TextIO
 
-from fwctl.reconcile.visit import Watcher
+from fwctl.reconcile.tools import Watcher
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -71,10 +70,6 @@ class Pen:
 
     def sign(self, order: Order) -> dict[str, Any]:
         return self.orders.sign(order)
-
-    def renewed(self, order: Order, now: datetime) -> Order:
-        """Return the same order (same id) with fresh freshness fields."""
-        return replace(order, **self.orders.lifetime(now))
 
     async def learn(self, document: DeviceDocument, now: datetime) -> None:
         """Go beyond an epoch that a device proves with an order signed by our own key (CONTRACTS, Epoch).

@@ -73,6 +73,12 @@ class Prepared:
             raise TypeError("only a locked rollout has a tree")
         return self.lock.tree()
 
+    def leaf(self, device: str) -> str:
+        """Return the device's line in the lock."""
+        if self.lock is None:
+            raise TypeError("only a locked rollout has leaves")
+        return str(self.lock.leaves[self.index[device]])
+
     @cached_property
     def index(self) -> Mapping[str, int]:
         """Device -> position of its leaf in the lock."""

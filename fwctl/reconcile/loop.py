@@ -9,8 +9,9 @@ from datetime import datetime, timedelta
 from typing import Literal, assert_never
 
 from fwctl.reconcile.commit import CommitState, Prepared
+from fwctl.reconcile.tools import Tools
 from fwctl.reconcile.views import rollout_view
-from fwctl.reconcile.visit import Tools, Visitor
+from fwctl.reconcile.visit import Visitor
 from fwctl.rollouts.actions import Finish, Stop, Visit
 from fwctl.rollouts.decide import Decision, decide
 from fwctl.rollouts.view import RolloutView
@@ -137,7 +138,9 @@ class Loop:
         row = self.ledger.rollout(prepared.key)
         if row is not None and row.state in (RolloutState.WAITING, RolloutState.COMPLETE) and one.view.finished is None:
             await self._move(prepared, RolloutState.PROGRESSING, f"{len(devices)} devices are due", now)
-        visitor = Visitor(self.tools, prepared, one.view)
+        if prepared.mandate is None:
+            raise TypeError("a rollout without a lock sends nothing")
+        visitor = Visitor(self.tools, prepared, prepared.mandate, one.view)
         slots = asyncio.Semaphore(prepared.plan.limits.max_concurrent)
 
         async def visit(device: str) -> None:

@@ -14,7 +14,7 @@ from fwctl.gitrepo import CommitId, Repo
 from fwctl.reconcile.authority import Freshness, Pen
 from fwctl.reconcile.commit import CommitState, read_commit
 from fwctl.reconcile.loop import LEASE_TTL, Loop, PassReport
-from fwctl.reconcile.visit import Tools, Watcher
+from fwctl.reconcile.tools import Tools, Watcher
 from fwctl.state import BatchWriter, Lease, Ledger, SetMeta, acquire_lease, ledger_path
 from fwctl.storage import Storage, from_spec
 from fwctl.trust.keystore import FRESHNESS, ORDER, KeyStore

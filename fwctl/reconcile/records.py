@@ -1,0 +1,137 @@
+"""What a visit writes into the ledger, as functions from wire values to changes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from fwctl.fleet.outcomes import verify_outcome
+from fwctl.rollouts.plan import Wave
+from fwctl.state import (
+    Change,
+    DeviceSeen,
+    Ledger,
+    OrderIntended,
+    OrderMoved,
+    OrderRow,
+    OrderStatus,
+    OutcomeReceived,
+)
+from fwctl_agent.protocol.messages import DeviceDocument
+from fwctl_agent.protocol.statements import FollowUp, Order, Outcome
+
+
+def seen(document: DeviceDocument, now: datetime, *, due: datetime | None = None) -> DeviceSeen:
+    """Return the observation of a device."""
+    running = document.running
+    return DeviceSeen(
+        at=now,
+        device=document.id,
+        running_release=running.release or "",
+        running_image=running.image,
+        running_version=running.version,
+        running_mandate=running.mandate or "",
+        state=document.state,
+        document=document.to_wire(),
+        counter=document.counter,
+        spent=tuple(spent.mandate for spent in document.spent),
+        next_due=due,
+    )
+
+
+def seen_by_outcome(outcome: Outcome, said: Mapping[str, Any], now: datetime) -> DeviceSeen:
+    """Return the observation that a signed outcome is: asking once more would cost a request per device.
+
+    `said` is the device's last document; what the outcome says replaces its part.
+    """
+    running = outcome.running
+    return DeviceSeen(
+        at=now,
+        device=outcome.device,
+        running_release=running.release or "",
+        running_image=running.image,
+        running_version=running.version,
+        running_mandate=running.mandate or "",
+        state="confirmed",
+        document={**said, "running": running.to_wire(), "state": "confirmed", "counter": outcome.counter},
+        counter=outcome.counter,
+        spent=tuple(spent["mandate"] for spent in said.get("spent", ())),
+    )
+
+
+def intent(
+    order: Order, envelope: Mapping[str, Any], *, rollout: str, wave: Wave, reason: str, now: datetime
+) -> OrderIntended:
+    """Return the intent, to be durable before the order's first byte leaves."""
+    return OrderIntended(
+        at=now,
+        order=order.id,
+        device=order.device,
+        rollout=rollout,
+        mandate=order.mandate,
+        verb=order.verb,
+        release=order.release,
+        attempt=order.attempt,
+        stage=wave.stage,
+        wave=wave.name,
+        refers_to=order.refers_to if isinstance(order, FollowUp) else "",
+        body=envelope,
+        due_at=None,
+        reason=reason,
+    )
+
+
+def received(
+    ledger: Ledger, envelope: dict[str, Any], *, certificate: str, device: str, repo_id: str, now: datetime
+) -> tuple[Outcome, list[Change]]:
+    """Return a verified outcome and what it changes.
+
+    Raises:
+        DeviceError: `E_REPORT` if it is not signed by the key of the device's certificate.
+    """
+    outcome = verify_outcome(envelope, certificate, device, repo_id)
+    row = OutcomeReceived(
+        at=now,
+        order=outcome.order,
+        device=device,
+        mandate=outcome.mandate,
+        result=outcome.result,
+        failure_class=outcome.klass or "",
+        code=outcome.code or "",
+        running_image=outcome.running.image,
+        counter=outcome.counter,
+        envelope=envelope,
+        certificate=certificate,
+    )
+    return outcome, [row, *settled(ledger, outcome.order, outcome, now)]
+
+
+def settled(ledger: Ledger, order: str, outcome: Outcome, now: datetime) -> list[Change]:
+    """Return the end of `order` by this outcome; nothing if it is not ours, over already, or only staged."""
+    row = ledger.order(order)
+    if row is None or row.device != outcome.device or row.mandate != outcome.mandate:
+        return []
+    if row.status is OrderStatus.SETTLED or outcome.result == "staged":
+        return []
+    return [
+        OrderMoved(
+            at=now,
+            order=order,
+            status=OrderStatus.SETTLED,
+            failure_class=_failure_class(outcome, row),
+            code=outcome.code or "",
+            reason=outcome.result,
+        )
+    ]
+
+
+def _failure_class(outcome: Outcome, row: OrderRow) -> str:
+    """Success is the release running, never what an order was meant to do."""
+    if outcome.klass:
+        return outcome.klass
+    if outcome.result == "cancelled":
+        return "deferred"  # taken back before it did anything: it may come again
+    if outcome.result == "confirmed":
+        return "" if outcome.running.release == row.release else "silent-revert"
+    return "health"
