@@ -317,8 +317,9 @@ class Device:
                 case steps.Verify():
                     self._verify(job)
                 case steps.Stage():
-                    self._installer.stage(job.slot, job.release.length)
-                    self._check_content(job.slot, job.image)
+                    moved = self._installer.stage(job.slot, job.release.length)
+                    if moved or self._hashed != job.slot:
+                        self._check_content(job.slot, job.image)
                     self._hashed = job.slot
                     self._commit(machine.staged(self.record, now=self.moment()))
                 case steps.Flip():
@@ -340,6 +341,7 @@ class Device:
         """Read back what arrived, after fsync, and hash it: what was streamed proves nothing about the disk (A42)."""
         found = _digest(self._installer.arrived(job.slot, job.release.length))
         if found == job.release.image:
+            self._hashed = job.slot
             self._commit(machine.verified(self.record, now=self.moment()))
         elif job.reused:
             self._commit(machine.download_again(self.record, now=self.moment()))

@@ -24,8 +24,9 @@ class SlotsInstaller:
     def arrived(self, slot: str, length: int) -> Iterator[bytes]:
         return bounded(self._fs.chunks(_path(slot), PIECE), length)
 
-    def stage(self, slot: str, length: int) -> None:
+    def stage(self, slot: str, length: int) -> bool:  # noqa: ARG002
         """Nothing to do: the bytes are where they belong."""
+        return False
 
     def content(self, slot: str, length: int) -> Iterator[bytes]:
         return self.arrived(slot, length)
@@ -44,8 +45,9 @@ class CommandInstaller:
     def arrived(self, slot: str, length: int) -> Iterator[bytes]:  # noqa: ARG002
         return bounded(self._fs.chunks(STAGING, PIECE), length)
 
-    def stage(self, slot: str, length: int) -> None:
+    def stage(self, slot: str, length: int) -> bool:
         self._commands.feed("write", slot, self.arrived(slot, length), length)
+        return True
 
     def content(self, slot: str, length: int) -> Iterator[bytes]:
         return self._commands.read("readback", slot, length)

@@ -86,8 +86,8 @@ class Installer(Protocol):
     def arrived(self, slot: str, length: int) -> Iterator[bytes]:
         """Yield what arrived for `slot`, at most `length` + 1 bytes."""
 
-    def stage(self, slot: str, length: int) -> None:
-        """Move verified bytes to where the device boots from; nothing to do if they arrived there."""
+    def stage(self, slot: str, length: int) -> bool:
+        """Move verified bytes to where the device boots from; False if that is where they arrived."""
 
     def content(self, slot: str, length: int) -> Iterator[bytes]:
         """Yield the bytes that the device would boot, at most `length` + 1."""
