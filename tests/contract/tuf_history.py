@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from securesystemslib.signer import CryptoSigner, Key
 from tuf.api.metadata import (
     DelegatedRole,
@@ -34,6 +35,14 @@ Signers = Sequence[CryptoSigner]
 
 def key() -> CryptoSigner:
     return CryptoSigner.generate_ed25519()
+
+
+def one_key_under_two_ids() -> list[CryptoSigner]:
+    """Return two signers that are one key (A03)."""
+    private = Ed25519PrivateKey.generate()
+    pair = [CryptoSigner(private), CryptoSigner(private)]
+    pair[1].public_key.keyid = "another-name-for-it"
+    return pair
 
 
 def signed(metadata: Any, signers: Signers) -> str:

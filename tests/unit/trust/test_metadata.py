@@ -17,7 +17,7 @@ from securesystemslib.signer import CryptoSigner
 from fwctl_agent.errors import Refusal
 from fwctl_agent.protocol.messages import TrustVersions
 from fwctl_agent.trust.metadata import POLICY_TARGET, TrustedMetadata
-from tests.contract.tuf_history import Repo, edit, key
+from tests.contract.tuf_history import Repo, edit, key, one_key_under_two_ids
 from tests.support.signing import NOW
 
 SECOND = timedelta(seconds=1)
@@ -196,19 +196,11 @@ def test_a18_a_bootstrap_root_signs_itself() -> None:
         TrustedMetadata.bootstrap(repo.root([]))
 
 
-def aliased(signer: CryptoSigner) -> CryptoSigner:
-    """Return the same key under another key id."""
-    other = CryptoSigner(signer._private_key)
-    other.public_key.keyid = "another-name"
-    return other
-
-
 @pytest.mark.parametrize("role", ["root", "targets", "snapshot", "timestamp", "policy"])
 def test_a03_one_key_under_two_ids(role: str) -> None:
-    one = key()
     repo = Repo()
     repo.thresholds = {role: 2}
-    both = [one, aliased(one)]
+    both = one_key_under_two_ids()
     if role == "policy":
         repo.keys["policy"] = both
     else:
