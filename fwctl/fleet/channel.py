@@ -201,6 +201,9 @@ class Channel:
             return self._error("the device refuses our certificate", kind="tls", reached=False)
         if established:
             return self._error("the device closed the connection in the middle", kind="unreachable", reached=True)
+        if isinstance(error, (ConnectionResetError, *_SSL_CLOSED)):
+            # A TCP connect is refused or times out; it is reset only once it stands.
+            return self._error("the device broke off the TLS handshake", kind="tls", reached=False)
         why = getattr(error, "strerror", None) or type(error).__name__
         return self._error(f"no connection: {why}", kind="unreachable", reached=False)
 

@@ -17,6 +17,7 @@ import httpcore
 
 SOCKET_OPTION = tuple[int, int, int] | tuple[int, int, bytes | bytearray] | tuple[int, int, None, int]
 
+_HIGH_WATER: Final = 1 << 17
 _HOSTNAME_MISMATCH: Final = 62
 """X509_V_ERR_HOSTNAME_MISMATCH"""
 
@@ -74,23 +75,75 @@ class Dialer(httpcore.AsyncNetworkBackend):
         return self.stream
 
 
+class _Wire(asyncio.Protocol):
+    """Buffers what comes in. Unlike asyncio's StreamReader it hands out what came before an error first.
+
+    That matters to devices that answer, and close, before they have read everything: the reset then follows the reply.
+    """
+
+    def __init__(self) -> None:
+        self.buffer = bytearray()
+        self.ended = False
+        self.error: Exception | None = None
+        self.readable = asyncio.Event()
+        self.writable = asyncio.Event()
+        self.writable.set()
+        self.transport: asyncio.Transport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)  # noqa: S101
+        self.transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        self.buffer += data
+        self.readable.set()
+        if len(self.buffer) > _HIGH_WATER and self.transport is not None:
+            self.transport.pause_reading()
+
+    def eof_received(self) -> None:
+        self.ended = True
+        self.readable.set()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.ended, self.error = True, exc
+        self.readable.set()
+        self.writable.set()
+
+    def pause_writing(self) -> None:
+        self.writable.clear()
+
+    def resume_writing(self) -> None:
+        self.writable.set()
+
+    def take(self, most: int) -> bytes:
+        """Return up to `most` bytes; b"" at the end. Call it when `readable` is set."""
+        if not self.buffer and self.error is not None:
+            raise self.error
+        data = bytes(self.buffer[:most])
+        del self.buffer[:most]
+        if not self.buffer and not self.ended and self.transport is not None:
+            self.readable.clear()
+            self.transport.resume_reading()
+        return data
+
+
 class TlsStream(httpcore.AsyncNetworkStream):
-    """An asyncio TLS stream that remembers how far it came, so that a failure can be classified by its cause."""
+    """An asyncio TLS connection that remembers how far it came, so that a failure can be classified by its cause."""
 
     def __init__(self, address: Address, limit: int) -> None:
         self._address = address
+        self._wire = _Wire()
+        self._transport: asyncio.Transport | None = None
         self.limit = limit
-        self._reader = asyncio.StreamReader()
-        self._writer: asyncio.StreamWriter | None = None
         self.certificate: bytes | None = None
         """the verified peer certificate, DER"""
         self.received = 0
         self.ended = False
-        """the peer closed the connection"""
+        """the peer closed the connection, and everything that it sent has been read"""
 
     @property
     def established(self) -> bool:
-        return self._writer is not None
+        return self._transport is not None
 
     @property
     def accepted(self) -> bool:
@@ -99,9 +152,9 @@ class TlsStream(httpcore.AsyncNetworkStream):
         In TLS 1.3 our side is done before the peer has judged us. OpenSSL then sends a session ticket at once; an
         asyncio server that refuses us only closes the connection, without an alert.
         """
-        if self._writer is None:
+        if self._transport is None:
             return False
-        tls: ssl.SSLObject = self._writer.get_extra_info("ssl_object")
+        tls: ssl.SSLObject = self._transport.get_extra_info("ssl_object")
         has_ticket = tls.session is not None and tls.session.has_ticket
         return self.received > 0 or tls.version() != "TLSv1.3" or has_ticket
 
@@ -111,16 +164,23 @@ class TlsStream(httpcore.AsyncNetworkStream):
         server_hostname: str | None = None,
         timeout: float | None = None,  # noqa: ASYNC109
     ) -> httpcore.AsyncNetworkStream:
+        loop = asyncio.get_running_loop()
         async with asyncio.timeout(timeout):
-            self._reader, self._writer = await asyncio.open_connection(
-                self._address.host, self._address.port, ssl=ssl_context, server_hostname=server_hostname
+            transport, _ = await loop.create_connection(
+                lambda: self._wire,
+                self._address.host,
+                self._address.port,
+                ssl=ssl_context,
+                server_hostname=server_hostname,
             )
-        self.certificate = self._writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
+        self._transport = transport
+        self.certificate = transport.get_extra_info("ssl_object").getpeercert(binary_form=True)
         return self
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ASYNC109
         async with asyncio.timeout(timeout):
-            data = await self._reader.read(max_bytes)
+            await self._wire.readable.wait()
+        data = self._wire.take(max_bytes)
         self.received += len(data)
         self.ended = not data
         if self.received > self.limit:
@@ -128,26 +188,22 @@ class TlsStream(httpcore.AsyncNetworkStream):
         return data
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ASYNC109
-        assert self._writer is not None  # noqa: S101
-        try:
-            async with asyncio.timeout(timeout):
-                self._writer.write(buffer)
-                await self._writer.drain()
-        except OSError as error:
-            if isinstance(error, TimeoutError):
-                raise
-            # httpcore then still reads the reply: a device may refuse before it has read everything.
-            raise httpcore.WriteError from error
+        # A device may refuse before it has read everything: httpcore then stops sending and reads the reply.
+        if self._transport is None or self._wire.ended or self._wire.buffer:
+            raise httpcore.WriteError("the reply is there already, or the connection is gone")
+        self._transport.write(buffer)
+        async with asyncio.timeout(timeout):
+            await self._wire.writable.wait()
 
     async def aclose(self) -> None:
         # Nothing is left to flush when a call is over, and a device that is slow to say goodbye must not hold us.
-        if self._writer is not None:
-            self._writer.transport.abort()
+        if self._transport is not None:
+            self._transport.abort()
 
     def get_extra_info(self, info: str) -> Any:
         if info == "is_readable":  # httpcore asks this of an idle connection, to see whether it was closed
-            return self._reader.at_eof() or self._reader.exception() is not None
-        return self._writer.get_extra_info(info) if self._writer else None
+            return self._wire.ended or bool(self._wire.buffer)
+        return self._transport.get_extra_info(info) if self._transport else None
 
 
 async def carried_names(address: Address, context: ssl.SSLContext, name: str, *, seconds: float) -> tuple[str, ...]:

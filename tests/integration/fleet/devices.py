@@ -68,8 +68,8 @@ async def serving(handler: Handler, context: ssl.SSLContext | None) -> AsyncIter
     async def guarded(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             await handler(reader, writer)
-        except (OSError, asyncio.IncompleteReadError):
-            pass  # the client has gone, as it may
+        except (OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
+            pass  # the client has gone, as it may, or the test is over
         finally:
             writer.transport.abort()
 

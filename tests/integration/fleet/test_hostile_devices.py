@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import io
 import socket
+import ssl
 import struct
 import time
+import warnings
 
 import pytest
 
@@ -27,6 +30,7 @@ from tests.integration.fleet.devices import (
     standing,
 )
 
+GOOD = response(200, document().to_wire())
 JSON = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
 
 
@@ -77,6 +81,14 @@ async def test_plain_http_is_no_tls(pki: Pki) -> None:
         is_(await failure(pki, address), "E_TLS", "tls", reached=False)
 
 
+async def test_a_handshake_that_is_broken_off(pki: Pki) -> None:
+    async def breaks(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1)
+
+    async with serving(breaks, None) as address:
+        is_(await failure(pki, address), "E_TLS", "tls", reached=False)
+
+
 async def test_a_device_of_another_authority(pki: Pki, foreign: Pki) -> None:
     device = Scripted(response(200, document().to_wire()))
     async with serving(device, foreign.server(clients=pki.authorities.controller_ca)) as address:
@@ -124,6 +136,23 @@ async def test_a_device_that_refuses_our_certificate(pki: Pki, foreign: Pki) -> 
     is_(error, "E_TLS", "tls", reached=False)
     assert "refuses our certificate" in error.message
     assert device.requests == []
+
+
+async def test_tls_1_1_is_not_spoken(pki: Pki) -> None:
+    context = pki.server()
+    context.set_ciphers("DEFAULT:@SECLEVEL=0")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        context.minimum_version = context.maximum_version = ssl.TLSVersion.TLSv1_1
+    async with serving(Scripted(response(200, document().to_wire())), context) as address:
+        is_(await failure(pki, address), "E_TLS", "tls", reached=False)
+
+
+async def test_a_refused_certificate_is_told_in_tls_1_2_too(pki: Pki, foreign: Pki) -> None:
+    context = pki.server(clients=foreign.authorities.controller_ca)
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    async with serving(Scripted(b""), context) as address:
+        is_(await failure(pki, address), "E_TLS", "tls", reached=False)
 
 
 # What it says
@@ -314,6 +343,19 @@ async def test_a_device_may_answer_before_it_has_read_the_whole_image(pki: Pki) 
     assert reply.offset == 5
 
 
+async def test_a_reply_before_a_reset_is_not_lost(pki: Pki) -> None:
+    async def hasty(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(response(416, standing(offset=5), headers="Connection: close\r\n"))
+        writer.close()  # with most of the image unread, so that the kernel resets the connection
+
+    async with serving(hasty, pki.server()) as address:
+        for _ in range(20):
+            async with pki.links().open(DEVICE, address) as link:
+                reply = await link.put_image(ORDER, io.BytesIO(bytes(3_000_000)), offset=0, total=3_000_000)
+            assert isinstance(reply, OrderReply)
+
+
 async def test_a_device_that_reads_nothing_of_the_image_is_given_up(pki: Pki) -> None:
     async def deaf(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await asyncio.sleep(5)
@@ -323,3 +365,47 @@ async def test_a_device_that_reads_nothing_of_the_image_is_given_up(pki: Pki) ->
         with pytest.raises(LinkError) as caught:
             await link.put_image(ORDER, io.BytesIO(bytes(size)), offset=0, total=size)
     is_(caught.value, "E_UNREACHABLE", "unreachable", reached=True)
+
+
+# Others must not wait for it
+
+
+async def test_a_hundred_hanging_devices_do_not_hold_up_the_others(pki: Pki) -> None:
+    async def hang(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+
+    links = pki.links(Timeouts(call=1.0))
+
+    async def visit(address: str) -> str:
+        async with links.open(DEVICE, address) as link:
+            try:
+                return (await link.device()).id
+            except LinkError as error:
+                return error.code
+
+    async with serving(hang, pki.server()) as bad, serving(Scripted(GOOD), pki.server()) as good:
+        hanging = [asyncio.create_task(visit(bad)) for _ in range(100)]
+        await asyncio.sleep(0)
+        assert await asyncio.gather(*(visit(good) for _ in range(10))) == [DEVICE] * 10
+        assert not any(task.done() for task in hanging)
+        assert set(await asyncio.gather(*hanging)) == {"E_UNREACHABLE"}
+
+
+async def test_a_visit_that_is_cancelled_leaves_no_connection(pki: Pki) -> None:
+    gone = asyncio.Event()
+    asked = asyncio.Event()
+
+    async def hang(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_request(reader)
+        asked.set()
+        with contextlib.suppress(OSError):
+            await reader.read()
+        gone.set()
+
+    async with serving(hang, pki.server()) as address, pki.links(Timeouts()).open(DEVICE, address) as link:
+        task = asyncio.create_task(link.device())
+        await asked.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        await asyncio.wait_for(gone.wait(), 2)

@@ -3,15 +3,39 @@
 from __future__ import annotations
 
 import io
+import itertools
+import shutil
 import ssl
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_pem_private_key,
+)
 
 from fwctl.errors import InputError, WorldError
-from fwctl.fleet.certificates import read_device_certificate
-from fwctl.fleet.interface import ImageReader, LinkError
+from fwctl.fleet.certificates import Authorities, certify_device, read_device_certificate
+from fwctl.fleet.interface import DeviceLink, DeviceLinks, ImageReader, LinkError
+from fwctl.fleet.link import Links
 from fwctl_agent.protocol.messages import BusyReply, OrderReply, RefusedReply, TrustVersions
-from tests.integration.fleet.devices import DEVICE, ORDER, Pki, Scripted, document, response, serving, standing
+from tests.integration.fleet.devices import (
+    DEVICE,
+    ORDER,
+    REPO,
+    Pki,
+    Scripted,
+    document,
+    response,
+    server_context,
+    serving,
+    standing,
+)
 
 
 async def test_the_document_arrives_with_the_certificate_that_vouches_for_it(pki: Pki) -> None:
@@ -98,6 +122,14 @@ async def test_an_offset_outside_the_image_is_the_devices_mistake(pki: Pki, offs
     assert caught.value.code == "E_DEVICE_REPLY"
 
 
+async def test_the_https_link_is_the_port_that_the_loop_asks_for(pki: Pki) -> None:
+    links: DeviceLinks = pki.links()
+    device = Scripted(response(200, document().to_wire()))
+    async with serving(device, pki.server()) as address, links.open(DEVICE, address) as opened:
+        link: DeviceLink = opened
+        assert (await link.device()).id == DEVICE
+
+
 class Broken:
     """Storage that fails after the first piece."""
 
@@ -181,3 +213,45 @@ async def test_an_ipv6_address_stands_in_brackets(pki: Pki) -> None:
         with pytest.raises(LinkError) as caught:
             await link.device()
     assert caught.value.code == "E_UNREACHABLE"
+
+
+async def test_a_device_may_hold_an_ed25519_key(pki: Pki) -> None:
+    key = Ed25519PrivateKey.generate()
+    certificate = certify_device(
+        pki.keystore, DEVICE, REPO, public_key=key.public_key(), enrolled_at=pki.now, now=pki.now
+    )
+    pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode() + certificate
+    context = server_context(pem, pki.authorities.controller_ca)
+    device = Scripted(response(200, document().to_wire()))
+    async with serving(device, context) as address, pki.links().open(DEVICE, address) as link:
+        assert (await link.device()).id == DEVICE
+
+
+def encrypted(pem: bytes) -> bytes:
+    return load_pem_private_key(pem, None).private_bytes(
+        Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"secret")
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        *itertools.product(
+            ["device-ca.cert.pem", "controller.cert.pem", "controller.key.pem"],
+            [lambda _: b"", lambda _: b"junk", None],
+        ),
+        ("controller.key.pem", encrypted),
+    ],
+)
+def test_certificates_that_cannot_be_used_say_where_they_lie(
+    pki: Pki, tmp_path: Path, name: str, change: Callable[[bytes], bytes] | None
+) -> None:
+    folder = tmp_path / "pki"
+    shutil.copytree(pki.authorities.folder, folder)
+    if change is None:
+        (folder / name).unlink()
+    else:
+        (folder / name).write_bytes(change((folder / name).read_bytes()))
+    with pytest.raises(InputError) as caught:
+        Links(Authorities(folder), REPO)
+    assert (caught.value.code, caught.value.place) == ("E_PKI", str(folder))
