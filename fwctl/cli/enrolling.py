@@ -121,7 +121,8 @@ def _write(folder: Path, files: dict[str, bytes]) -> None:
     """Write beside, then rename: a folder is complete or not there."""
     fresh = folder.with_name(f".{folder.name}.new")
     shutil.rmtree(fresh, ignore_errors=True)
-    for path, data in files.items():
+    # The folder may well lie in the work tree, where the next thing typed is `git add -A`: its key must stay out.
+    for path, data in (files | {".gitignore": b"*\n"}).items():
         (write_private if path.endswith(".key.pem") else write_atomic)(fresh / path, data)
     with disk_errors(folder):
         fresh.rename(folder)
