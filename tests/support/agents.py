@@ -22,7 +22,8 @@ from fwctl.fleet.certificates import Authorities, create_authorities, device_nam
 from fwctl.trust.keystore import KeyStore
 from fwctl_agent.protocol.enrolment import enrolment_files
 from fwctl_agent.protocol.messages import OrderReply, OrderRequest
-from fwctl_agent.protocol.statements import Order, Outcome
+from fwctl_agent.protocol.statements import ORDER, FollowVerb, InstallOrder, Order, Outcome, order_from_wire
+from fwctl_agent.trust.envelope import Sealed
 from tests.support.signing import ENV, HARDWARE, MODEL, REPO, Fleet, image_of
 
 FACTORY = image_of("factory", 2000)
@@ -74,6 +75,10 @@ class Yard:
     def client(self, device: str, address: str) -> Client:
         return Client(device, address, self.client_context())
 
+    def follow_up(self, verb: FollowVerb, install: InstallOrder, attempt: int = 1) -> tuple[Order, OrderRequest]:
+        request = self.fleet.follow_up(verb, install, attempt)
+        return order_from_wire(Sealed.open(request.order, ORDER).statement()), request
+
 
 class Client:
     """One HTTPS connection to one device, checked against the name in its certificate."""
@@ -111,6 +116,12 @@ class Client:
 
     def close(self) -> None:
         self.connection.close()
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
 
 def outcome_of(reply: Any) -> Outcome:

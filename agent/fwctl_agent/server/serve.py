@@ -53,7 +53,7 @@ class AgentServer(uvicorn.Server):
             sock=self._listener,
             ssl=self._tls,
             ssl_handshake_timeout=HANDSHAKE_SECONDS,
-            ssl_shutdown_timeout=2.0,
+            ssl_shutdown_timeout=1.0,
             backlog=self.config.backlog,
         )
         self.servers = [server]
