@@ -2,7 +2,7 @@
 
 httpcore speaks HTTP; the network is our own `AsyncNetworkBackend`, which dials the configured address while the URL,
 SNI and the certificate check keep the device's name. Measured with three requests a visit, an own connection per visit
-on asyncio's streams reaches 70 % of a bare exchange; a connection pool, httpx's client or anyio's TLS layer, 45 %.
+on asyncio's transports reaches 60-70 % of a bare exchange; a pool, httpx's client or anyio's TLS layer, 45 %.
 """
 
 from __future__ import annotations
