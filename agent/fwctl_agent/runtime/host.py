@@ -89,8 +89,15 @@ class Host:
                 # A full disk or a boot loader that says no: what runs keeps running, and it is tried again.
                 failures += 1
                 log.warning("cannot go on, will try again: %s", error)
-                self._notify(rested=True)
-                await self._pause(min(MAX_PAUSE, 2.0**failures))
+                await self._give_way(failures)
+            except Exception as error:  # noqa: BLE001  a bug must not leave an update without its revert
+                failures += 1
+                log.error("bug, will try again: %s: %s", type(error).__name__, error)
+                await self._give_way(failures)
+
+    async def _give_way(self, failures: int) -> None:
+        self._notify(rested=True)
+        await self._pause(min(MAX_PAUSE, 2.0 ** min(failures, 6)))
 
     async def _rest(self, rest: steps.Rest) -> bool:
         """Wait for what `rest` names; False when only a request can lead on."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import stat
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -140,9 +139,8 @@ def test_a_program_that_fails_ends_the_order_and_nothing_else(
 
 def test_what_was_not_written_as_it_was_sent_is_never_activated(board: Board) -> None:
     device = board.power_on()
-    board.break_command(
-        "readback", f"printf X | dd of=disk.img bs=1 seek={SLOT_BLOCKS * BLOCK} conv=notrunc 2>/dev/null"
-    )
+    spoil = f"printf X | dd of=disk.img bs=1 seek={SLOT_BLOCKS * BLOCK} conv=notrunc 2>/dev/null"
+    board.break_command("readback", spoil)
     _, outcome = board.to_end(device)
     assert outcome is not None
     assert outcome.code == "E_HASH"
@@ -186,7 +184,7 @@ def test_a_status_that_says_nothing_useful_stops_the_start(board: Board, status:
 
 
 def test_a_missing_program_stops_the_start(board: Board) -> None:
-    os.rename(board.folder / "board.sh", board.folder / "gone.sh")
+    (board.folder / "board.sh").rename(board.folder / "gone.sh")
     with pytest.raises(ConfigError, match="cannot be started"):
         board.power_on()
     assert read_settings(board.folder).installer == "command"
