@@ -235,10 +235,12 @@ class World:
         self.commit("Settings")
         return self
 
-    def enroll(self, name: str, *, address: str = "", settings: Mapping[str, str] | None = None) -> Path:
+    def enroll(self, name: str, *options: object, address: str = "", settings: Mapping[str, str] | None = None) -> Path:
         """Declare and enrol one device; `settings` replaces texts in its agent.toml."""
         folder = self.folder / "devices" / name
-        self.fwctl("device", "enroll", name, "--model", MODEL, "--address", address or free_address(), "--out", folder)
+        folder.parent.mkdir(exist_ok=True)
+        where = ("--address", address or free_address(), "--out", folder)
+        self.fwctl("device", "enroll", name, "--model", MODEL, *where, *options)
         toml = (folder / "agent.toml").read_text()
         for old, new in (settings or {}).items():
             assert old in toml
@@ -250,10 +252,8 @@ class World:
         """Declare and enrol devices that one simulator will serve, an address each."""
         port = free_address().rpartition(":")[2]
         names = [f"sim-{number:03}" for number in range(1, count + 1)]
-        lines = [
-            f'    - {{id: {name}, model: {MODEL}, hardware: rev-a, env: dev, address: "{_NETWORK}.{next(_hosts)}:{port}"}}'
-            for name in names
-        ]
+        rest = f"model: {MODEL}, hardware: rev-a, env: dev"
+        lines = [f'    - {{id: {name}, {rest}, address: "{_NETWORK}.{next(_hosts)}:{port}"}}' for name in names]
         inventory = ["apiVersion: fwctl/v1", "kind: DeviceInventory", "spec:", "  devices:", *lines]
         (self.repo / "devices").mkdir(exist_ok=True)
         (self.repo / "devices" / "simulated.yaml").write_text("\n".join(inventory) + "\n")
