@@ -1,4 +1,4 @@
-"""Write the golden vectors: `python -m tests.contract.generate` (what `make vectors` runs).
+"""Write the golden vectors and the wire schemas: `python -m tests.contract.generate` (what `make vectors` runs).
 
 The vectors are the contract of ADR-0001 in bytes. A change here that is not an addition is a new protocol version.
 """
@@ -19,8 +19,10 @@ from fwctl_agent.trust.envelope import Sealed
 from fwctl_agent.trust.metadata import POLICY_TARGET
 from tests.contract import samples
 from tests.contract.samples import FLEET, INSTALL, LOCK, MANDATE, NAMES, RELEASE, STOP
+from tests.contract.wire_schemas import schemas
 
 VECTORS = Path(__file__).parent / "vectors"
+SCHEMAS = Path(__file__).parents[2] / "schemas" / "wire"
 SIZES = (1, 2, 3, 5, 8, 100)
 VALUES: tuple[Any, ...] = (
     {},
@@ -137,14 +139,19 @@ def _order(order: Order) -> dict[str, Any]:
     return {"id": order.id, "statement": order.to_wire(), "body": request.to_bytes().decode()}
 
 
+def generate_schemas() -> dict[str, str]:
+    """Return file name -> text of every JSON Schema of the wire."""
+    return {name: _text(schema) for name, schema in schemas().items()}
+
+
 def main() -> None:
-    """Write all vectors, and nothing else, into `vectors/`."""
-    VECTORS.mkdir(exist_ok=True)
-    files = generate()
-    for stale in {path.name for path in VECTORS.iterdir()} - set(files):
-        (VECTORS / stale).unlink()
-    for name, text in files.items():
-        (VECTORS / name).write_text(text, "utf-8", newline="\n")
+    """Write all vectors and wire schemas, and leave nothing else in their folders."""
+    for folder, files in ((VECTORS, generate()), (SCHEMAS, generate_schemas())):
+        folder.mkdir(parents=True, exist_ok=True)
+        for stale in {path.name for path in folder.iterdir()} - set(files):
+            (folder / stale).unlink()
+        for name, text in files.items():
+            (folder / name).write_text(text, "utf-8", newline="\n")
 
 
 if __name__ == "__main__":

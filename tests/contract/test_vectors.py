@@ -33,7 +33,7 @@ from fwctl_agent.trust.keys import load_key
 from fwctl_agent.trust.metadata import TrustedMetadata
 from fwctl_agent.trust.policy import Policy
 from fwctl_agent.trust.verifier import DeviceContext, TrustedTime, judge_follow_up, judge_install
-from tests.contract.generate import VECTORS, generate
+from tests.contract.generate import SCHEMAS, VECTORS, generate, generate_schemas
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 ORDERS = ("install", "activate", "confirm", "revert", "cancel")
@@ -50,6 +50,11 @@ def policy() -> Policy:
 def test_vectors_are_what_the_generator_writes_today() -> None:
     on_disk = {path.name: path.read_text("utf-8") for path in VECTORS.iterdir()}
     assert on_disk == generate(), "run `make vectors`; a change of an existing vector is a change of the protocol"
+
+
+def test_schemas_are_what_the_generator_writes_today() -> None:
+    on_disk = {path.name: path.read_text("utf-8") for path in SCHEMAS.iterdir()}
+    assert on_disk == generate_schemas(), "run `make vectors`"
 
 
 # --- our own readers ---------------------------------------------------------------------------------------------
