@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 from collections.abc import Callable
 from typing import Any
@@ -62,6 +61,9 @@ READERS: dict[str, Callable[[Any], object]] = {
 }
 
 
+ENVELOPES = ("order", "approvals", "releases", "outcome", "outcomes", "highestOrders")
+
+
 def valid(name: str, value: Any) -> bool:
     schema = json.loads((SCHEMAS / f"{name}.schema.json").read_text("utf-8"))
     return bool(jsonschema.Draft202012Validator(schema).is_valid(value))
@@ -86,21 +88,20 @@ def test_vectors_are_valid() -> None:
     for name, value in samples():
         schema = json.loads((SCHEMAS / f"{name}.schema.json").read_text("utf-8"))
         jsonschema.Draft202012Validator(schema).validate(value)
-        if name in ("release", "approval", "order", "outcome"):
-            assert json.loads(base64.b64decode(base64.b64encode(canonical.encode(value)))) == value
 
 
-def variants(value: Any, here: tuple[Any, ...] = ()) -> list[tuple[str, Any]]:
+def variants(value: Any) -> list[tuple[str, Any]]:
     """Return (what was done, changed value): one field removed, added or of a wrong type, at every place."""
     inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     found: list[tuple[str, Any]] = []
     if isinstance(value, dict):
         found += [(f"without {name}", {k: v for k, v in value.items() if k != name}) for name in value]
         found.append(("one field more", value | {"unknown-field": None}))
-    for wrong in (None, True, -1, "", "?", [], [None], {}, 2**53 - 1):
+    wrongs: tuple[Any, ...] = (None, True, -1, "", "?", [], [None], {}, 2**53 - 1)
+    for wrong in wrongs:
         found.append((f"{wrong!r}", wrong))
     for name, item in inner:
-        for what, changed in variants(item, (*here, name)):
+        for what, changed in variants(item):
             whole = dict(value) if isinstance(value, dict) else list(value)
             whole[name] = changed
             found.append((f"{name}: {what}", whole))
@@ -118,12 +119,5 @@ def test_schema_and_reader_refuse_the_same(name: str) -> None:
                 assert name in ("order", "policy"), (name, what)  # ids, references between fields and key material
             if by_reader and not by_schema:
                 assert name in ("order-request", "order-reply", "device-document"), (name, what)
-                assert what.split(":")[0] in (
-                    "order",
-                    "approvals",
-                    "releases",
-                    "outcome",
-                    "outcomes",
-                    "highestOrders",
-                ), what
+                assert what.split(":")[0] in ENVELOPES, what  # opened by the next layer
     assert checked > 10

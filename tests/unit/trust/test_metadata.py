@@ -132,6 +132,24 @@ def test_a16_mix_and_match() -> None:
 
 
 @pytest.mark.parametrize("role", ["timestamp", "snapshot", "targets", "policy"])
+def test_a02_metadata_signed_by_a_stranger_or_by_nobody(role: str) -> None:
+    for signers, code in (([key()], "E_SIG_THRESHOLD"), ([], "E_SIG_MISSING")):
+        other = Repo(keys=REPO.keys | {role: signers}, roots=REPO.roots, person=REPO.person, order=REPO.order)
+        text = other.text(role)
+        refused(code, REPO, BUNDLE | {f"{role}.json": text})
+
+
+@pytest.mark.parametrize("change", [{"length": 1}, {"hashes": {"sha256": "0" * 64}}, {"hashes": {"md5": "0" * 32}}])
+def test_a16_a_promised_length_or_hash_must_hold(change: dict[str, Any]) -> None:
+    for role, name in (("timestamp", "snapshot.json"), ("snapshot", "targets.json"), ("snapshot", "policy.json")):
+
+        def promise(signed: dict[str, Any], name: str = name) -> None:
+            signed["meta"][name].update(change)
+
+        refused("E_META_MISMATCH", REPO, BUNDLE | {f"{role}.json": edit(REPO.text(role), promise, REPO.keys[role])})
+
+
+@pytest.mark.parametrize("role", ["timestamp", "snapshot", "targets", "policy"])
 def test_a14_expired_metadata(role: str) -> None:
     repo = Repo(expires={role: NOW})
     refused("E_EXPIRED", repo)
@@ -151,6 +169,9 @@ def test_stored_trust_is_restored_after_its_end() -> None:
         state.advance(BUNDLE, now=NOW + timedelta(days=31), fresh=True)
     with pytest.raises(Refusal, match="no single root"):
         TrustedMetadata.restore({})
+    old = Repo(expires=dict.fromkeys(("root", "timestamp", "snapshot", "targets", "policy"), NOW - timedelta(days=900)))
+    then = TrustedMetadata.bootstrap(old.pinned).advance(old.bundle(), now=NOW - timedelta(days=901), fresh=True)
+    assert TrustedMetadata.restore(then.files).versions == then.versions
     root = {"1.root.json": REPO.pinned}
     assert TrustedMetadata.restore(root).policy is None
 

@@ -289,6 +289,8 @@ def test_a26_device_of_another_repository_than_the_policy() -> None:
     case.terms = {"repo_id": "other"}
     case.context = replace(CONTEXT, repo_id="other")
     case.refused("E_APPROVAL_SCOPE")
+    case.terms = {}
+    case.refused("E_APPROVAL_SCOPE")
 
 
 def test_no_rule_for_the_path_means_nobody_may_approve() -> None:
@@ -544,6 +546,14 @@ def test_a_device_moves_only_rightward_along_its_chain() -> None:
     case.context = replace(CONTEXT, running=RunningImage(first.digest, first.image, "2.4.0", case.mandate().id))
     case.target = last
     case.judge()
+
+
+def test_rightward_may_be_an_older_version_when_the_chain_says_so() -> None:
+    case = stops(Case())
+    case.chain.reverse()
+    newer, older = case.chain
+    case.context = replace(CONTEXT, running=RunningImage(newer.digest, newer.image, "2.5.0", case.mandate().id))
+    assert case.judge().release == older
 
 
 def test_a22_policy_floor_spares_only_stops_on_the_way() -> None:
