@@ -91,6 +91,16 @@ def test_a15_rotating_freshness_alone_does_not_forget_targets() -> None:
     refused("E_META_ROLLBACK", repo, state=trusted)
 
 
+def test_a15_rotating_targets_keys_alone_does_not_forget_the_snapshot() -> None:
+    repo = Repo()
+    repo.bump("targets")
+    trusted = advance(repo)
+    repo.versions["targets"] = 1
+    repo.rotate(targets=[key()])
+    repo.bump("timestamp", "snapshot")
+    refused("E_META_ROLLBACK", repo, state=trusted)
+
+
 def test_a15_codes_of_a_rollback() -> None:
     repo = Repo()
     repo.bump("timestamp", "snapshot", "targets", "policy")
@@ -247,6 +257,31 @@ def test_a10_rsa_and_degenerate_keys_in_a_root() -> None:
 
     with pytest.raises(Refusal, match="E_KEY_WEAK"):
         TrustedMetadata.bootstrap(edit(REPO.pinned, degenerate, REPO.keys["root"]))
+
+
+@pytest.mark.parametrize(
+    ("keytype", "scheme"), [("sigstore-oidc", "Fulcio"), ("sphincs", "sphincs-shake-128s"), ("x", "none")]
+)
+def test_a10_key_of_another_kind_in_a_root(keytype: str, scheme: str) -> None:
+    used = json.loads(REPO.pinned)["signed"]["roles"]["timestamp"]["keyids"][0]
+    keyval = {"identity": "alice@example.com", "issuer": "https://login.example.com", "public": "00"}
+
+    def foreign(root: dict[str, Any]) -> None:
+        root["keys"][used] = {"keytype": keytype, "scheme": scheme, "keyval": keyval}
+
+    with pytest.raises(Refusal):
+        TrustedMetadata.bootstrap(edit(REPO.pinned, foreign, REPO.keys["root"]))
+
+
+@pytest.mark.parametrize("keyid", [None, 5, True, [], {}, ""])
+@pytest.mark.parametrize("sig", [None, 5, True, [], {}, "", "zz", "é", "00" * 64])
+def test_a02_junk_signatures_count_for_nobody(keyid: Any, sig: Any) -> None:
+    whole = json.loads(BUNDLE["timestamp.json"])
+    mine = whole["signatures"][0]["keyid"]
+    for junk in ([{"keyid": keyid, "sig": sig}], [{"keyid": mine, "sig": sig}], [{"keyid": mine}], [None], None):
+        text = json.dumps(whole | {"signatures": junk})
+        with pytest.raises(Refusal):
+            advance(REPO, BUNDLE | {"timestamp.json": text})
 
 
 def test_a_policy_of_another_repository() -> None:
