@@ -41,7 +41,15 @@ class Host:
     async def call(self, action: Callable[..., T], *args: object) -> T:
         """Run one change of the device, alone; in a thread, because it waits for disks and commands."""
         async with self._lock:
-            return await asyncio.to_thread(action, *args) if self._offload else action(*args)
+            if not self._offload:
+                return action(*args)
+            work = asyncio.ensure_future(asyncio.to_thread(action, *args))
+            try:
+                return await asyncio.shield(work)
+            except asyncio.CancelledError:
+                # The thread cannot be stopped: nobody else may begin before it has ended.
+                await asyncio.wait([work])
+                raise
 
     def kick(self) -> None:
         """Something has changed: look what is to be done next."""

@@ -15,6 +15,7 @@ from typing import Final
 from fwctl_agent.config import read_settings
 from fwctl_agent.protocol import enrolment
 from fwctl_agent.runtime.assemble import assemble
+from fwctl_agent.runtime.fs import OsFs
 from fwctl_agent.runtime.host import Host
 from fwctl_agent.server.serve import AgentServer, serve
 from fwctl_agent.server.tls import server_context
@@ -44,7 +45,7 @@ def run(folder: Path) -> int:
         device = assemble(folder, settings=settings)
         listener = listen(settings.host, settings.port)
         address = "{}:{}".format(*listener.getsockname()[:2])
-        (folder / "state" / "address").write_text(address + "\n", encoding="ascii")
+        OsFs(folder).replace("state/address", f"{address}\n".encode())
 
         async def main() -> int:
             host = Host(device, restart=lambda _: server.end(RESTART))
