@@ -16,7 +16,7 @@ from tuf.ngclient import FetcherInterface, Updater
 from fwctl_agent.errors import Refusal
 from fwctl_agent.trust.metadata import POLICY_TARGET, TrustedMetadata
 from tests.contract.tuf_history import Repo, key, one_key_under_two_ids
-from tests.support.signing import NOW
+from tests.support.signing import NOW, Fleet
 
 SECOND = timedelta(seconds=1)
 Bundle = dict[str, str]
@@ -299,6 +299,14 @@ def test_both_clients_agree(name: str, tmp_path: Path) -> None:
     pinned, bundles = repo.pinned, build(repo)
     assert by_us(pinned, bundles) == expected
     assert by_ngclient(pinned, bundles, tmp_path) == expected
+
+
+def test_both_clients_take_what_fwctl_mints(tmp_path: Path) -> None:
+    fleet = Fleet()
+    bundles = [fleet.bundle(version) for version in (1, 2, 9, 3)]
+    expected = [True, True, True, False]
+    assert by_us(bundles[0]["1.root.json"], bundles) == expected
+    assert by_ngclient(bundles[0]["1.root.json"], bundles, tmp_path) == expected
 
 
 def gap_in_roots(repo: Repo) -> list[Bundle]:
