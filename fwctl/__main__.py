@@ -1,0 +1,5 @@
+"""`python -m fwctl`."""
+
+from fwctl.cli.main import run
+
+run()
