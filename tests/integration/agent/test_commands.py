@@ -59,7 +59,7 @@ class Board:
         }
         lines = [f"{name} = {[str(script), name, *rest]}".replace("'", '"') for name, rest in argv.items()]
         settings = self.folder / "agent.toml"
-        installer = 'type = "command"\ntimeout = 2\n' + "\n".join(lines) + "\n# was: slots"
+        installer = 'type = "command"\ntimeout = 1\n' + "\n".join(lines) + "\n# was: slots"
         settings.write_text(settings.read_text().replace('type = "slots"', installer))
 
     def break_command(self, name: str, script: str = "exit 3") -> None:
