@@ -11,7 +11,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fwctl_agent.errors import Refusal
-from fwctl_agent.protocol.fields import DIGEST, HEX64, ID, VERSION, WORD, Fields, format_time, matching, parse_time
+from fwctl_agent.protocol.fields import (
+    DIGEST,
+    HEX64,
+    ID,
+    VERSION,
+    WORD,
+    Fields,
+    format_time,
+    integer,
+    matching,
+    parse_time,
+)
 
 DIGEST_OK = "sha256:" + "a" * 64
 READERS: dict[str, tuple[Callable[[Fields], Any], list[Any], list[Any]]] = {
@@ -72,6 +83,13 @@ def test_readers_take_what_they_say_and_nothing_else(name: str) -> None:
             read(Fields({"x": value}, "thing"))
     with pytest.raises(Refusal, match=r"thing\.x is missing"):
         read(Fields({}, "thing"))
+
+
+@pytest.mark.parametrize("value", [True, -1, "1", None, 2**53, []])
+def test_whole_numbers_in_a_list(value: Any) -> None:
+    assert Fields({"x": [0, 7]}, "thing").items("x", integer, limit=2) == (0, 7)
+    with pytest.raises(Refusal, match="E_SCHEMA"):
+        Fields({"x": [value]}, "thing").items("x", integer, limit=2)
 
 
 def test_unknown_and_doubly_read_fields() -> None:
