@@ -78,7 +78,7 @@ def tell(folder: Path | None) -> End:
         f"Everything lies in {place.top}\n"
     )
     _lay_out(place, fleet, ports=dict(zip(REAL, (single, second), strict=True)), shared=shared)
-    _step(place, "A repository, keys, and a one-person trust", "fwctl init")
+    _step(place, "A repository, keys, and a one-person trust", "fwctl init --as dana")
     _step(place, None, "git add -A", "git commit -q -m 'Describe the fleet'")
     sensors = _sensors(place)
     factory = place.top / "factory.bin"
@@ -115,7 +115,7 @@ def _roll_out(place: Place, sensors: Sequence[str], start: float) -> End:
     _step(place, "What would happen, to whom", "fwctl plan sensors --lock")
     _step(place, None, "git add -A", "git commit -q -m 'Sensors to 2.5.0'")
     _step(place, "A human signs exactly this plan; every device will check it", "fwctl approve sensors --yes")
-    _step(place, "Make it so, over mutual TLS", "fwctl reconcile --once")
+    _live(place, "Make it so, over mutual TLS", "fwctl reconcile --once")
     _step(place, "Where it stands", "fwctl status")
     updated = sum(_same(place.devices / device / "slots" / "current", image) for device in sensors)
     seconds = time.monotonic() - start
@@ -237,23 +237,36 @@ def _step(place: Place, title: str | None, *commands: str) -> None:
     say()
 
 
+def _live(place: Place, title: str, command: str) -> None:
+    """Show a command as it runs, with its own bars on a terminal."""
+    import shlex
+
+    say(f"# {title}\n$ {command}")
+    sys.stdout.flush()
+    done = subprocess.run(
+        _program(shlex.split(command)), cwd=place.repo, env=place.environment, timeout=COMMAND_SECONDS, check=False
+    )
+    if done.returncode != 0:
+        raise _ended(place, command, done.returncode)
+    say()
+
+
 def _quiet(place: Place, arguments: list[str], title: str | None, shown: str) -> None:
     if title:
         say(f"# {title}")
     say(f"$ {shown}")
     done = _run(place, arguments)
     lines = done.stdout.splitlines()
-    for line in lines if len(lines) <= 40 else [*lines[:3], f"... {len(lines) - 5} more lines", *lines[-2:]]:
+    for line in lines if len(lines) <= 14 else [*lines[:8], f"... {len(lines) - 10} more lines ...", *lines[-2:]]:
         say(f"  {line}".rstrip())
     if title:
         say()
 
 
 def _run(place: Place, arguments: list[str]) -> subprocess.CompletedProcess[str]:
-    program = [sys.executable, "-m", "fwctl", *arguments[1:]] if arguments[0] == "fwctl" else arguments
     try:
         done = subprocess.run(
-            program,
+            _program(arguments),
             cwd=place.repo,
             env=place.environment,
             capture_output=True,
@@ -271,13 +284,22 @@ def _run(place: Place, arguments: list[str]) -> subprocess.CompletedProcess[str]
         ) from error
     if done.returncode != 0:
         sys.stderr.write(done.stdout + done.stderr)
-        raise WorldError(
-            f"`{' '.join(arguments[:3])}` ended with {done.returncode}",
-            code="E_DEMO",
-            place=str(place.top),
-            remedy="Everything is still there to look at, the agents' logs too.",
-        )
+        raise _ended(place, " ".join(arguments[:3]), done.returncode)
     return done
+
+
+def _program(arguments: list[str]) -> list[str]:
+    """Return what to run for a command line as it is typed: this very fwctl."""
+    return [sys.executable, "-m", "fwctl", *arguments[1:]] if arguments[0] == "fwctl" else arguments
+
+
+def _ended(place: Place, command: str, code: int) -> WorldError:
+    return WorldError(
+        f"`{command}` ended with {code}",
+        code="E_DEMO",
+        place=str(place.top),
+        remedy="Everything is still there to look at, the agents' logs too.",
+    )
 
 
 def _same(slot: Path, image: Path) -> bool:

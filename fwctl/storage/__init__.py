@@ -1,6 +1,7 @@
 """Where images lie, addressed by the SHA-256 of their bytes."""
 
+from fwctl.storage.choose import from_spec
 from fwctl.storage.file import FileStorage
-from fwctl.storage.interface import Reader, Stat, Storage, from_spec
+from fwctl.storage.interface import Reader, Stat, Storage
 
 __all__ = ["FileStorage", "Reader", "Stat", "Storage", "from_spec"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,21 +74,3 @@ def check_digest(digest: str) -> str:
             remedy="Write it as sha256: followed by 64 lower-case hexadecimal digits.",
         )
     return digest.removeprefix("sha256:")
-
-
-def from_spec(spec: Mapping[str, object], *, base: Path) -> Storage:
-    """Build the storage that `spec.storage` of the fleet names; relative paths start at `base`.
-
-    Shape: `{"type": "file", "path": "..."}`. Raises InputError E_STORAGE_TYPE for any other type.
-    """
-    from fwctl.storage.file import FileStorage
-
-    path = spec.get("path")
-    if spec.get("type") != "file" or not isinstance(path, str) or not path:
-        raise InputError(
-            f"unknown storage: {dict(spec)!r}"[:200],
-            code="E_STORAGE_TYPE",
-            place="fleet.yaml: spec.storage",
-            remedy="Write storage: {type: file, path: FOLDER}",
-        )
-    return FileStorage(base / Path(path).expanduser())
