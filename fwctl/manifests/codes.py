@@ -141,6 +141,12 @@ _TABLE: Final[dict[str, Code]] = {
         "Give the device its `site`, `region` or `address`.",
     ),
     # between a rollout and its plan (found by `fwctl.rollouts`)
+    "E_NOT_ENFORCED": Code(
+        "not enforced by this release",
+        "The field belongs to the format, but this release of fwctl would not act on it. A limit that nobody enforces "
+        "is refused, so that nobody relies on it.",
+        "Remove the field until the release that enforces it.",
+    ),
     "E_STRATEGY": Code(
         "strategy cannot be compiled", "This release compiles Direct only.", "Write `strategy: {type: Direct}`."
     ),

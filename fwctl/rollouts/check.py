@@ -9,6 +9,7 @@ from fwctl.manifests.diagnostic import Diagnostic, Loc
 from fwctl.manifests.repo import FleetRepo, LoadedRollout
 from fwctl.rollouts.compile import compile_rollout, read_lock
 from fwctl.rollouts.plan import Plan
+from fwctl.rollouts.unsupported import not_enforced
 
 _Finding = Callable[[str, str, Loc, str], Diagnostic]
 
@@ -37,6 +38,9 @@ def _check(repo: FleetRepo, rollout: LoadedRollout, files: Mapping[str, bytes]) 
         loc: Loc = ("spec", "strategy", "type") if error.code == "E_STRATEGY" else ("metadata", "name")
         yield finding(error.code, error.message, loc, error.remedy)
         return
+    for loc, what in not_enforced(rollout.model.spec):
+        remedy = "Remove it; this release rolls out to all targets at once, and people watch."
+        yield finding("E_NOT_ENFORCED", f"this release of fwctl does not enforce {what} yet", loc, remedy)
     if lock is None:
         return
     if any(leaf.chain != plan.chain for leaf in lock.leaves):

@@ -88,7 +88,21 @@ class Authority:
                 place=TRUST,
                 remedy="Find out who changed `trust/` (`git log trust/`); without a valid signature nothing goes out.",
             ) from error
-        return cls(trusted, files)
+        authority = cls(trusted, files)
+        authority._check_supported()
+        return authority
+
+    def _check_supported(self) -> None:
+        """Fail closed on what the policy demands and this release cannot do (I8)."""
+        demands = [f"gitVerify {self.policy.git_verify}"] if self.policy.git_verify != "off" else []
+        demands += ["guardRails"] if self.policy.guard_rails else []
+        if demands:
+            raise TrustRefused(
+                f"the policy demands {' and '.join(demands)}, which this release of fwctl cannot enforce",
+                code="E_NOT_ENFORCED",
+                place="trust/policy/policy.json",
+                remedy="Use a release that can, or have the policy changed by those who sign it.",
+            )
 
     @property
     def policy(self) -> Policy:

@@ -136,3 +136,32 @@ def test_the_manifest_stands_for_the_release_that_is_signed() -> None:
     plan = plan_of(["a"])
     assert plan.release.hardware == ("rev-a",)
     assert plan.chain == (plan.release.digest,)
+
+
+@pytest.mark.parametrize(
+    ("line", "place"),
+    [
+        ('window: {allow: [{cron: "0 1 * * *", duration: 4h}]}', "spec.window"),
+        ("lateJoiners: {max: 5}", "spec.lateJoiners"),
+        ("preconditions: {facts: [{key: battery, operator: GreaterThan, value: 30}]}", "spec.preconditions.facts"),
+        ("gates: {maxFailureRate: {percent: 2}}", "spec.gates.maxFailureRate"),
+        ("gates: {health: {limits: {temperature: {min: 3}}}}", "spec.gates.health.limits.temperature"),
+        ("gates: {health: {limits: {temperature: {max: 3.5}}}}", "spec.gates.health.limits.temperature"),
+        ("gates: {health: {limits: {temperature: {max: -1}}}}", "spec.gates.health.limits.temperature"),
+        ("limits: {disruption: {maxUnavailable: 1}}", "spec.limits.disruption"),
+        ("limits: {maxPerMinute: 10}", "spec.limits.maxPerMinute"),
+        ("rollback: {automatic: true}", "spec.rollback.automatic"),
+    ],
+)
+def test_what_this_release_does_not_enforce_is_refused_where_it_stands(line: str, place: str) -> None:
+    sources = files(["a"], ["strategy: {type: Direct}", line])
+    (found,) = check_plans(repo_of(sources), sources)
+    assert (found.code, found.severity, found.field, found.line) == ("E_NOT_ENFORCED", "error", place, 8)
+
+
+def test_what_is_enforced_passes() -> None:
+    lines = ["strategy: {type: Direct}", "watch: 30s", "limits: {maxConcurrent: 5}", "retry: {maxAttempts: 2}"]
+    lines += ["gates: {health: {probes: default, limits: {temperature: {max: 80}}}, timeoutPerDevice: 5m}"]
+    lines += ["rollback: {allowed: false, automatic: false}"]
+    sources = files(["a"], lines)
+    assert check_plans(repo_of(sources), sources) == ()

@@ -1,0 +1,45 @@
+"""What a manifest may say by its schema, but this release does not do yet: refused, never silently ignored.
+
+A window or a limit that nobody enforces would be worse than none. Each entry goes when its feature lands.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from fwctl.manifests.diagnostic import Loc
+from fwctl.manifests.models import Model, RolloutSpec
+from fwctl.manifests.models.rollout_parts import Limit
+
+Found = tuple[Loc, str]
+
+
+def not_enforced(spec: RolloutSpec) -> Iterator[Found]:
+    """Return the place and the name of everything in `spec`, as it was written, that would not be enforced."""
+    yield from _set(spec, ("spec",), "window", "late_joiners")
+    yield from _set(spec.preconditions, ("spec", "preconditions"), "facts", "readiness")
+    yield from _set(spec.gates, ("spec", "gates"), "max_failure_rate", "min_reached")
+    yield from _set(spec.rollback, ("spec", "rollback"), "scope", "deadline", "max_concurrent")
+    if spec.rollback.automatic:  # `false` is what this release does
+        yield from _set(spec.rollback, ("spec", "rollback"), "automatic")
+    if spec.limits is not None:
+        at = ("spec", "limits")
+        yield from _set(spec.limits, at, "max_per_minute", "disruption", "bytes_per_minute_per_site")
+    health: Loc = ("spec", "gates", "health")
+    yield from _set(spec.gates.health, health, "compare_with_control")
+    for name, limit in spec.gates.health.limits.items():
+        if not _a_maximum(limit):
+            yield (*health, "limits", name), "a limit other than `max` with a whole number from 0"
+    if spec.strategy.type == "Direct" and spec.strategy.soak:
+        yield ("spec", "strategy", "soak"), "the soak of Direct (the device's own `watch` is)"
+
+
+def _set(model: Model, at: Loc, *names: str) -> Iterator[Found]:
+    for name in names:
+        if name in model.model_fields_set and getattr(model, name) is not None:
+            alias = type(model).model_fields[name].alias or name
+            yield (*at, alias), f"`{alias}`"
+
+
+def _a_maximum(limit: Limit) -> bool:
+    return limit.min is None and limit.max is not None and limit.max >= 0 and float(limit.max).is_integer()
