@@ -469,3 +469,13 @@ def test_the_old_set_stays_as_it_is() -> None:
     repo.bump("timestamp")
     assert advance(repo, state=TRUSTED).versions.timestamp == 2
     assert before == TRUSTED
+
+
+def test_a_claimed_timestamp_counts_only_as_our_key_signed_it() -> None:
+    repo = Repo(keys=REPO.keys, roots=REPO.roots, expires={"timestamp": NOW - SECOND})
+    repo.bump("timestamp", by=6)
+    assert TRUSTED.timestamp_version(repo.timestamp()) == 7
+    forged = Repo(keys=REPO.keys | {"timestamp": [key()]}, roots=REPO.roots).timestamp()
+    for text in (forged, repo.timestamp().replace('"version":7', '"version":8'), BUNDLE["snapshot.json"], "", "{}"):
+        with pytest.raises(Refusal):
+            TRUSTED.timestamp_version(text)
