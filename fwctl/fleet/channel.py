@@ -12,15 +12,14 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import Final, NoReturn
 
-import httpcore
+import httpx
 
-from fwctl.fleet.connection import Address, Dialer, TlsStream, carried_names, is_wrong_name
+from fwctl.fleet.connection import Address, carried_names, is_wrong_name
 from fwctl.fleet.interface import Kind, LinkError
+from fwctl.fleet.transport import Connection
 from fwctl_agent.errors import Refusal
 from fwctl_agent.protocol import canonical
 from fwctl_agent.protocol.messages import MAX_REPLY
-
-Headers = tuple[tuple[bytes, bytes], ...]
 
 _HEAD: Final = 1 << 16
 """bytes that status line, headers and informational replies may have beside the body"""
@@ -76,32 +75,32 @@ class SourceFailed(Exception):
 
 
 class Channel:
-    """One connection to a device, made with the first call and again when the device has closed it."""
+    """One visit's calls to a device, over one connection."""
 
-    def __init__(self, peer: Peer, tls: Tls, timeouts: Timeouts) -> None:
+    def __init__(self, peer: Peer, client: httpx.AsyncClient, tls: Tls, timeouts: Timeouts) -> None:
         self._peer = peer
+        self._client = client
         self._tls = tls
         self._timeouts = timeouts
-        self._dialer = Dialer(peer.address)
-        self._origin = httpcore.Origin(b"https", peer.name.encode(), peer.address.port)
-        self._host = (b"Host", f"{peer.name}:{peer.address.port}".encode())
-        self._connection: httpcore.AsyncHTTPConnection | None = None
-        self.certificate: bytes | None = None
-        """the peer's certificate, DER, of the last connection that came about"""
+        self._base = f"https://{peer.name}:{peer.address.port}"
+        self._connection = Connection(peer.name, peer.address, tls.checked, most=MAX_REPLY + _HEAD)
+
+    @property
+    def certificate(self) -> bytes | None:
+        """The peer's certificate, DER, of the last connection that came about."""
+        return self._connection.certificate
 
     async def close(self) -> None:
-        if self._connection is not None:
-            connection, self._connection = self._connection, None
-            await connection.aclose()
+        await self._connection.close()
 
     async def call(
         self,
-        method: bytes,
+        method: str,
         path: str,
         *,
         wanted: tuple[int, ...],
         body: bytes | AsyncIterator[bytes] | None = None,
-        headers: Headers = (),
+        headers: Mapping[str, str] | None = None,
         extra: float = 0,
     ) -> Reply:
         """Make one call; `extra` seconds are granted for what it asks for.
@@ -110,16 +109,29 @@ class Channel:
             LinkError: whatever the device or the way to it does. The connection is given up then.
             Exception: what the source of `body` raised, through SourceFailed.
         """
-        connection = await self._connected()
-        before = self._dialer.expect(MAX_REPLY + _HEAD)
-        request = self._request(method, path, body, headers, extra)
+        limits = self._timeouts
+        request = self._client.build_request(
+            method,
+            self._base + path,
+            content=body,
+            headers=headers,
+            timeout=httpx.Timeout(connect=limits.connect, read=limits.read + extra, write=limits.write, pool=None),
+            extensions=self._connection.extensions,
+        )
         try:
-            async with asyncio.timeout(self._timeouts.call + extra):
-                return await self._exchange(connection, request, wanted)
-        except (OSError, httpcore.ProtocolError, httpcore.NetworkError) as error:
-            stream = self._dialer.stream
+            async with asyncio.timeout(limits.call + extra):
+                return await self._exchange(request, wanted)
+        except (TimeoutError, httpx.TransportError) as error:
             await self.close()
-            raise await self._failure(error, stream, before) from error
+            raise await self._failure(error) from error
+        except httpx.TooManyRedirects as error:
+            await self.close()
+            raise self._error(
+                f"the device redirects ({error}), which is never followed",
+                kind="reply",
+                reached=True,
+                code="E_REDIRECT",
+            ) from error
         except SourceFailed as failed:
             await self.close()
             raise failed.error from failed.error.__cause__
@@ -131,52 +143,23 @@ class Channel:
         """Raise LinkError for a reply that makes no sense."""
         raise self._error(why, kind="reply", reached=True, code=code)
 
-    def _request(
-        self, method: bytes, path: str, body: bytes | AsyncIterator[bytes] | None, headers: Headers, extra: float
-    ) -> httpcore.Request:
-        timeouts = {
-            "connect": self._timeouts.connect,
-            "read": self._timeouts.read + extra,
-            "write": self._timeouts.write,
-        }
-        url = httpcore.URL(scheme=b"https", host=self._origin.host, port=self._origin.port, target=path.encode("ascii"))
-        return httpcore.Request(
-            method, url, headers=[self._host, *headers], content=body, extensions={"timeout": timeouts}
-        )
-
-    async def _connected(self) -> httpcore.AsyncHTTPConnection:
-        if self._connection is not None and (self._connection.is_closed() or self._connection.has_expired()):
-            await self.close()
-        if self._connection is None:
-            self._dialer.stream = None
-            self._connection = httpcore.AsyncHTTPConnection(
-                self._origin, ssl_context=self._tls.checked, network_backend=self._dialer
-            )
-        return self._connection
-
-    async def _exchange(
-        self, connection: httpcore.AsyncHTTPConnection, request: httpcore.Request, wanted: tuple[int, ...]
-    ) -> Reply:
-        response = await connection.handle_async_request(request)
-        if self._dialer.stream is not None:
-            self.certificate = self._dialer.stream.certificate
+    async def _exchange(self, request: httpx.Request, wanted: tuple[int, ...]) -> Reply:
+        response = await self._client.send(request, stream=True)
         try:
             self._judge_head(response, wanted)
-            body = b"".join([part async for part in response.aiter_stream()])
+            body = b"".join([part async for part in response.aiter_raw()])
         finally:
             await response.aclose()
         try:
-            return Reply(response.status, canonical.decode(body, what="the reply", max_bytes=MAX_REPLY))
+            return Reply(response.status_code, canonical.decode(body, what="the reply", max_bytes=MAX_REPLY))
         except Refusal as error:
             self.nonsense(error.message)
 
-    def _judge_head(self, response: httpcore.Response, wanted: tuple[int, ...]) -> None:
+    def _judge_head(self, response: httpx.Response, wanted: tuple[int, ...]) -> None:
         """Refuse a reply by its status line and headers, before any of its body is read."""
-        fields = {name.lower(): value for name, value in response.headers}
-        if 300 <= response.status < 400:
-            self.nonsense(f"the device redirects (HTTP {response.status}), which is never followed", code="E_REDIRECT")
-        if response.status not in wanted:
-            self.nonsense(f"the device answers HTTP {response.status}")
+        if response.status_code not in wanted:
+            self.nonsense(f"the device answers HTTP {response.status_code}")
+        fields = {name.lower(): value for name, value in response.headers.raw}
         if fields.get(b"content-type", b"").partition(b";")[0].strip().lower() != b"application/json":
             self.nonsense("the reply is not JSON")
         length = fields.get(b"content-length", b"")
@@ -185,41 +168,47 @@ class Channel:
         if len(length) > 9 or int(length) > MAX_REPLY:
             self.nonsense(f"the reply has more than {MAX_REPLY} bytes")
 
-    async def _failure(self, error: Exception, stream: TlsStream | None, before: int) -> LinkError:
+    async def _failure(self, error: Exception) -> LinkError:
         """Say what went wrong by what failed and how far the connection had come; never by a text."""
-        established = stream is not None and stream.established
-        began = stream is not None and stream.received > before
-        if isinstance(error, ssl.SSLError) and not isinstance(error, _SSL_CLOSED):
-            return await self._tls_failure(error, stream)
-        if isinstance(error, TimeoutError):
-            if began:
+        line, cause = self._connection, _cause(error)
+        if isinstance(cause, ssl.SSLError) and not isinstance(cause, _SSL_CLOSED):
+            return await self._tls_failure(cause)
+        if isinstance(error, (TimeoutError, httpx.TimeoutException)):
+            if line.began:
                 return self._error("the reply comes too slowly", kind="reply", reached=True)
-            return self._error("the device does not answer in time", kind="unreachable", reached=established)
-        if isinstance(error, httpcore.ProtocolError) and began and not (stream and stream.ended):
+            return self._error("the device does not answer in time", kind="unreachable", reached=line.established)
+        if isinstance(error, httpx.ProtocolError) and line.began and not line.ended:
             return self._error("the reply is not HTTP, or too long", kind="reply", reached=True)
-        if stream is not None and established and not stream.accepted:
+        if line.established and not line.accepted:
             return self._error("the device refuses our certificate", kind="tls", reached=False)
-        if established:
+        if line.established:
             return self._error("the device closed the connection in the middle", kind="unreachable", reached=True)
-        if isinstance(error, (ConnectionResetError, *_SSL_CLOSED)):
+        if isinstance(cause, (ConnectionResetError, *_SSL_CLOSED)):
             # A TCP connect is refused or times out; it is reset only once it stands.
             return self._error("the device broke off the TLS handshake", kind="tls", reached=False)
-        why = getattr(error, "strerror", None) or type(error).__name__
+        why = getattr(cause, "strerror", None) or type(cause).__name__
         return self._error(f"no connection: {why}", kind="unreachable", reached=False)
 
-    async def _tls_failure(self, error: ssl.SSLError, stream: TlsStream | None) -> LinkError:
-        established = stream is not None and stream.established
+    async def _tls_failure(self, error: ssl.SSLError) -> LinkError:
+        line = self._connection
         reason = getattr(error, "verify_message", None) or (error.reason or "failed").lower().replace("_", " ")
         if is_wrong_name(error):
             names = await carried_names(
                 self._peer.address, self._tls.nameless, self._peer.name, seconds=self._timeouts.connect
             )
             reason = f"the certificate names {', '.join(names[:3]) or 'somebody else'}, not {self._peer.name}"
-        elif stream is not None and established and not stream.accepted:
+        elif line.established and not line.accepted:
             return self._error(f"the device refuses our certificate: {reason}", kind="tls", reached=False)
-        return self._error(f"TLS: {reason}", kind="tls", reached=established)
+        return self._error(f"TLS: {reason}", kind="tls", reached=line.established)
 
     def _error(self, why: str, *, kind: Kind, reached: bool, code: str | None = None) -> LinkError:
         address = self._peer.address
         place = f"{self._peer.device} at {address.host}:{address.port}"
         return LinkError(why, kind=kind, reached=reached, code=code or _CODES[kind], place=place)
+
+
+def _cause(error: BaseException) -> BaseException:
+    """Return what the system or OpenSSL raised, behind what httpcore and httpx made of it."""
+    while error.__cause__ is not None and not isinstance(error, OSError):
+        error = error.__cause__
+    return error

@@ -1,21 +1,18 @@
 """One HTTP/1.1 connection over mutual TLS, to an address that is not its name.
 
-httpcore speaks HTTP; the network is our own `AsyncNetworkBackend`, which dials the configured address while the URL,
-SNI and the certificate check keep the device's name. Measured with three requests a visit, an own connection per visit
-on asyncio's transports reaches 60-70 % of a bare exchange; a pool, httpx's client or anyio's TLS layer, 45 %.
+httpcore speaks HTTP over this `AsyncNetworkStream`, which dials the configured address while the URL, SNI and the
+certificate check keep the device's name. Its errors are httpcore's, raised from what caused them.
+XXX
 """
 
 from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
 import httpcore
-
-SOCKET_OPTION = tuple[int, int, int] | tuple[int, int, bytes | bytearray] | tuple[int, int, None, int]
 
 _HIGH_WATER: Final = 1 << 17
 _HOSTNAME_MISMATCH: Final = 62
@@ -44,35 +41,6 @@ class Address:
         if not host or not (port.isascii() and port.isdigit() and len(port) <= 5 and 0 < int(port) < 65536):
             raise ValueError("an address is written host:port")
         return cls(host, int(port))
-
-
-class Dialer(httpcore.AsyncNetworkBackend):
-    """Dials one address, whatever name the URL carries, and keeps the stream that it made last."""
-
-    def __init__(self, address: Address) -> None:
-        self._address = address
-        self.stream: TlsStream | None = None
-        self._allowance = 0
-
-    def expect(self, most: int) -> int:
-        """Allow `most` more bytes to come in; return how many came on the present stream so far."""
-        self._allowance = most
-        if self.stream is None:
-            return 0
-        self.stream.limit = self.stream.received + most
-        return self.stream.received
-
-    async def connect_tcp(
-        self,
-        host: str,  # noqa: ARG002
-        port: int,  # noqa: ARG002
-        timeout: float | None = None,  # noqa: ARG002, ASYNC109
-        local_address: str | None = None,  # noqa: ARG002
-        socket_options: Iterable[SOCKET_OPTION] | None = None,  # noqa: ARG002
-    ) -> httpcore.AsyncNetworkStream:
-        # asyncio connects and shakes hands in one step, which is cheaper than to upgrade a plain stream afterwards.
-        self.stream = TlsStream(self._address, self._allowance)
-        return self.stream
 
 
 class _Wire(asyncio.Protocol):
@@ -130,13 +98,14 @@ class _Wire(asyncio.Protocol):
 class TlsStream(httpcore.AsyncNetworkStream):
     """An asyncio TLS connection that remembers how far it came, so that a failure can be classified by its cause."""
 
-    def __init__(self, address: Address, limit: int) -> None:
+    def __init__(self, address: Address) -> None:
         self._address = address
         self._wire = _Wire()
         self._transport: asyncio.Transport | None = None
-        self.limit = limit
         self.certificate: bytes | None = None
         """the verified peer certificate, DER"""
+        self.limit = 0
+        """most bytes that may come in all; set before each request"""
         self.received = 0
         self.ended = False
         """the peer closed the connection, and everything that it sent has been read"""
@@ -158,29 +127,35 @@ class TlsStream(httpcore.AsyncNetworkStream):
         has_ticket = tls.session is not None and tls.session.has_ticket
         return self.received > 0 or tls.version() != "TLSv1.3" or has_ticket
 
-    async def start_tls(
-        self,
-        ssl_context: ssl.SSLContext,
-        server_hostname: str | None = None,
-        timeout: float | None = None,  # noqa: ASYNC109
-    ) -> httpcore.AsyncNetworkStream:
+    async def connect(self, context: ssl.SSLContext, name: str, *, seconds: float | None) -> None:
+        """Connect to the address and shake hands with the device of this name.
+
+        Raises:
+            httpcore.ConnectTimeout: it took longer.
+            httpcore.ConnectError: it failed.
+        """
+        # asyncio connects and shakes hands in one step, which is cheaper than to upgrade a plain stream afterwards.
         loop = asyncio.get_running_loop()
-        async with asyncio.timeout(timeout):
-            transport, _ = await loop.create_connection(
-                lambda: self._wire,
-                self._address.host,
-                self._address.port,
-                ssl=ssl_context,
-                server_hostname=server_hostname,
-            )
-        self._transport = transport
-        self.certificate = transport.get_extra_info("ssl_object").getpeercert(binary_form=True)
-        return self
+        try:
+            async with asyncio.timeout(seconds):
+                self._transport, _ = await loop.create_connection(
+                    lambda: self._wire, self._address.host, self._address.port, ssl=context, server_hostname=name
+                )
+        except TimeoutError as error:
+            raise httpcore.ConnectTimeout from error
+        except (OSError, ValueError) as error:  # ValueError: the host cannot be written as a DNS name
+            raise httpcore.ConnectError from error
+        self.certificate = self._transport.get_extra_info("ssl_object").getpeercert(binary_form=True)
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ASYNC109
-        async with asyncio.timeout(timeout):
-            await self._wire.readable.wait()
-        data = self._wire.take(max_bytes)
+        try:
+            async with asyncio.timeout(timeout):
+                await self._wire.readable.wait()
+            data = self._wire.take(max_bytes)
+        except TimeoutError as error:
+            raise httpcore.ReadTimeout from error
+        except OSError as error:
+            raise httpcore.ReadError from error
         self.received += len(data)
         self.ended = not data
         if self.received > self.limit:
@@ -192,8 +167,11 @@ class TlsStream(httpcore.AsyncNetworkStream):
         if self._transport is None or self._wire.ended or self._wire.buffer:
             raise httpcore.WriteError("the reply is there already, or the connection is gone")
         self._transport.write(buffer)
-        async with asyncio.timeout(timeout):
-            await self._wire.writable.wait()
+        try:
+            async with asyncio.timeout(timeout):
+                await self._wire.writable.wait()
+        except TimeoutError as error:
+            raise httpcore.WriteTimeout from error
 
     async def aclose(self) -> None:
         # Nothing is left to flush when a call is over, and a device that is slow to say goodbye must not hold us.

@@ -11,9 +11,10 @@ from typing import Final, TypeVar
 
 from fwctl.errors import InputError, WorldError
 from fwctl.fleet.certificates import Authorities, device_name
-from fwctl.fleet.channel import Channel, Headers, Peer, Reply, SourceFailed, Timeouts, Tls
+from fwctl.fleet.channel import Channel, Peer, Reply, SourceFailed, Timeouts, Tls
 from fwctl.fleet.connection import Address
 from fwctl.fleet.interface import ImageReader, printable
+from fwctl.fleet.transport import new_client
 from fwctl_agent.errors import Refusal
 from fwctl_agent.protocol import canonical
 from fwctl_agent.protocol.messages import BusyReply, DeviceDocument, OrderReply, RefusedReply, TrustVersions
@@ -23,12 +24,13 @@ __all__ = ["HttpsLink", "Links", "Timeouts"]
 T = TypeVar("T")
 
 _CHUNK: Final = 1 << 18
+_JSON: Final = {"Content-Type": "application/json"}
 _NO: Final = (408, 413, 422, 503)
 """statuses under which the agent says no in the protocol's own words (RefusedReply)"""
 
 
 class Links:
-    """Opens links to the devices of one fleet; all share one TLS set-up."""
+    """Opens links to the devices of one fleet; all share one TLS set-up and one httpx client."""
 
     def __init__(self, authorities: Authorities, repo_id: str, *, timeouts: Timeouts | None = None) -> None:
         """Load the reconciler's certificate and the device CA.
@@ -39,6 +41,7 @@ class Links:
         self._repo_id = repo_id
         self._timeouts = timeouts or Timeouts()
         self._tls = Tls(_context(authorities, check_name=True), _context(authorities, check_name=False))
+        self._client = new_client()
 
     def open(self, device_id: str, address: str) -> HttpsLink:
         """Return a link for one visit (`async with`) to the device at `host:port`; the first call connects.
@@ -56,7 +59,7 @@ class Links:
                 remedy="Write it as host:port in the device's inventory, or in the fleet's address template.",
             ) from error
         peer = Peer(device_id, device_name(device_id, self._repo_id), where)
-        return HttpsLink(device_id, Channel(peer, self._tls, self._timeouts), self._timeouts.min_rate)
+        return HttpsLink(device_id, Channel(peer, self._client, self._tls, self._timeouts), self._timeouts.min_rate)
 
 
 class HttpsLink:
@@ -81,7 +84,7 @@ class HttpsLink:
         return None if certificate is None else ssl.DER_cert_to_PEM_cert(certificate)
 
     async def device(self) -> DeviceDocument:
-        reply = await self._channel.call(b"GET", "/v1/device", wanted=(200,))
+        reply = await self._channel.call("GET", "/v1/device", wanted=(200,))
         document = self._read(DeviceDocument.from_wire, reply)
         if document.id != self._device:
             self._channel.nonsense(f"the device says that it is {document.id}", code="E_REPORT")
@@ -89,12 +92,12 @@ class HttpsLink:
 
     async def put_trust(self, bundle: Mapping[str, str]) -> TrustVersions | RefusedReply:
         body = canonical.dump(dict(bundle))
-        reply = await self._channel.call(b"PUT", "/v1/trust", body=body, headers=_json(body), wanted=(200, *_NO))
+        reply = await self._channel.call("PUT", "/v1/trust", body=body, headers=_JSON, wanted=(200, *_NO))
         return self._refused(reply) if reply.status in _NO else self._read(TrustVersions.from_wire, reply)
 
     async def put_order(self, order_id: str, body: bytes) -> OrderReply | RefusedReply | BusyReply:
         reply = await self._channel.call(
-            b"PUT", f"/v1/orders/{order_id}", body=body, headers=_json(body), wanted=(200, 202, 409, *_NO)
+            "PUT", f"/v1/orders/{order_id}", body=body, headers=_JSON, wanted=(200, 202, 409, *_NO)
         )
         return self._answer(reply, order_id)
 
@@ -104,21 +107,21 @@ class HttpsLink:
         if not 0 <= offset < total:  # the offset is what the device asked for
             self._channel.nonsense(f"the device wants bytes from {offset} on of an image of {total} bytes")
         reply = await self._channel.call(
-            b"PUT",
+            "PUT",
             f"/v1/orders/{order_id}/image",
             body=_chunks(reader, offset, total),
-            headers=(
-                (b"Content-Type", b"application/octet-stream"),
-                (b"Content-Length", b"%d" % (total - offset)),
-                (b"Content-Range", b"bytes %d-%d/%d" % (offset, total - 1, total)),
-            ),
+            headers={
+                "Content-Type": "application/octet-stream",
+                "Content-Length": str(total - offset),
+                "Content-Range": f"bytes {offset}-{total - 1}/{total}",
+            },
             wanted=(200, 202, 404, 409, 416, *_NO),
             extra=(total - offset) / self._min_rate,
         )
         return self._answer(reply, order_id)
 
     async def order(self, order_id: str, *, wait: int = 0) -> OrderReply | None:
-        reply = await self._channel.call(b"GET", f"/v1/orders/{order_id}?wait={wait}", wanted=(200, 404), extra=wait)
+        reply = await self._channel.call("GET", f"/v1/orders/{order_id}?wait={wait}", wanted=(200, 404), extra=wait)
         if reply.status == 404:
             self._refused(reply)
             return None
@@ -148,10 +151,6 @@ class HttpsLink:
         return standing
 
 
-def _json(body: bytes) -> Headers:
-    return (b"Content-Type", b"application/json"), (b"Content-Length", b"%d" % len(body))
-
-
 async def _chunks(reader: ImageReader, offset: int, total: int) -> AsyncIterator[bytes]:
     """Read the image in a thread: storage may be slow, and other devices wait for this loop."""
     left = total - offset
@@ -176,6 +175,7 @@ def _context(authorities: Authorities, *, check_name: bool) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.verify_flags |= ssl.VERIFY_X509_STRICT
+    context.set_alpn_protocols(["http/1.1"])
     context.check_hostname = check_name
     context.hostname_checks_common_name = False
     try:
