@@ -139,12 +139,8 @@ class Exchange:
 
     async def _ended(self, order: InstallOrder, envelope: dict[str, Any]) -> None:
         outcome = await self._record(envelope, also=order.id)
-        now = self._tools.clock()
-        if outcome.result == "confirmed":
-            said = self._tools.ledger.document(order.device) or {}
-            await self._tools.writer.write(records.seen_by_outcome(outcome, said, now))
-        else:
-            await self._tools.writer.write(records.seen(await self._link.device(), now))
+        if outcome.result != "confirmed":
+            await self._tools.writer.write(records.seen(await self._link.device(), self._tools.clock()))
         what = f"failed ({outcome.klass})" if outcome.result == "failed" else outcome.result
         self._tell(what, outcome.code or f"runs {outcome.running.version}")
 
@@ -168,6 +164,9 @@ class Exchange:
                 remedy="Look at the device: what it says cannot be true.",
             )
         more = records.settled(self._tools.ledger, also, outcome, now) if outcome.order != also else []
+        if outcome.result == "confirmed":
+            # In the same commit: confirmed beside an older observation would read as a silent revert after a kill.
+            more.append(records.seen_by_outcome(outcome, self._tools.ledger.document(device) or {}, now))
         await self._tools.writer.write(*changes, *more)
         return outcome
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.disk_image import DiskImage
-from tests.support.world import IDENTITY, World, firmware, Process, free_address
+from tests.support.world import IDENTITY, Process, World, firmware, free_address
 
 pytestmark = pytest.mark.e2e
 

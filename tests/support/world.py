@@ -92,7 +92,12 @@ class Process:
     def start(self) -> Self:
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                list(self.argv), stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=os.environ | dict(self.env)
+                list(self.argv),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=os.environ | dict(self.env),
+                start_new_session=True,
             )
         return self
 
@@ -129,17 +134,19 @@ class Process:
         self._process.send_signal(number)
 
     def kill(self) -> None:
-        self._process.kill()
+        """Kill it and whatever runs below it (what strace starts would outlive strace)."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.pid, signal.SIGKILL)
         self.wait()
 
     def stop(self) -> None:
         """End it: politely, then not."""
         if self.running:
-            self._process.terminate()
-            try:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.pid, signal.SIGTERM)
+            with contextlib.suppress(subprocess.TimeoutExpired):
                 self.wait(5)
-            except subprocess.TimeoutExpired:
-                self.kill()
+        self.kill()
 
 
 class World:
@@ -261,9 +268,9 @@ class World:
         self.simulated = (count, port)
         return self.folder / "simulated"
 
-    def agent(self, name: str) -> Process:
-        """Run the real agent of an enrolled device."""
-        return self._serve(name, "run", "--config", str(self.folder / "devices" / name))
+    def agent(self, name: str, *, before: Sequence[str] = ()) -> Process:
+        """Run the real agent of an enrolled device; `before` is what it runs under."""
+        return self._serve(name, "run", "--config", str(self.folder / "devices" / name), before=before)
 
     def simulator(self, *options: str) -> Process:
         count, port = self.simulated
@@ -272,8 +279,8 @@ class World:
             "simulator", "simulate", "--enrolled", enrolled, "--devices", str(count), "--listen-port", port, *options
         )
 
-    def _serve(self, name: str, *arguments: str) -> Process:
-        argv = [sys.executable, "-m", "fwctl_agent", *arguments]
+    def _serve(self, name: str, *arguments: str, before: Sequence[str] = ()) -> Process:
+        argv = [*before, sys.executable, "-m", "fwctl_agent", *arguments]
         process = Process(argv, self.folder / f"{name}.log", {"PYTHONUNBUFFERED": "1"})
         self.processes.append(process)
         return process.listening()
