@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -15,6 +17,8 @@ if TYPE_CHECKING:
     from fwctl.manifests.repo import FleetRepo
     from fwctl.reconcile.commit import CommitState
     from fwctl.reconcile.run import Setting
+    from fwctl.state import Ledger
+    from fwctl.trust.authority import Authority
     from fwctl.trust.keystore import KeyStore
 
 
@@ -71,6 +75,22 @@ class Context:
         commit = self.repo.resolve(ref)
         return commit, self.repo.tree(commit).read_all(is_managed)
 
+    def files(self) -> dict[str, bytes]:
+        """Return what describing commands show: the work tree, or the newest commit where there is none."""
+        return self.edited() if self.repo.worktree is not None else self.committed()[1]
+
+    @contextmanager
+    def ledger(self, repo_id: str) -> Iterator[Ledger | None]:
+        """Open the ledger for reading; None where this machine has none (a reviewer's, a new fleet's)."""
+        from fwctl.state import Ledger, ledger_path
+
+        path = ledger_path(self.state_dir(repo_id))
+        if not path.exists():
+            yield None
+            return
+        with Ledger.open(path, readonly=True) as ledger:
+            yield ledger
+
     def keystore(self, repo_id: str) -> KeyStore:
         from fwctl.trust.keystore import KeyStore
 
@@ -88,12 +108,45 @@ class Context:
         repo_id = repo.fleet.spec.repo_id
         return Setting(self.keystore(repo_id), self.state_dir(repo_id), self.now)
 
+    def pinned_root(self, repo_id: str, files: Mapping[str, bytes]) -> str:
+        """Return the root that everything is verified from.
+
+        Raises:
+            InputError: `E_NO_TRUST`, telling somebody with a fresh clone how to pin the fleet's first root.
+        """
+        from fwctl.errors import InputError
+
+        keystore = self.keystore(repo_id)
+        first = files.get("trust/1.root.json")
+        if keystore.exists or first is None:
+            return keystore.pinned_root()
+        raise InputError(
+            "you have not pinned this fleet's root of trust, so nothing it says can be verified",
+            code="E_NO_TRUST",
+            place=str(keystore.root_path),
+            remedy=f"Ask an owner, over another channel, whether `sha256sum trust/1.root.json` begins with "
+            f"{hashlib.sha256(first).hexdigest()[:16]}; if so: "
+            f"install -D -m 600 trust/1.root.json {keystore.root_path}",
+        )
+
+    def authority(self, repo_id: str, files: Mapping[str, bytes]) -> Authority | None:
+        """Return the verified trust of some files; None where no root is pinned here, so that nothing is judged."""
+        from fwctl.trust.authority import Authority
+
+        keystore = self.keystore(repo_id)
+        if not keystore.exists:
+            return None
+        signed = {
+            path: data for path, data in files.items() if path.startswith("trust/") or path.endswith(".dsse.json")
+        }
+        return Authority.verify(signed, pinned=keystore.pinned_root(), now=self.now())
+
     def read(self, files: Mapping[str, bytes], commit: str) -> CommitState:
         """Validate and verify the files of a commit or work tree."""
         from fwctl.reconcile.commit import load_repo, read_commit
 
-        repo_id = load_repo(files).fleet.spec.repo_id
-        return read_commit(files, commit=commit, pinned=self.keystore(repo_id).pinned_root(), now=self.now())
+        pinned = self.pinned_root(load_repo(files).fleet.spec.repo_id, files)
+        return read_commit(files, commit=commit, pinned=pinned, now=self.now())
 
 
 def say(text: str = "") -> None:

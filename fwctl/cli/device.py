@@ -7,7 +7,11 @@ from typing import Annotated
 
 import typer
 
+from fwctl.cli import completing
 from fwctl.cli.context import Context, next_is, say
+from fwctl.cli.options import TextOrJson
+
+Device = Annotated[str, typer.Argument(metavar="NAME", help="The device.", autocompletion=completing.devices)]
 
 group = typer.Typer(no_args_is_help=True, help="Enrol devices and look at them.", rich_markup_mode=None)
 
@@ -19,7 +23,10 @@ def register(app: typer.Typer) -> None:
 @group.command()
 def enroll(
     context: typer.Context,
-    names: Annotated[list[str] | None, typer.Argument(help="Devices to enrol.", metavar="NAME...")] = None,
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(help="Devices to enrol.", metavar="[NAME]...", autocompletion=completing.devices),
+    ] = None,
     out: Annotated[Path, typer.Option(metavar="DIR", help="Where the agent's folder goes.")] = Path("device"),
     everyone: Annotated[bool, typer.Option("--all", help="Every device of the inventory, a folder each.")] = False,
     model: Annotated[str, typer.Option(help="For a device that the inventory does not have yet.")] = "",
@@ -51,3 +58,36 @@ def enroll(
     run = "simulate --enrolled" if everyone else "run --config"
     where = out if everyone else done.folders[0]
     next_is(f"fwctl-agent {run} {where}", "fwctl firmware add FILE --model MODEL --version VERSION")
+
+
+@group.command("list")
+def list_(
+    context: typer.Context,
+    in_group: Annotated[
+        str, typer.Option("--group", metavar="NAME", help="Members of this group.", autocompletion=completing.groups)
+    ] = "",
+    model: Annotated[str, typer.Option(metavar="MODEL", help="Devices of this model.")] = "",
+    env: Annotated[str, typer.Option(metavar="ENV", help="Devices of this environment.")] = "",
+    state: Annotated[str, typer.Option(metavar="STATE", help="Devices in this state, such as failed.")] = "",
+    format_: TextOrJson = "text",
+) -> None:
+    """List the devices: what they run, when seen, where they stand."""
+    from fwctl.cli.looking import Filter, open_book, select
+    from fwctl.render.devices import LIST
+
+    settings: Context = context.obj
+    book = open_book(settings)
+    say(LIST[format_](select(book, Filter(in_group, model, env, state)), book.now))
+    next_is("fwctl device show NAME")
+
+
+@group.command()
+def show(context: typer.Context, name: Device, format_: TextOrJson = "text") -> None:
+    """Show one device: what it runs, its rollout, its last outcome."""
+    from fwctl.cli.looking import device_detail, open_book
+    from fwctl.render.devices import SHOW
+
+    settings: Context = context.obj
+    detail = device_detail(open_book(settings), name)
+    say(SHOW[format_](detail))
+    next_is(f"fwctl events --for {name}")

@@ -7,7 +7,14 @@ from typing import Annotated
 
 import typer
 
+from fwctl.cli import completing
 from fwctl.cli.context import Context, next_is, say
+from fwctl.cli.options import TextOrJson
+
+Named = Annotated[
+    str, typer.Argument(metavar="MODEL@VERSION", help="Which firmware.", autocompletion=completing.firmware)
+]
+Signer = Annotated[str, typer.Option("--as", metavar="NAME", help="Whose key signs it.")]
 
 group = typer.Typer(no_args_is_help=True, help="Register firmware and look at it.", rich_markup_mode=None)
 
@@ -19,13 +26,13 @@ def register(app: typer.Typer) -> None:
 @group.command()
 def add(
     context: typer.Context,
-    file: Annotated[Path, typer.Argument(help="The image.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The image.")],
     model: Annotated[str, typer.Option(help="The product that it is built for.")],
     version: Annotated[str, typer.Option(help="Its version.")],
     hardware: Annotated[list[str] | None, typer.Option(help="A board that it runs on; repeat it.")] = None,
     security_version: Annotated[int, typer.Option(min=0, help="What security floors are compared with.")] = 0,
     notes: Annotated[str, typer.Option(help="Release notes.")] = "",
-    signer: Annotated[str, typer.Option("--as", metavar="NAME", help="Whose key signs it.")] = "",
+    signer: Signer = "",
 ) -> None:
     """Hash an image, store it, write its manifest, and sign the release."""
     from fwctl.cli.releasing import Image, add_firmware
@@ -33,9 +40,51 @@ def add(
     settings: Context = context.obj
     image = Image(model, version, tuple(hardware or ()), security_version, notes)
     added = add_firmware(settings, file, image, signer)
-    say(f"{model} {version}: {added.length} bytes, {added.digest}")
-    say(f"  release    {added.release}")
-    say(f"  stored in  {added.storage}")
-    for path in added.paths:
-        say(f"  wrote      {path}")
+    from fwctl.render.words import labelled
+
+    pairs = [("image", added.digest), ("release", added.release), ("stored", str(added.storage))]
+    say(f"Firmware {model} {version}: {added.length:,} bytes")
+    say("\n".join(labelled([*pairs, *(("wrote", str(path)) for path in added.paths)])))
     next_is(f"fwctl rollout create NAME --firmware {model}@{version} --all")
+
+
+@group.command("list")
+def list_(context: typer.Context, format_: TextOrJson = "text") -> None:
+    """List the firmware, who signed it and where it runs."""
+    from fwctl.cli.looking import open_book
+    from fwctl.render.catalogue import FIRMWARE_LIST
+
+    settings: Context = context.obj
+    say(FIRMWARE_LIST[format_](open_book(settings).firmware()))
+    next_is("fwctl firmware show MODEL@VERSION")
+
+
+@group.command()
+def show(context: typer.Context, firmware: Named, format_: TextOrJson = "text") -> None:
+    """Show one firmware: digests, boards, signatures, use."""
+    from fwctl.cli.looking import open_book
+    from fwctl.cli.releasing import find_firmware
+    from fwctl.render.catalogue import FIRMWARE_SHOW
+
+    settings: Context = context.obj
+    book = open_book(settings)
+    wanted = find_firmware(book.repo, firmware)
+    say(FIRMWARE_SHOW[format_](next(line for line in book.firmware() if line.firmware is wanted)))
+    next_is(f"fwctl rollout create NAME --firmware {firmware} --all")
+
+
+@group.command()
+def sign(context: typer.Context, firmware: Named, signer: Signer = "") -> None:
+    """Sign the release statement of a firmware manifest."""
+    from fwctl.cli.releasing import find_firmware, sign_firmware
+    from fwctl.reconcile.commit import load_repo
+    from fwctl.render.words import labelled
+    from fwctl.rollouts.compile import release_of
+
+    settings: Context = context.obj
+    repo = load_repo(settings.edited())
+    wanted = find_firmware(repo, firmware)
+    path = sign_firmware(settings, repo, wanted, signer)
+    say(f"Signed {firmware}")
+    say("\n".join(labelled([("release", release_of(wanted.model).digest), ("wrote", str(path))])))
+    next_is(f"git add {path} && git commit -m 'Sign {firmware}'")

@@ -1,29 +1,50 @@
-"""The entry point: global options, the one guard that maps errors to exit codes, and the table of commands."""
+"""The entry point: global options, and the table of commands."""
 
 from __future__ import annotations
 
-import json
-import os
 import sys
-import traceback
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from fwctl import __version__
-from fwctl.cli import approve, device, firmware, init, plan, reconcile, rollout, status
+from fwctl.cli import (
+    approve,
+    device,
+    diff,
+    doctor,
+    events,
+    explain,
+    firmware,
+    group,
+    init,
+    keys,
+    plan,
+    reconcile,
+    rollout,
+    schema,
+    status,
+    trust,
+    validate,
+)
 from fwctl.cli.context import Context
-from fwctl.errors import FwctlError
+from fwctl.cli.guard import guard
+
+_EPILOG = """\
+From an empty folder to a device: init, device enroll, firmware add, rollout create, plan --lock, git commit, approve,
+reconcile --once, status. Each command says the next one.
+"""
 
 app = typer.Typer(
     name="fwctl",
     help="Firmware rollouts for device fleets, the GitOps way.",
+    epilog=_EPILOG,
     no_args_is_help=False,
     invoke_without_command=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80},
 )
 
 
@@ -54,7 +75,27 @@ def main(
         status.where_am_i(context)
 
 
-for module in (init, firmware, device, rollout, plan, approve, reconcile, status):
+COMMANDS = (
+    approve,
+    device,
+    diff,
+    doctor,
+    events,
+    explain,
+    firmware,
+    group,
+    init,
+    keys,
+    plan,
+    reconcile,
+    rollout,
+    schema,
+    status,
+    trust,
+    validate,
+)
+"""in the order of their names, which is also the order of `fwctl --help`"""
+for module in COMMANDS:
     module.register(app)
 
 
@@ -64,54 +105,5 @@ def run() -> None:
 
 
 def guarded(arguments: list[str]) -> int:
-    """Run one command and return its exit code; nothing but this maps errors to codes."""
-    try:
-        result = app(arguments, standalone_mode=False)
-        sys.stdout.flush()
-    except FwctlError as error:
-        show(error, as_json=_wants_json(arguments))
-        return error.exit_code
-    except (KeyboardInterrupt, typer.Abort):
-        sys.stderr.write("\nInterrupted. Nothing is lost; run the same command again to go on.\n")
-        return 130
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    except Exception as error:  # noqa: BLE001
-        return _other(error)
-    return result if isinstance(result, int) else 0
-
-
-def show(error: FwctlError, *, as_json: bool) -> None:
-    """Write an error: what, where, and what to do next."""
-    if as_json:
-        sys.stdout.write(json.dumps({"schemaVersion": 1, "error": error.to_json()}, indent=2) + "\n")
-        return
-    findings = getattr(error, "diagnostics", ())
-    if findings:
-        from fwctl.render.diagnostics import full
-
-        sys.stderr.write(full(findings) + "\n")
-    where = f"\n  --> {error.place}" if error.place else ""
-    sys.stderr.write(f"error[{error.code}]: {error.message}{where}\nhelp: {error.remedy}\n")
-
-
-def _wants_json(arguments: list[str]) -> bool:
-    return "--format=json" in arguments or any(
-        pair == ["--format", "json"] for pair in (arguments[at : at + 2] for at in range(len(arguments)))
-    )
-
-
-def _other(error: Exception) -> int:
-    """Usage errors explain themselves; everything else is a bug, and says so without a traceback."""
-    code, shows = getattr(error, "exit_code", None), getattr(error, "show", None)
-    if isinstance(code, int) and callable(shows):
-        shows()
-        return 2
-    if os.environ.get("FWCTL_DEBUG"):
-        traceback.print_exc()
-    sys.stderr.write(
-        f"error[E_BUG]: this is a bug in fwctl {__version__}: {type(error).__name__}: {error}\n"
-        "help: Please report it, with the command and what FWCTL_DEBUG=1 prints. Nothing is half-written.\n"
-    )
-    return 70
+    """Run one command and return its exit code."""
+    return guard(app, arguments)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fwctl.cli.context import Context
-from fwctl.errors import InputError
+from fwctl.errors import InputError, UsageError
 from fwctl.files import write_atomic
 from fwctl.manifests.repo import FleetRepo, LoadedFirmware
 from fwctl.reconcile.commit import load_repo
@@ -84,6 +84,25 @@ def add_firmware(settings: Context, file: Path, image: Image, signer: str) -> Ad
     signed = sign_firmware(settings, repo, repo.firmware[image.model, image.version], signer)
     release = release_of(repo.firmware[image.model, image.version].model).digest
     return Added(digest, length, release, state_dir / repo.fleet.spec.storage.path, (path, signed))
+
+
+def find_firmware(repo: FleetRepo, name: str) -> LoadedFirmware:
+    """Return the firmware called `MODEL@VERSION`.
+
+    Raises:
+        UsageError: the name has no version.
+        InputError: `E_NO_FIRMWARE`.
+    """
+    from fwctl.cli.looking import unknown
+
+    model, at, version = name.partition("@")
+    if not at or not version:
+        raise UsageError("firmware is MODEL@VERSION", code="E_USAGE", place=name, remedy="For example sensor-v1@2.5.0")
+    known = repo.firmware.get((model, version))
+    if known is None:
+        names = [f"{model}@{version}" for model, version in repo.firmware]
+        raise unknown(name, names, what="firmware", code="E_NO_FIRMWARE", place="firmware/", see="fwctl firmware list")
+    return known
 
 
 def sign_firmware(settings: Context, repo: FleetRepo, firmware: LoadedFirmware, signer: str) -> Path:

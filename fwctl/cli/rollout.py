@@ -6,7 +6,9 @@ from typing import Annotated
 
 import typer
 
+from fwctl.cli import completing
 from fwctl.cli.context import Context, next_is, say
+from fwctl.cli.options import Rollout, TextOrJson
 
 group = typer.Typer(no_args_is_help=True, help="Write rollouts and look at them.", rich_markup_mode=None)
 
@@ -18,11 +20,20 @@ def register(app: typer.Typer) -> None:
 @group.command()
 def create(
     context: typer.Context,
-    name: Annotated[str, typer.Argument(help="The rollout's name.")],
-    firmware: Annotated[str, typer.Option(metavar="MODEL@VERSION", help="What the devices shall run.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The rollout's name.")],
+    firmware: Annotated[
+        str,
+        typer.Option(metavar="MODEL@VERSION", help="What the devices shall run.", autocompletion=completing.firmware),
+    ],
     env: Annotated[str, typer.Option(help="The environment.")] = "dev",
-    devices: Annotated[list[str] | None, typer.Option("--device", help="A device; repeat it.")] = None,
-    groups: Annotated[list[str] | None, typer.Option("--group", help="A group; repeat it.")] = None,
+    devices: Annotated[
+        list[str] | None,
+        typer.Option("--device", metavar="NAME", help="A device; repeat it.", autocompletion=completing.devices),
+    ] = None,
+    groups: Annotated[
+        list[str] | None,
+        typer.Option("--group", metavar="NAME", help="A group; repeat it.", autocompletion=completing.groups),
+    ] = None,
     everyone: Annotated[bool, typer.Option("--all", help="Every device of the model in the environment.")] = False,
 ) -> None:
     """Write a rollout manifest with the Direct strategy."""
@@ -33,5 +44,30 @@ def create(
         settings, name, firmware, env=env, devices=devices or (), groups=groups or (), everyone=everyone
     )
     say(created.text.rstrip())
-    say(f"Wrote {created.path}: {created.targets} devices")
+    say(f"\nWrote {created.path}: {created.targets} device{'s' if created.targets != 1 else ''}")
     next_is(f"fwctl plan {env}/{name} --lock")
+
+
+@group.command("list")
+def list_(context: typer.Context, format_: TextOrJson = "text") -> None:
+    """List the rollouts and how far they are."""
+    from fwctl.cli.looking import open_book
+    from fwctl.render.catalogue import ROLLOUT_LIST
+
+    settings: Context = context.obj
+    say(ROLLOUT_LIST[format_](open_book(settings).rollouts()))
+    next_is("fwctl rollout show ROLLOUT")
+
+
+@group.command()
+def show(context: typer.Context, rollout: Rollout, format_: TextOrJson = "text") -> None:
+    """Show one rollout: what it wants, its waves, its approvals."""
+    from fwctl.cli.looking import open_book
+    from fwctl.cli.planning import find_rollouts
+    from fwctl.render.catalogue import ROLLOUT_SHOW
+
+    settings: Context = context.obj
+    book = open_book(settings)
+    key = find_rollouts(book.repo, rollout)[0].key
+    say(ROLLOUT_SHOW[format_](next(line for line in book.rollouts() if line.prepared.key == key)))
+    next_is(f"fwctl status {key}", f"fwctl events --for {key}")

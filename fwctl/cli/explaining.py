@@ -1,0 +1,174 @@
+"""The work behind `explain`: walk the models along a path; look a code up."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+
+from fwctl.errors import InputError
+from fwctl.manifests.codes import CODES
+from fwctl.manifests.fields import did_you_mean, fields_of, models_in
+from fwctl.manifests.models import KINDS, plain
+from fwctl.manifests.models.base import Model
+
+
+@dataclass(frozen=True)
+class FieldHelp:
+    """One field of a model. `within` names the variant where a union has several."""
+
+    name: str
+    takes: str
+    required: bool
+    default: str
+    about: str
+    within: str = ""
+
+
+@dataclass(frozen=True)
+class Explained:
+    """What is known about a topic."""
+
+    topic: str
+    about: str
+    facts: tuple[tuple[str, str], ...] = ()
+    fields: tuple[FieldHelp, ...] = ()
+    choices: Mapping[str, str] = field(default_factory=dict)
+    """other topics, with what they are"""
+
+
+def explain_topic(topic: str) -> Explained:
+    """Return what is known about `KIND`, `KIND.field.field` or a code; without a topic, what there is to ask for.
+
+    Raises:
+        InputError: `E_NO_TOPIC`, with the closest name there is.
+    """
+    if not topic:
+        kinds = {kind: _doc(model) for kind, model in KINDS.items()}
+        return Explained("", "", choices=kinds | {code: entry.title for code, entry in CODES.items()})
+    if topic.upper() in CODES:
+        code = CODES[topic.upper()]
+        return Explained(topic.upper(), code.meaning, (("title", code.title), ("remedy", code.remedy)))
+    if topic[:2].upper() in ("E_", "W_", "I_"):
+        raise _unknown(topic, "code", list(CODES))
+    head, *path = topic.replace("[]", "").split(".")
+    kind = find_kind(head)
+    return _walk(f"{kind.lower()}", KINDS[kind], path)
+
+
+def find_kind(name: str) -> str:
+    """Return the kind as it is written, for any case.
+
+    Raises:
+        InputError: `E_NO_TOPIC`.
+    """
+    for kind in KINDS:
+        if kind.lower() == name.lower():
+            return kind
+    raise _unknown(name, "kind", list(KINDS))
+
+
+def _walk(topic: str, root: type[Model], path: list[str]) -> Explained:
+    models: tuple[type[Model], ...] = (root,)
+    infos: list[tuple[type[Model], FieldInfo]] = []
+    for part in path:
+        infos = [(model, fields_of(model)[part]) for model in models if part in fields_of(model)]
+        if not infos:
+            known = [name for model in models for name in fields_of(model)]
+            raise _unknown(part, f"field in {topic}", known)
+        models = tuple(dict.fromkeys(m for _, info in infos for m in models_in(info.annotation)))
+        topic = f"{topic}.{part}"
+    helps = _helps(models)
+    if not infos:
+        return Explained(topic, _doc(root), fields=helps)
+    facts = _facts([_help(path[-1], model, info) for model, info in infos])
+    about = infos[0][1].description or ""
+    detail = _doc(models[0]) if len(models) == 1 else ""
+    return Explained(topic, "\n".join(dict.fromkeys(filter(None, (about, detail)))), facts, helps)
+
+
+def _facts(helps: list[FieldHelp]) -> tuple[tuple[str, str], ...]:
+    found: dict[tuple[str, str], list[str]] = {}
+    for one in helps:
+        shown = [("takes", one.takes), ("default", "none: it must be given" if one.required else one.default)]
+        for fact in shown:
+            found.setdefault(fact, []).append(one.within)
+    many = len(helps) > 1
+    return tuple(
+        (label, f"{value} (in {', '.join(within)})" if many and len(within) < len(helps) else value)
+        for (label, value), within in found.items()
+        if value
+    )
+
+
+def _helps(models: tuple[type[Model], ...]) -> tuple[FieldHelp, ...]:
+    several = len(models) > 1
+    return tuple(
+        _help(name, model, info, within=model.__name__ if several else "")
+        for model in models
+        for name, info in fields_of(model).items()
+    )
+
+
+def _help(name: str, model: type[Model], info: FieldInfo, within: str | None = None) -> FieldHelp:
+    schema = model.model_json_schema(mode="validation")
+    takes = _takes(schema["properties"][name], schema.get("$defs", {}))
+    default = "" if info.is_required() else _default(info)
+    shown = model.__name__ if within is None else within
+    return FieldHelp(name, takes, info.is_required(), default, info.description or "", shown)
+
+
+def _default(info: FieldInfo) -> str:
+    import json
+
+    value = info.get_default(call_default_factory=True, validated_data={})
+    if value is None or value is PydanticUndefined:
+        return "nothing"
+    if isinstance(value, Model):
+        return "as its fields say"
+    return json.dumps(plain(value), ensure_ascii=False)
+
+
+def _takes(schema: Mapping[str, Any], defs: Mapping[str, Any]) -> str:
+    """Return what a JSON Schema accepts, in a few words."""
+    if "$ref" in schema:
+        name = str(schema["$ref"]).rpartition("/")[2]
+        target = defs.get(name, {})
+        return "a mapping" if target.get("type") == "object" else _takes(target, defs)
+    for union in ("anyOf", "oneOf"):
+        if union in schema:
+            parts = [_takes(part, defs) for part in schema[union] if part.get("type") != "null"]
+            return " or ".join(dict.fromkeys(parts))
+    if "const" in schema:
+        return f"`{schema['const']}`"
+    if "enum" in schema:
+        return "one of " + ", ".join(f"`{value}`" for value in schema["enum"])
+    if schema.get("type") == "array":
+        return f"a list of {_takes(schema.get('items', {}), defs).removeprefix('a ').removeprefix('one of ')}"
+    words = {
+        "string": "text",
+        "integer": "a whole number",
+        "number": "a number",
+        "boolean": "true or false",
+        "object": "a mapping",
+    }
+    text = words.get(str(schema.get("type", "")), "a value")
+    low, high = schema.get("minimum", schema.get("exclusiveMinimum")), schema.get("maximum")
+    bounds = f" from {low:g}" * (low is not None) + f" to {high:g}" * (high is not None)
+    return text + (bounds if max(abs(low or 0), abs(high or 0)) < 10**7 else "")
+
+
+def _doc(model: type[Model]) -> str:
+    return " ".join((model.__doc__ or "").split("\n\n")[0].split())
+
+
+def _unknown(name: str, what: str, known: list[str]) -> InputError:
+    hint = did_you_mean(name, known)
+    return InputError(
+        f"there is no {what} called {name[:60]!r}",
+        code="E_NO_TOPIC",
+        remedy=hint or (f"One of: {', '.join(known[:20])}" if len(known) <= 20 else "See: fwctl explain"),
+    )

@@ -1,0 +1,325 @@
+"""The work behind `list` and `show`: what git says and what the ledger recorded, side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from typing import get_args
+
+from fwctl.cli.context import Context
+from fwctl.errors import InputError, UsageError
+from fwctl.manifests.fields import did_you_mean
+from fwctl.manifests.repo import Device, FleetRepo, LoadedFirmware, LoadedGroup
+from fwctl.manifests.targets import group_members
+from fwctl.reconcile.commit import Prepared, load_repo, prepare
+from fwctl.reconcile.loop import RolloutResult, standing_of
+from fwctl.reconcile.views import rollout_view
+from fwctl.rollouts.compile import release_of
+from fwctl.rollouts.decide import decide
+from fwctl.rollouts.standing import Standing, StandingState
+from fwctl.rollouts.view import RolloutView
+from fwctl.state import DeviceRow, EventRow, Ledger, OrderRow, OutcomeRow, RolloutRow
+from fwctl.trust.authority import Authority
+
+STATES = (*get_args(StandingState), "idle", "unseen", "unreachable")
+"""all that a device can be: its standing in a rollout, or without one what the ledger knows"""
+NOT_JUDGED = "approvals are not judged: no root of trust is pinned here"
+
+
+@dataclass(frozen=True)
+class DeviceLine:
+    """One device. `row` is None while the ledger has never heard of it."""
+
+    device: Device
+    row: DeviceRow | None
+    groups: tuple[str, ...]
+    rollout: str
+    standing: Standing | None
+
+    @property
+    def state(self) -> str:
+        """One word: where it stands in its rollout, else what is known of it."""
+        if self.standing is not None:
+            return self.standing.state
+        if self.row is None:
+            return "unseen"
+        return "idle" if self.row.reachable else "unreachable"
+
+    @property
+    def runs(self) -> str:
+        return self.row.running_version if self.row and self.row.running_version else "unknown"
+
+
+@dataclass(frozen=True)
+class Filter:
+    """Which devices are asked for; empty means any."""
+
+    group: str = ""
+    model: str = ""
+    env: str = ""
+    state: str = ""
+
+
+@dataclass(frozen=True)
+class DeviceDetail:
+    """One device with its history."""
+
+    line: DeviceLine
+    release: str
+    orders: tuple[OrderRow, ...]
+    last_outcome: OutcomeRow | None
+    evidence: tuple[Mapping[str, object], ...]
+    events: tuple[EventRow, ...]
+    now: datetime
+
+
+@dataclass(frozen=True)
+class FirmwareLine:
+    """One firmware manifest, who signed its release, who uses and who runs it."""
+
+    firmware: LoadedFirmware
+    release: str
+    signers: tuple[str, ...]
+    verdict: str
+    """empty: the policy accepts it; else why not, or that nobody could judge"""
+    rollouts: tuple[str, ...]
+    running: int
+
+
+@dataclass(frozen=True)
+class GroupLine:
+    """One group with its members today."""
+
+    group: LoadedGroup
+    members: tuple[str, ...]
+    rollouts: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class RolloutLine:
+    """One rollout: what it wants, how far it is."""
+
+    prepared: Prepared
+    state: RolloutResult
+    reason: str
+    standings: tuple[Standing, ...]
+    judged: bool
+    """a root of trust is pinned here, so approvals could be verified"""
+
+
+@dataclass(frozen=True)
+class Book:
+    """A fleet read once. Everything below is derived on demand."""
+
+    settings: Context
+    repo: FleetRepo
+    files: Mapping[str, bytes]
+    authority: Authority | None
+    now: datetime
+    rows: Mapping[str, DeviceRow]
+    prepared: Mapping[str, Prepared]
+    views: Mapping[str, RolloutView]
+    recorded: Mapping[str, RolloutRow]
+
+    @cached_property
+    def places(self) -> Mapping[str, tuple[str, Standing]]:
+        """Device -> the rollout that holds it, and where it stands there. A replacing rollout wins."""
+        found: dict[str, tuple[str, Standing]] = {}
+        replaced = {
+            f"{one.rollout.env}/{one.rollout.model.spec.replaces}"
+            for one in self.prepared.values()
+            if one.rollout.model.spec.replaces
+        }
+        for key in sorted(self.prepared, key=lambda key: (key not in replaced, key)):
+            for device, standing in decide(self.prepared[key].plan, self.views[key], self.now).standings.items():
+                found[device] = (key, standing)
+        return found
+
+    @cached_property
+    def memberships(self) -> Mapping[str, tuple[str, ...]]:
+        found: dict[str, list[str]] = {}
+        for group in self.repo.groups.values():
+            for device in group_members(self.repo, group):
+                found.setdefault(device.id, []).append(group.name)
+        return {device: tuple(names) for device, names in found.items()}
+
+    def devices(self) -> tuple[DeviceLine, ...]:
+        return tuple(self.line(device) for device in self.repo.devices.values())
+
+    def line(self, device: Device) -> DeviceLine:
+        rollout, standing = self.places.get(device.id, ("", None))
+        return DeviceLine(device, self.rows.get(device.id), self.memberships.get(device.id, ()), rollout, standing)
+
+    def firmware(self) -> tuple[FirmwareLine, ...]:
+        return tuple(self._firmware(one) for one in self.repo.firmware.values())
+
+    def rollouts(self) -> tuple[RolloutLine, ...]:
+        return tuple(self._rollout(one) for one in self.prepared.values())
+
+    def groups(self) -> tuple[GroupLine, ...]:
+        return tuple(self._group(one) for one in self.repo.groups.values())
+
+    def _rollout(self, prepared: Prepared) -> RolloutLine:
+        view, row = self.views[prepared.key], self.recorded.get(prepared.key)
+        state, reason = standing_of(prepared, view, row.state if row else None, row.reason if row else "")
+        if self.authority is None and prepared.lock is not None:
+            reason = NOT_JUDGED
+        standings = tuple(decide(prepared.plan, view, self.now).standings.values())
+        return RolloutLine(prepared, state, reason, standings, self.authority is not None)
+
+    def _group(self, group: LoadedGroup) -> GroupLine:
+        users = [key for key, one in self.prepared.items() if group.name in one.rollout.model.spec.targets.groups]
+        return GroupLine(group, tuple(device.id for device in group_members(self.repo, group)), tuple(users))
+
+    def _firmware(self, one: LoadedFirmware) -> FirmwareLine:
+        release, spec = release_of(one.model), one.model.spec
+        users = [key for key, other in self.prepared.items() if other.plan.release.digest == release.digest]
+        running = sum(row.running_release == release.digest for row in self.rows.values())
+        signers, verdict = _signed(self.authority, one)
+        prefix = f"firmware/{spec.model}/{spec.version}."
+        if self.authority is None:
+            names = (p.removeprefix(prefix) for p in self.files if p.startswith(prefix) and p.endswith(".dsse.json"))
+            signers = tuple(name.removesuffix(".dsse.json") for name in sorted(names))
+        return FirmwareLine(one, release.digest, signers, verdict, tuple(users), running)
+
+
+def open_book(settings: Context) -> Book:
+    """Read the work tree (or the newest commit of a remote), its trust if a root is pinned, and the ledger if any.
+
+    Raises:
+        ManifestErrors: it does not validate.
+        TrustRefused: its trust files are refused.
+    """
+    files = settings.files()
+    repo = load_repo(files)
+    repo_id, now = repo.fleet.spec.repo_id, settings.now()
+    authority = settings.authority(repo_id, files)
+    prepared = {key: prepare(repo, rollout, files, authority, now) for key, rollout in repo.rollouts.items()}
+    with settings.ledger(repo_id) as ledger:
+        rows = {row.id: row for row in ledger.devices()} if ledger else {}
+        recorded = {row.key: row for row in ledger.rollouts()} if ledger else {}
+        views = {key: view_of(ledger, one, authority) for key, one in prepared.items()}
+    return Book(settings, repo, files, authority, now, rows, prepared, views, recorded)
+
+
+def view_of(ledger: Ledger | None, prepared: Prepared, authority: Authority | None) -> RolloutView:
+    """Return what `decide` sees of a rollout; without a ledger no device was ever seen."""
+    if ledger is not None and authority is not None:
+        return rollout_view(ledger, prepared)
+    why = prepared.not_approved if authority or prepared.lock is None else NOT_JUDGED
+    if ledger is None:
+        return RolloutView(approved_stage=prepared.approved_stage, not_approved=why, devices={})
+    known = rollout_view(ledger, prepared)
+    return RolloutView(
+        approved_stage=0, not_approved=why, stopped=known.stopped, finished=known.finished, devices=known.devices
+    )
+
+
+def select(book: Book, wanted: Filter) -> tuple[DeviceLine, ...]:
+    """Return the devices that pass all filters.
+
+    Raises:
+        InputError: a group that does not exist.
+        UsageError: a state that no device can have. Silence would look like "none".
+    """
+    if wanted.group and wanted.group not in book.repo.groups:
+        raise unknown(
+            wanted.group,
+            list(book.repo.groups),
+            what="group",
+            code="E_NO_GROUP",
+            place="--group",
+            see="fwctl group list",
+        )
+    if wanted.state and wanted.state not in STATES:
+        raise UsageError(
+            f"no device can be {wanted.state[:40]!r}",
+            code="E_USAGE",
+            place="--state",
+            remedy=f"One of: {', '.join(STATES)}",
+        )
+    return tuple(
+        line
+        for line in book.devices()
+        if (not wanted.group or wanted.group in line.groups)
+        and (not wanted.model or line.device.model == wanted.model)
+        and (not wanted.env or line.device.env == wanted.env)
+        and (not wanted.state or line.state == wanted.state)
+    )
+
+
+def device_detail(book: Book, name: str) -> DeviceDetail:
+    """Return one device with its orders, its last outcome and its newest events.
+
+    Raises:
+        InputError: `E_NO_DEVICE`.
+    """
+    device = found(
+        book.repo.devices, name, what="device", code="E_NO_DEVICE", place="devices/", see="fwctl device list"
+    )
+    line = book.line(device)
+    with book.settings.ledger(book.repo.fleet.spec.repo_id) as ledger:
+        orders = ledger.orders(device=name) if ledger else ()
+        outcomes = [
+            outcome
+            for mandate in dict.fromkeys(order.mandate for order in orders)
+            for outcome in (ledger.outcomes(mandate) if ledger else ())
+            if outcome.device == name
+        ]
+        events = tuple(ledger.events(device=name)) if ledger else ()
+    last = max(outcomes, key=lambda one: one.counter, default=None)
+    release = next((f"{m} {v}" for (m, v), one in book.repo.firmware.items() if _runs(line, one)), "")
+    return DeviceDetail(line, release, orders, last, _evidence(last), events[-10:], book.now)
+
+
+def found(known: Mapping[str, Device], name: str, *, what: str, code: str, place: str, see: str) -> Device:
+    """Return what has that name.
+
+    Raises:
+        InputError: nothing has, with the closest name there is.
+    """
+    if name in known:
+        return known[name]
+    raise unknown(name, list(known), what=what, code=code, place=place, see=see)
+
+
+def unknown(name: str, known: Sequence[str], *, what: str, code: str, place: str, see: str) -> InputError:
+    """Return the error for a name that nothing has."""
+    hint = did_you_mean(name, known)
+    return InputError(
+        f"there is no {what} called {name[:80]}",
+        code=code,
+        place=place,
+        remedy=f"{hint} See: {see}" if hint else f"See: {see}",
+    )
+
+
+def _runs(line: DeviceLine, firmware: LoadedFirmware) -> bool:
+    return line.row is not None and line.row.running_release == release_of(firmware.model).digest
+
+
+def _evidence(outcome: OutcomeRow | None) -> tuple[Mapping[str, object], ...]:
+    """Return the probe results that the device signed with its last outcome."""
+    import base64
+    import json
+
+    if outcome is None:
+        return ()
+    payload = outcome.envelope.get("payload")
+    try:
+        return tuple(json.loads(base64.b64decode(str(payload))).get("evidence", ()))
+    except (ValueError, AttributeError):
+        return ()
+
+
+def _signed(authority: Authority | None, firmware: LoadedFirmware) -> tuple[tuple[str, ...], str]:
+    from fwctl.errors import TrustRefused
+
+    if authority is None:
+        return (), "not judged: no root of trust is pinned here"
+    try:
+        return authority.check_release(release_of(firmware.model)), ""
+    except TrustRefused as error:
+        return (), f"{error.code}: {error.message}"

@@ -1,0 +1,216 @@
+"""The work behind `trust status` and `keys list`."""
+
+from __future__ import annotations
+
+import stat
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from fwctl.cli.context import Context
+from fwctl.errors import FwctlError, InputError
+from fwctl.reconcile.commit import Prepared, load_repo
+from fwctl.trust.authority import Authority
+from fwctl.trust.keystore import KeyStore
+from fwctl_agent.trust.policy import Policy
+
+
+@dataclass(frozen=True)
+class KeyLine:
+    """One private key on this machine."""
+
+    name: str
+    keyid: str
+    kind: str
+    mode: str
+    safe: bool
+    known_as: tuple[str, ...]
+    problem: str
+
+
+@dataclass(frozen=True)
+class Keys:
+    """The keys of one fleet. `judged` is False where no root is pinned, so nobody knows what they may do."""
+
+    folder: Path
+    lines: tuple[KeyLine, ...]
+    judged: bool
+
+
+@dataclass(frozen=True)
+class RoleLine:
+    """One piece of metadata."""
+
+    name: str
+    version: int
+    expires: datetime
+    threshold: int
+    signers: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Missing:
+    """One quorum that does not hold yet."""
+
+    stage: int
+    group: str
+    have: int
+    threshold: int
+    candidates: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Waste:
+    """One approval that does not count."""
+
+    who: str
+    why: str
+
+
+@dataclass(frozen=True)
+class ApprovalLine:
+    """Where the approvals of one rollout stand."""
+
+    rollout: str
+    mandate: str
+    stages: int
+    approved_stage: int
+    approvers: tuple[tuple[str, datetime], ...]
+    """who counts, and until when"""
+    missing: tuple[Missing, ...]
+    waste: tuple[Waste, ...]
+    refused: str
+
+    @property
+    def command(self) -> str:
+        """What brings it further; empty if nothing has to."""
+        if not self.mandate:
+            return f"fwctl plan {self.rollout} --lock"
+        if not self.missing:
+            return ""
+        return f"fwctl approve {self.rollout} --as {next(iter(self.missing[0].candidates), 'NAME')}"
+
+
+@dataclass(frozen=True)
+class TrustStatus:
+    """Everything about trust at one commit."""
+
+    commit: str
+    repo_id: str
+    pinned: Path
+    roles: tuple[RoleLine, ...]
+    policy: Policy
+    approvals: tuple[ApprovalLine, ...]
+    mine: tuple[str, ...]
+    now: datetime
+
+    @property
+    def commands(self) -> tuple[str, ...]:
+        return tuple(filter(None, (one.command for one in self.approvals)))
+
+
+def read_keys(settings: Context) -> Keys:
+    """Return the keys of the fleet on this machine.
+
+    Raises:
+        ManifestErrors: the fleet's id cannot be read.
+    """
+    files = settings.files()
+    repo_id = load_repo(files).fleet.spec.repo_id
+    keystore = settings.keystore(repo_id)
+    try:
+        authority = settings.authority(repo_id, files)
+    except FwctlError:
+        authority = None
+    lines = tuple(_key(keystore, name, authority) for name in keystore.names())
+    return Keys(keystore.folder / "keys", lines, authority is not None)
+
+
+def read_trust(settings: Context) -> TrustStatus:
+    """Return the trust of HEAD.
+
+    Raises:
+        InputError: `E_NO_TRUST` without a pinned root.
+        TrustRefused: the trust files are not signed as it demands.
+    """
+    commit, files = settings.committed()
+    state = settings.read(files, commit)
+    repo_id, trusted = state.repo.fleet.spec.repo_id, state.authority.trusted
+    keystore, policy = settings.keystore(repo_id), state.authority.policy
+    return TrustStatus(
+        commit,
+        repo_id,
+        keystore.root_path,
+        _roles(trusted.root.signed, trusted.targets, trusted.role, policy),
+        policy,
+        tuple(_approvals(prepared, policy) for prepared in state.rollouts.values()),
+        tuple(name for name in keystore.people() if name in policy.people),
+        settings.now(),
+    )
+
+
+def _key(keystore: KeyStore, name: str, authority: Authority | None) -> KeyLine:
+    path = keystore.key_path(name)
+    mode = stat.S_IMODE(path.stat().st_mode)
+    try:
+        public = keystore.public(name)
+    except InputError as error:
+        return KeyLine(name, "", "", f"{mode:04o}", not mode & 0o077, (), error.message)
+    known = _known_as(public.keyid, authority) if authority else ()
+    return KeyLine(name, public.keyid, public.keytype, f"{mode:04o}", not mode & 0o077, known, "")
+
+
+def _known_as(keyid: str, authority: Authority) -> tuple[str, ...]:
+    policy, root = authority.policy, authority.trusted.root.signed
+    person = policy.person(keyid)
+    groups = ", ".join(name for name, people in policy.groups.items() if person in people)
+    found = [f"{person}" + (f" of {groups}" if groups else "")] if person else []
+    found += ["order key"] if keyid in policy.order_keys else []
+    found += [f"{role} role" for role, entry in sorted(root.roles.items()) if keyid in entry.keyids]
+    return tuple(found)
+
+
+def _roles(root: Any, targets: Any, role: Any, policy: Policy) -> tuple[RoleLine, ...]:
+    def names(keyids: list[str]) -> tuple[str, ...]:
+        return tuple(sorted(policy.person(keyid) or f"key {keyid[:12]}" for keyid in keyids))
+
+    delegated = targets.signed.delegations.roles["policy"]
+    entries = (("root", root, root.roles["root"]), ("targets", targets.signed, root.roles["targets"]))
+    return tuple(
+        RoleLine(name, signed.version, signed.expires, entry.threshold, names(entry.keyids))
+        for name, signed, entry in (*entries, ("policy", role.signed, delegated))
+    )
+
+
+def _approvals(prepared: Prepared, policy: Policy) -> ApprovalLine:
+    refused = f"{prepared.refused.code}: {prepared.refused.message}" if prepared.refused else ""
+    stages = max(wave.stage for wave in prepared.plan.waves)
+    if prepared.mandate is None or prepared.verdict is None:
+        return ApprovalLine(prepared.key, "", stages, 0, (), (), (), refused)
+    judged, path = prepared.verdict.tally, prepared.mandate.path
+    missing = []
+    for stage in range(1, stages + 1):
+        people = {vote.person for vote in judged.votes if vote.approval.stage >= stage}
+        for quorum, candidates in judged.missing(policy, path, stage):
+            have = len(people & set(policy.groups[quorum.group]))
+            missing.append(Missing(stage, quorum.group, have, quorum.threshold, candidates))
+    waste = [Waste(one.who, f"{one.code}: {one.why}") for one in judged.ignored]
+    waste += [
+        Waste(_approver(path), f"E_APPROVAL_STALE: approves other content ({path})") for path in prepared.verdict.stale
+    ]
+    votes = tuple((vote.person, vote.approval.expires) for vote in judged.votes)
+    return ApprovalLine(
+        prepared.key,
+        prepared.mandate.id,
+        stages,
+        prepared.verdict.stage,
+        votes,
+        tuple(missing),
+        tuple(waste),
+        refused,
+    )
+
+
+def _approver(path: str) -> str:
+    return path.rpartition("/")[2].split(".")[0]

@@ -1,0 +1,110 @@
+"""The work behind `validate`: the findings of manifests, plans, and, where a root is pinned, of signatures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+from fwctl.cli.context import Context
+from fwctl.errors import TrustRefused, UsageError
+from fwctl.manifests.diagnostic import Diagnostic, Place, ordered
+from fwctl.manifests.repo import FleetRepo
+from fwctl.reconcile.commit import check_files
+from fwctl.render.words import span
+from fwctl.rollouts.compile import release_of
+from fwctl.trust.authority import Authority
+
+_SIGNED_STATES = ("released", "deprecated")
+"""drafts and candidates need no signature yet; sunset and withdrawn firmware goes nowhere"""
+
+
+@dataclass(frozen=True)
+class Checked:
+    """All findings, what was left unchecked, and the exit code that follows."""
+
+    diagnostics: tuple[Diagnostic, ...]
+    remarks: tuple[str, ...]
+    collected: int
+
+    @property
+    def exit_code(self) -> int:
+        if not self.collected:
+            return 3
+        return int(any(found.severity == "error" for found in self.diagnostics))
+
+
+def check(settings: Context, folder: Path | None, ref: str) -> Checked:
+    """Check a folder, a commit, or the work tree; a remote without a work tree at its newest commit.
+
+    Raises:
+        UsageError: a folder and a commit at once.
+        InputError: there is no such folder, repository or commit.
+    """
+    files = _files(settings, folder, ref)
+    loaded, found = check_files(files)
+    if loaded.repo is None:
+        return Checked(found, (), loaded.collected)
+    more, unchecked = _signatures(settings, loaded.repo, files)
+    return Checked(ordered([*found, *more]), (*unchecked, detection(loaded.repo)), loaded.collected)
+
+
+def detection(repo: FleetRepo) -> str:
+    """Say what the pass interval means for the time until a failure is noticed."""
+    spec = repo.fleet.spec
+    every, alone = (span(timedelta(seconds=s)) for s in (spec.pass_interval, spec.confirm_seconds))
+    return (
+        f"passInterval {every}: a failing device is noticed at most {every} later, and stops its rollout then;\n"
+        f"a device that nobody confirms goes back by itself after {alone}."
+    )
+
+
+def _files(settings: Context, folder: Path | None, ref: str) -> Mapping[str, bytes]:
+    from fwctl.gitrepo import worktree_files
+
+    if folder is not None and ref:
+        raise UsageError("a folder or a commit, not both", code="E_USAGE", remedy="fwctl validate --ref REF")
+    if folder is not None:
+        _must_be_folder(folder)
+        return worktree_files(folder)
+    return settings.committed(ref)[1] if ref else settings.files()
+
+
+def _must_be_folder(folder: Path) -> None:
+    from fwctl.errors import InputError
+
+    if not folder.is_dir():
+        raise InputError(
+            "this is no folder",
+            code="E_NO_FILE",
+            place=str(folder),
+            remedy="Name the folder that holds fleet.yaml; a commit is --ref REF.",
+        )
+
+
+def _signatures(
+    settings: Context, repo: FleetRepo, files: Mapping[str, bytes]
+) -> tuple[tuple[Diagnostic, ...], tuple[str, ...]]:
+    """Return findings about signatures, and what could not be judged."""
+    try:
+        authority = settings.authority(repo.fleet.spec.repo_id, files)
+    except TrustRefused as error:
+        return (_finding(error),), ()
+    if authority is None:
+        why = "no root of trust of this fleet is pinned here"
+        return (), (f"Not checked: signatures of trust and releases ({why}).",)
+    return tuple(_releases(repo, authority)), ()
+
+
+def _releases(repo: FleetRepo, authority: Authority) -> Iterator[Diagnostic]:
+    for firmware in repo.firmware.values():
+        if firmware.model.spec.state in _SIGNED_STATES:
+            try:
+                authority.check_release(release_of(firmware.model))
+            except TrustRefused as error:
+                yield _finding(error)
+
+
+def _finding(error: TrustRefused) -> Diagnostic:
+    return Diagnostic(error.code, error.message, Place(error.place), error.remedy)

@@ -1,0 +1,192 @@
+"""Devices as text and JSON."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from fwctl.render.words import ICONS, ago, columns, counted, document, labelled, stamp
+
+if TYPE_CHECKING:
+    from fwctl.cli.looking import DeviceDetail, DeviceLine
+
+
+def list_text(lines: Sequence[DeviceLine], now: datetime) -> str:
+    """Return one line per device, and a closing count by state."""
+    if not lines:
+        return "No device matches."
+    rows = [("DEVICE", "MODEL", "ENV", "RUNS", "SEEN", "STATE")]
+    rows += [(one.device.id, one.device.model, one.device.env, one.runs, _seen(one, now), _state(one)) for one in lines]
+    counts = Counter(one.state for one in lines)
+    told = ", ".join(f"{number} {state}" for state, number in sorted(counts.items()))
+    return "\n".join([*columns(rows), "", f"{counted(len(lines), 'device')}: {told}."])
+
+
+def list_json(lines: Sequence[DeviceLine], now: datetime) -> str:  # noqa: ARG001  one signature for all formats
+    """Return all devices with what git and the ledger say of them."""
+    return document({"devices": [_json(one) for one in lines]})
+
+
+LIST: Mapping[str, Callable[[Sequence[DeviceLine], datetime], str]] = {"text": list_text, "json": list_json}
+
+
+def show_text(detail: DeviceDetail) -> str:
+    """Return all that is known of one device."""
+    line, now = detail.line, detail.now
+    device, row = line.device, line.row
+    pairs = [
+        ("model", f"{device.model}, hardware {device.hardware}, env {device.env}"),
+        ("place", ", ".join(f"{k} {v}" for k, v in _place(line)) or "no site or region"),
+        ("labels", ", ".join(f"{key}={value}" for key, value in sorted(device.labels.items())) or "none"),
+        ("groups", ", ".join(line.groups) or "none"),
+        ("address", device.address),
+        ("file", device.origin.path),
+    ]
+    text = [f"Device {device.id}: {_state(line)}", *labelled(pairs), "", *_running(detail)]
+    if line.standing is not None:
+        text += ["", f"Rollout {line.rollout}: {line.standing.state}", *labelled([("because", line.standing.reason)])]
+    text += _orders(detail) + _outcome(detail)
+    if detail.events:
+        shown = [(str(e.seq), f"{e.at:%Y-%m-%d %H:%M:%S}Z", e.kind, e.reason) for e in detail.events]
+        text += ["", f"Newest events (all: fwctl events --for {device.id})", *columns(shown, indent="  ")]
+    if row is None:
+        text += ["", f"No reconciler of this machine has spoken to it yet ({ago(None, now)} seen)."]
+    return "\n".join(text)
+
+
+def show_json(detail: DeviceDetail) -> str:
+    """Return all that is known of one device, for programs."""
+    outcome = detail.last_outcome
+    return document(
+        {
+            "device": _json(detail.line),
+            "orders": [
+                {
+                    "id": order.id,
+                    "rollout": order.rollout,
+                    "mandate": order.mandate,
+                    "verb": order.verb,
+                    "attempt": order.attempt,
+                    "status": str(order.status),
+                    "class": order.failure_class,
+                    "code": order.code,
+                    "intendedAt": stamp(order.intended_at),
+                    "finishedAt": stamp(order.finished_at),
+                }
+                for order in detail.orders
+            ],
+            "lastOutcome": {
+                "order": outcome.order,
+                "mandate": outcome.mandate,
+                "result": outcome.result,
+                "class": outcome.failure_class,
+                "code": outcome.code,
+                "runningImage": outcome.running_image,
+                "receivedAt": stamp(outcome.received_at),
+                "evidence": [dict(one) for one in detail.evidence],
+            }
+            if outcome
+            else None,
+            "events": [
+                {"seq": e.seq, "at": stamp(e.at), "kind": e.kind, "reason": e.reason, "rollout": e.rollout}
+                for e in detail.events
+            ],
+        }
+    )
+
+
+SHOW: Mapping[str, Callable[[DeviceDetail], str]] = {"text": show_text, "json": show_json}
+
+
+def _state(line: DeviceLine) -> str:
+    icon = f"{ICONS[line.state]} " if line.state in ICONS else ""
+    within = f" in {line.rollout}" if line.rollout else ""
+    return f"{icon}{line.state}{within}"
+
+
+def _seen(line: DeviceLine, now: datetime) -> str:
+    if line.row is None:
+        return "never"
+    return ago(line.row.observed_at, now) + ("" if line.row.reachable else ", away")
+
+
+def _place(line: DeviceLine) -> list[tuple[str, str]]:
+    device = line.device
+    named = (("site", device.site), ("region", device.region), ("zone", device.time_zone))
+    return [(key, value) for key, value in named if value]
+
+
+def _running(detail: DeviceDetail) -> list[str]:
+    row = detail.line.row
+    if row is None:
+        return ["Runs: unknown"]
+    reach = "reachable" if row.reachable else f"not reachable since {stamp(row.unreachable_since)}: {row.reason}"
+    known = f" ({detail.release})" if detail.release else ", which no manifest describes"
+    head = f"Runs {row.running_version}{known}" if row.running_version else "Runs: unknown, it never answered"
+    pairs = [("image", row.running_image), ("release", row.running_release), ("mandate", row.running_mandate)]
+    seen = f"{stamp(row.observed_at)} ({ago(row.observed_at, detail.now)})" if row.observed_at else "never"
+    shown = [(label, value) for label, value in pairs if value]
+    return [head, *labelled([*shown, ("seen", f"{seen}, {reach}"), ("agent", row.state or "unknown")])]
+
+
+def _orders(detail: DeviceDetail) -> list[str]:
+    if not detail.orders:
+        return []
+    rows = [
+        (
+            f"{order.intended_at:%Y-%m-%d %H:%M:%S}Z",
+            order.rollout,
+            f"attempt {order.attempt}",
+            order.verb,
+            f"{order.status}: {order.failure_class} ({order.code})" if order.failure_class else str(order.status),
+        )
+        for order in detail.orders[-5:]
+    ]
+    return ["", f"Orders ({len(detail.orders)} in all)", *columns(rows, indent="  ")]
+
+
+def _outcome(detail: DeviceDetail) -> list[str]:
+    outcome = detail.last_outcome
+    if outcome is None:
+        return []
+    why = f": {outcome.failure_class} ({outcome.code})" if outcome.failure_class else ""
+    lines = ["", f"Last outcome: {outcome.result}{why}, received {stamp(outcome.received_at)}, signed by the device"]
+    for one in detail.evidence:
+        word = "ok" if one.get("ok") else "fail"
+        lines.append(f"  {ICONS[word]} {word:<5} {one.get('probe')}: {one.get('detail')}")
+    return lines
+
+
+def _json(line: DeviceLine) -> dict[str, Any]:
+    device, row, standing = line.device, line.row, line.standing
+    return {
+        "id": device.id,
+        "model": device.model,
+        "hardware": device.hardware,
+        "env": device.env,
+        "region": device.region,
+        "site": device.site,
+        "timeZone": device.time_zone,
+        "labels": dict(device.labels),
+        "address": device.address,
+        "file": device.origin.path,
+        "groups": list(line.groups),
+        "state": line.state,
+        "rollout": line.rollout or None,
+        "standing": {"state": standing.state, "reason": standing.reason, "due": stamp(standing.due)}
+        if standing
+        else None,
+        "running": {
+            "version": row.running_version,
+            "release": row.running_release,
+            "image": row.running_image,
+            "mandate": row.running_mandate,
+        }
+        if row
+        else None,
+        "reachable": row.reachable if row else None,
+        "observedAt": stamp(row.observed_at) if row else None,
+        "unreachableSince": stamp(row.unreachable_since) if row else None,
+    }

@@ -1,0 +1,53 @@
+"""Events as text and JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+from fwctl.render.words import columns, document, stamp
+
+if TYPE_CHECKING:
+    from fwctl.cli.history import History
+
+
+def text(history: History) -> str:
+    """Return a line per event: number, time, what, about whom, why."""
+    if not history.events:
+        return "No events."
+    rows = [
+        (str(e.seq), f"{e.at:%Y-%m-%d %H:%M:%S}Z", e.kind, " ".join(filter(None, (e.rollout, e.device))), e.reason)
+        for e in history.events
+    ]
+    return "\n".join(line.rstrip() for line in columns(rows))
+
+
+def as_json(history: History) -> str:
+    """Return the events with their hashes."""
+    broken = history.broken
+    return document(
+        {
+            "events": [
+                {
+                    "seq": e.seq,
+                    "at": stamp(e.at),
+                    "kind": e.kind,
+                    "rollout": e.rollout or None,
+                    "device": e.device or None,
+                    "order": e.order or None,
+                    "reason": e.reason,
+                    "actor": e.actor,
+                    "data": e.data,
+                    "prev": e.prev,
+                    "hash": e.hash,
+                }
+                for e in history.events
+            ],
+            "earlier": history.earlier,
+            "verified": history.verified,
+            "broken": {"seq": broken.seq, "why": broken.why} if broken else None,
+        }
+    )
+
+
+RENDERERS: Mapping[str, Callable[[History], str]] = {"text": text, "json": as_json}
