@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+import jsonschema
 import pytest
 
 from fwctl_agent.errors import Refusal
@@ -23,10 +24,6 @@ from fwctl_agent.protocol.statements import Approval, Outcome, Release, order_fr
 from fwctl_agent.trust.policy import Policy
 from tests.contract.generate import SCHEMAS, generate_schemas
 from tests.contract.test_vectors import ORDERS, envelopes, vector
-
-jsonschema = pytest.importorskip(
-    "jsonschema", reason="requirements/dev.in lists jsonschema: run `make lock`, `make setup`"
-)
 
 
 def samples() -> list[tuple[str, Any]]:

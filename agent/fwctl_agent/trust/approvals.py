@@ -150,8 +150,11 @@ def verify_release(envelopes: Iterable[Mapping[str, Any]], *, digest: str, polic
     """
     if digest in policy.withdrawn:
         raise Refusal("E_WITHDRAWN", f"release {digest[:19]} has been withdrawn")
-    mine = [sealed for sealed in merged(envelopes, RELEASE) if canonical.digest(sealed.payload) == digest]
+    statements, unreadable = merged(envelopes, RELEASE)
+    mine = [sealed for sealed in statements if canonical.digest(sealed.payload) == digest]
     if not mine:
+        if unreadable:
+            raise unreadable[0]
         raise Refusal("E_SIG_MISSING", f"there is no signed release statement {digest[:19]}")
     sealed = mine[0]
     # The model names the quorum, so it is read before the signatures are counted, and used for nothing else.

@@ -77,16 +77,24 @@ def seal(payload: bytes, payload_type: str, signer: Signer) -> dict[str, Any]:
     return form
 
 
-def merged(envelopes: Iterable[Mapping[str, Any]], payload_type: str) -> list[Sealed]:
-    """Open many envelopes and join those with the same payload: one signature a file, counted together."""
+def merged(envelopes: Iterable[Mapping[str, Any]], payload_type: str) -> tuple[list[Sealed], list[Refusal]]:
+    """Open many envelopes and join those with the same payload: one signature a file, counted together.
+
+    Envelopes that cannot be opened count for nothing and come back as refusals: junk beside good ones changes nothing.
+    """
     by_payload: dict[bytes, Sealed] = {}
+    refusals: list[Refusal] = []
     for envelope in envelopes:
-        sealed = Sealed.open(dict(envelope), payload_type)
+        try:
+            sealed = Sealed.open(dict(envelope), payload_type)
+        except Refusal as error:
+            refusals.append(error)
+            continue
         known = by_payload.get(sealed.payload)
         if known:
             sealed = Sealed(sealed.payload, payload_type, known.signatures + sealed.signatures)
         by_payload[sealed.payload] = sealed
-    return list(by_payload.values())
+    return list(by_payload.values()), refusals
 
 
 def _b64(text: str) -> bytes:

@@ -151,7 +151,8 @@ def test_a_malleable_signature_is_a_no() -> None:
 def test_envelopes_of_one_payload_are_joined() -> None:
     other = CryptoSigner.generate_ed25519()
     payload = canonical.encode(VALUE)
-    found = merged([ENVELOPE, seal(payload, ORDER, other), seal(b"{}", ORDER, other)], ORDER)
+    found, refused = merged([ENVELOPE, {"junk": 1}, seal(payload, ORDER, other), seal(b"{}", ORDER, other)], ORDER)
+    assert [error.code for error in refused] == ["E_SCHEMA"], "junk beside good ones counts for nothing"
     assert [len(one.signatures) for one in found] == [2, 1]
     assert found[0].signers([*KEYS, other.public_key]) == {SIGNER.public_key.keyid, other.public_key.keyid}
 
