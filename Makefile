@@ -39,6 +39,9 @@ format: $(STAMP) ## rewrite in the project's format
 schemas: $(STAMP) ## regenerate schemas/ from the models
 	$(BIN)/fwctl schema --out schemas
 
+vectors: $(STAMP) ## regenerate the golden vectors and wire schemas
+	$(BIN)/python -m tests.contract.generate
+
 lock:            ## resolve the hash-locked requirements again (needs uv)
 	uv pip compile -q --generate-hashes --no-emit-index-url --no-header --python-version 3.11 pyproject.toml requirements/dev.in -o requirements/dev.txt
 	uv pip compile -q --generate-hashes --no-emit-index-url --no-header --python-version 3.11 -c requirements/dev.txt pyproject.toml -o requirements/run.txt

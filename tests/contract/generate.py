@@ -9,6 +9,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from fwctl.rollouts.compile import mandate_of
 from fwctl.trust.repository import key_object
 from fwctl_agent.protocol import canonical
 from fwctl_agent.protocol.fields import format_time
@@ -20,6 +21,7 @@ from fwctl_agent.trust.metadata import POLICY_TARGET
 from tests.contract import samples
 from tests.contract.samples import FLEET, INSTALL, LOCK, MANDATE, NAMES, RELEASE, STOP
 from tests.contract.wire_schemas import schemas
+from tests.unit.rollouts import fleets as planned
 
 VECTORS = Path(__file__).parent / "vectors"
 SCHEMAS = Path(__file__).parents[2] / "schemas" / "wire"
@@ -44,6 +46,7 @@ def generate() -> dict[str, str]:
         "approval.json": _approval(),
         "policy.json": _policy(),
         "trust.json": _trust(),
+        "plan.json": _plan(),
         "merkle.json": {str(size): _merkle(_lock(size)) for size in SIZES},
         "device.json": {name: document.to_wire() for name, document in samples.DOCUMENTS.items()},
         "outcome.json": {
@@ -98,6 +101,21 @@ def _policy() -> dict[str, Any]:
 
 def _trust() -> dict[str, Any]:
     return {"now": format_time(FLEET.now), "bundle": FLEET.bundle(4)}
+
+
+def _plan() -> dict[str, Any]:
+    """From the files of a commit to the digests that approvals sign: the same for every fwctl of this version."""
+    sources = planned.files(["device-001", "device-002", "device-003"])
+    plan = planned.plan_of(["device-001", "device-002", "device-003"])
+    mandate = mandate_of(plan, manifest=sources["rollouts/dev/sensors.yaml"], lock=plan.lock())
+    return {
+        "files": {path: data.decode() for path, data in sources.items()},
+        "plan": plan.to_json(),
+        "digest": plan.digest,
+        "lock": plan.lock().raw.decode(),
+        "mandate": mandate.to_wire(),
+        "mandateId": mandate.id,
+    }
 
 
 def _lock(size: int) -> Lock:

@@ -312,3 +312,14 @@ def test_merkle_trees_by_the_definition() -> None:
 def test_vectors_hold_no_secret_but_the_published_seeds() -> None:
     for file in Path(VECTORS).iterdir():
         assert "PRIVATE" not in file.read_text("utf-8")
+
+
+def test_a_plan_digest_is_the_digest_of_its_canonical_json_and_stands_in_the_mandate() -> None:
+    plan = vector("plan")
+    text = json.dumps(plan["plan"], sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    assert plan["digest"] == "sha256:" + hashlib.sha256(text.encode()).hexdigest()
+    assert plan["mandate"]["plan"] == plan["digest"]
+    assert plan["mandate"]["lock"] == "sha256:" + hashlib.sha256(plan["lock"].encode()).hexdigest()
+    manifest = plan["files"]["rollouts/dev/sensors.yaml"].encode()
+    assert plan["mandate"]["manifest"] == "sha256:" + hashlib.sha256(manifest).hexdigest()
+    assert plan["mandateId"] == canonical.digest_of(plan["mandate"])
