@@ -11,6 +11,7 @@ import typer
 from fwctl import __version__
 from fwctl.cli import (
     approve,
+    demo,
     device,
     diff,
     doctor,
@@ -77,6 +78,7 @@ def main(
 
 COMMANDS = (
     approve,
+    demo,
     device,
     diff,
     doctor,
