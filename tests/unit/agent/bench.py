@@ -228,7 +228,7 @@ class Bench:
     def to_confirmed(self, image: bytes = IMAGE, **changes: Any) -> InstallOrder:
         order = self.to_trial(image, **changes)
         self.device.probed(True, ())
-        self.follow("confirm", order)
+        self.follow("confirm", order, order.attempt)
         return order
 
     def outcome(self, order: str) -> Outcome:
@@ -257,7 +257,7 @@ class Bench:
                 rest = self.device.advance()
             if isinstance(rest, steps.AwaitConfirm):
                 try:
-                    self.follow("confirm", order)
+                    self.follow("confirm", order, order.attempt)
                 except Refusal as refusal:
                     if refusal.klass != "resync":
                         raise
