@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TextIO
@@ -11,17 +12,27 @@ from fwctl.reconcile.tools import Watcher
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
+_EVERY = 10.0
+"""seconds between two counts"""
 _SETTLED = ("confirmed", "reverted", "refused", "unreachable", "failed")
 
 
 class Lines:
-    """For pipes and logs: what matters, a line each."""
+    """For pipes and logs: what went wrong, a line each; what went well as a count now and then."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
+        self._confirmed = 0
+        self._last = time.monotonic()
 
     def progressed(self, rollout: str, device: str, what: str, reason: str) -> None:
-        if what.startswith(_SETTLED):
+        """Write what a person would want to find in a log."""
+        if what == "confirmed":
+            self._confirmed += 1
+            if time.monotonic() - self._last >= _EVERY:
+                self._last = time.monotonic()
+                self._stream.write(f"{rollout}: {self._confirmed} confirmed so far\n")
+        elif what.startswith(_SETTLED):
             self._stream.write(f"{rollout} {device} {what}: {reason}\n")
 
 
