@@ -1,7 +1,7 @@
 """httpx over the one connection of a visit: all devices share a client, no two share a connection.
 
 A pool keyed by address would let a request for one device ride on the connection of another one behind the same
-address (`THREATS.md`). Here there is no pool: every request names its own `Connection`, and a `Connection` refuses
+address, unchecked. Here there is no pool: every request names its own `Connection`, and a `Connection` refuses
 requests that are meant for another device.
 """
 
@@ -33,16 +33,14 @@ _CAUGHT: Final = tuple(_ERRORS)
 
 def new_client() -> httpx.AsyncClient:
     """Return a client for any number of devices; it holds nothing open, so it need not be closed."""
-    client = httpx.AsyncClient(
+    return httpx.AsyncClient(
         transport=DeviceTransport(),
         trust_env=False,
         follow_redirects=False,
         max_redirects=0,
         cookies=_NoCookies(),
-        timeout=httpx.Timeout(None),  # every request brings its own
+        headers={"Accept": "application/json", "Accept-Encoding": "identity", "User-Agent": "fwctl"},
     )
-    client.headers = httpx.Headers({"Accept": "application/json", "Accept-Encoding": "identity"})
-    return client
 
 
 class Connection:
@@ -121,6 +119,7 @@ class Connection:
         except _CAUGHT as error:
             raise _mapped(error) from error
         if 300 <= reply.status < 400:  # told here, before httpx builds a request from what the device wrote
+            await self.close()
             raise httpx.TooManyRedirects(f"HTTP {reply.status}", request=request)
         return httpx.Response(reply.status, headers=reply.headers, stream=_Body(reply), extensions=reply.extensions)
 

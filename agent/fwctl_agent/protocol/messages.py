@@ -6,9 +6,13 @@ HTTP, all under mutual TLS:
     PUT  /v1/trust         {name: text}  -> 200 trust versions | 422 RefusedReply
     PUT  /v1/orders/{id}   OrderRequest  -> 200 OrderReply (ended) | 202 OrderReply (under way)
                                             | 409 BusyReply | 422 RefusedReply
-    PUT  /v1/orders/{id}/image  bytes, `Content-Range: bytes FIRST-LAST/TOTAL` -> 202 OrderReply
+    PUT  /v1/orders/{id}/image  bytes, `Content-Range: bytes FIRST-LAST/TOTAL`
+                                         -> 200 OrderReply (ended) | 202 OrderReply | 409 BusyReply
                                             | 416 OrderReply (its `image.offset` says where to go on)
+                                            | 404 RefusedReply (no such order) | 422 RefusedReply
     GET  /v1/orders/{id}?wait=SECONDS    -> 200 OrderReply (long poll) | 404 RefusedReply
+
+A RefusedReply may come with 408 (too slow), 413 (too large) or 503 (overloaded) wherever it may come with 422.
 """
 
 from __future__ import annotations

@@ -62,6 +62,11 @@ async def test_a_name_that_does_not_resolve(pki: Pki) -> None:
     is_(await failure(pki, "no-such-host.invalid:443"), "E_UNREACHABLE", "unreachable", reached=False)
 
 
+@pytest.mark.parametrize("host", ["x" * 64, "a..b", "nul\0byte", "\udcff"])
+async def test_a_host_that_cannot_be_a_name(pki: Pki, host: str) -> None:
+    is_(await failure(pki, f"{host}:443"), "E_UNREACHABLE", "unreachable", reached=False)
+
+
 async def test_a_handshake_that_hangs_ends_with_the_connect_timeout(pki: Pki) -> None:
     async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read()
@@ -202,6 +207,16 @@ async def test_a_redirect_is_not_followed(pki: Pki) -> None:
         async with serving(Scripted(reply), pki.server()) as address:
             is_(await failure(pki, address), "E_REDIRECT", "reply", reached=True)
     assert elsewhere.connections == 0
+
+
+@pytest.mark.parametrize(
+    "location", ["http://[", "https://\u202e:x/", "//" + "a" * 9000, "\\\\", "", "https://xn--\xff/"]
+)
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+async def test_a_redirect_to_nowhere_is_a_redirect(pki: Pki, status: int, location: str) -> None:
+    reply = response(status, {}, headers=f"Location: {location}\r\n")
+    async with serving(Scripted(reply), pki.server()) as address:
+        is_(await failure(pki, address), "E_REDIRECT", "reply", reached=True)
 
 
 async def test_an_answer_for_another_order(pki: Pki) -> None:

@@ -66,6 +66,26 @@ async def test_a_connection_that_the_device_closed_is_made_again(pki: Pki) -> No
     assert device.connections == 2
 
 
+async def test_cookies_are_not_kept(pki: Pki) -> None:
+    reply = response(200, document().to_wire(), headers="Set-Cookie: id=1; Max-Age=9999\r\nSet-Cookie2: \xff\r\n")
+    device, links = Scripted(reply), pki.links()
+    async with serving(device, pki.server()) as address:
+        for _ in range(2):
+            async with links.open(DEVICE, address) as link:
+                await link.device()
+                await link.device()
+    assert len(device.requests) == 4
+    assert not any("cookie" in request.headers for request in device.requests)
+
+
+async def test_a_reply_is_asked_for_as_it_stands(pki: Pki) -> None:
+    device = Scripted(response(200, document().to_wire()))
+    async with serving(device, pki.server()) as address, pki.links().open(DEVICE, address) as link:
+        await link.device()
+    assert device.requests[0].headers["accept-encoding"] == "identity"
+    assert "transfer-encoding" not in device.requests[0].headers
+
+
 async def test_an_order_is_accepted(pki: Pki) -> None:
     device = Scripted(response(202, standing(offset=0)))
     async with serving(device, pki.server()) as address, pki.links().open(DEVICE, address) as link:
@@ -112,6 +132,7 @@ async def test_an_image_is_streamed_from_where_the_device_stopped(pki: Pki, offs
     request = device.requests[0]
     assert request.body == image[offset:]
     assert request.headers["content-range"] == f"bytes {offset}-999999/1000000"
+    assert "transfer-encoding" not in request.headers
 
 
 @pytest.mark.parametrize("offset", [-1, 100, 101])
