@@ -25,6 +25,9 @@ class Lines:
         self._confirmed = 0
         self._last = time.monotonic()
 
+    def opened(self, rollout: str, devices: int) -> None:
+        """Say nothing: the report at the end tells the numbers."""
+
     def progressed(self, rollout: str, device: str, what: str, reason: str) -> None:
         """Write what a person would want to find in a log."""
         if what == "confirmed":
@@ -51,27 +54,28 @@ def watcher(stream: TextIO) -> Iterator[Watcher]:
 
 
 class _Bars:
-    """One bar per rollout; the total is what has been touched so far."""
+    """One bar per rollout: of the devices that had something to do when the pass began, how many have got there."""
 
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
         self._tasks: dict[str, TaskID] = {}
         self._settled: dict[str, set[str]] = {}
-        self._touched: dict[str, set[str]] = {}
+
+    def opened(self, rollout: str, devices: int) -> None:
+        """Add a bar."""
+        if rollout not in self._tasks:
+            self._tasks[rollout] = self._progress.add_task(rollout, total=devices)
+            self._settled[rollout] = set()
 
     def progressed(self, rollout: str, device: str, what: str, reason: str) -> None:
-        if rollout not in self._tasks:
-            self._tasks[rollout] = self._progress.add_task(rollout, total=1)
-            self._settled[rollout], self._touched[rollout] = set(), set()
-        settled, touched = self._settled[rollout], self._touched[rollout]
-        touched.add(device)
-        if what.startswith(_SETTLED):
+        """Move the bar; say aloud what is not as it should be."""
+        settled = self._settled[rollout]
+        if what == "confirmed":
             settled.add(device)
-            if what != "confirmed":
-                self._progress.console.print(f"{device} {what}: {reason}", markup=False, highlight=False)
+        elif what.startswith(_SETTLED):
+            self._progress.console.print(f"{device} {what}: {reason}", markup=False, highlight=False)
         self._progress.update(
             self._tasks[rollout],
-            total=len(touched),
             completed=len(settled),
-            description=f"{rollout}  {len(settled)}/{len(touched)} settled, {device} {what}",
+            description=f"{rollout}  {len(settled)} confirmed, {device} {what}",
         )

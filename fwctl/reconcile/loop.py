@@ -14,6 +14,7 @@ from fwctl.reconcile.views import rollout_view
 from fwctl.reconcile.visit import Visitor
 from fwctl.rollouts.actions import Finish, Stop, Visit
 from fwctl.rollouts.decide import Decision, decide
+from fwctl.rollouts.standing import FINAL
 from fwctl.rollouts.view import RolloutView
 from fwctl.state import BatchWriter, Lease, Ledger, RolloutMoved, RolloutState, SetMeta
 
@@ -149,6 +150,7 @@ class Loop:
             async with slots:
                 await visitor.visit(device)
 
+        self.tools.watcher.opened(prepared.key, sum(s.state not in FINAL for s in one.decision.standings.values()))
         self.visits += len(devices)
         async with asyncio.TaskGroup() as tasks:
             for device in devices:

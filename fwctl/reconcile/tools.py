@@ -15,6 +15,10 @@ from fwctl.storage import Storage
 class Watcher(Protocol):
     """Who is told what happens, for the screen."""
 
+    def opened(self, rollout: str, devices: int) -> None:
+        """A rollout has so many devices to bring to its firmware in this pass."""
+        ...
+
     def progressed(self, rollout: str, device: str, what: str, reason: str) -> None:
         """A device of a rollout has got to `what`."""
         ...
