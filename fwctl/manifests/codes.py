@@ -147,8 +147,13 @@ _TABLE: Final[dict[str, Code]] = {
         "is refused, so that nobody relies on it.",
         "Remove the field until the release that enforces it.",
     ),
+    "E_NO_WAVE": Code(
+        "no such wave",
+        "`approvalBefore` names a wave that the strategy does not have.",
+        "Name one of the waves that `fwctl plan` shows.",
+    ),
     "E_STRATEGY": Code(
-        "strategy cannot be compiled", "This release compiles Direct only.", "Write `strategy: {type: Direct}`."
+        "strategy cannot be compiled", "This release compiles Canary, Direct and Rolling.", "Use one of them."
     ),
     "E_LOCK_INVALID": Code(
         "not a lock", "The lock beside the manifest is damaged.", "Write it again with `fwctl plan --lock`."

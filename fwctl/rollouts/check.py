@@ -13,6 +13,11 @@ from fwctl.rollouts.unsupported import not_enforced
 
 _Finding = Callable[[str, str, Loc, str], Diagnostic]
 
+_PLACES: Mapping[str, Loc] = {
+    "E_STRATEGY": ("spec", "strategy", "type"),
+    "E_NO_WAVE": ("spec", "strategy", "approvalBefore"),
+}
+
 
 def lock_path(manifest: str) -> str:
     """Return the path of the lock beside a rollout manifest."""
@@ -35,7 +40,7 @@ def _check(repo: FleetRepo, rollout: LoadedRollout, files: Mapping[str, bytes]) 
         lock = read_lock(files[path], path) if path in files else None
         plan = compile_rollout(repo, rollout, lock=lock)
     except InputError as error:
-        loc: Loc = ("spec", "strategy", "type") if error.code == "E_STRATEGY" else ("metadata", "name")
+        loc: Loc = _PLACES.get(error.code, ("metadata", "name"))
         yield finding(error.code, error.message, loc, error.remedy)
         return
     for loc, what in not_enforced(rollout.model.spec):

@@ -53,7 +53,7 @@ def compile_rollout(repo: FleetRepo, rollout: LoadedRollout, *, lock: Lock | Non
         name=rollout.name,
         release=release_of(repo.firmware[ref.model, ref.version].model),
         spec=spec,
-        waves=compile_waves(spec.strategy, locked, place=rollout.path),
+        waves=compile_waves(spec.strategy, locked, rollout=rollout.name, place=rollout.path),
         dropped=tuple(sorted(set(locked) - set(targets))),
         not_covered=tuple(sorted(set(targets) - set(locked))),
     )

@@ -24,6 +24,8 @@ class Wave:
     soak: int
     """seconds"""
     activation: Literal["now", "hold"] = "now"
+    max_unavailable: int | None = None
+    """how many of its devices may be in flight at once, below the rollout's own limit"""
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -32,6 +34,7 @@ class Wave:
             "devices": list(self.devices),
             "soak": self.soak,
             "activation": self.activation,
+            "maxUnavailable": self.max_unavailable,
         }
 
 

@@ -8,15 +8,27 @@ from fwctl.state.changes import (
     OrderIntended,
     OrderMoved,
     OutcomeReceived,
+    Quarantined,
+    QuarantineReleased,
     RolloutMoved,
     SetMeta,
+    WaveMoved,
 )
 from fwctl.state.events import BrokenLink
 from fwctl.state.folder import ledger_path, state_dir
 from fwctl.state.lease import Lease, acquire_lease
 from fwctl.state.ledger import Ledger
-from fwctl.state.rows import DeviceRow, EventRow, LeaseRow, OrderRow, OutcomeRow, RolloutRow
-from fwctl.state.transitions import OrderStatus, RolloutState
+from fwctl.state.rows import (
+    DeviceRow,
+    EventRow,
+    LeaseRow,
+    OrderRow,
+    OutcomeRow,
+    QuarantineRow,
+    RolloutRow,
+    WaveRow,
+)
+from fwctl.state.transitions import OrderStatus, RolloutState, WaveState
 from fwctl.state.writer import BatchWriter
 
 __all__ = [
@@ -37,10 +49,16 @@ __all__ = [
     "OrderStatus",
     "OutcomeReceived",
     "OutcomeRow",
+    "QuarantineReleased",
+    "QuarantineRow",
+    "Quarantined",
     "RolloutMoved",
     "RolloutRow",
     "RolloutState",
     "SetMeta",
+    "WaveMoved",
+    "WaveRow",
+    "WaveState",
     "acquire_lease",
     "ledger_path",
     "state_dir",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from typing import assert_never
 
+from fwctl.state.apply_waves import quarantined, released, wave_moved
 from fwctl.state.changes import (
     Change,
     DeviceSeen,
@@ -13,8 +14,11 @@ from fwctl.state.changes import (
     OrderIntended,
     OrderMoved,
     OutcomeReceived,
+    Quarantined,
+    QuarantineReleased,
     RolloutMoved,
     SetMeta,
+    WaveMoved,
 )
 from fwctl.state.events import Chain, to_json
 from fwctl.state.times import to_text, to_text_or_none
@@ -42,6 +46,12 @@ def apply_change(conn: sqlite3.Connection, chain: Chain, change: Change) -> None
             _device_unreachable(conn, chain, change)
         case RolloutMoved():
             _rollout_moved(conn, chain, change)
+        case WaveMoved():
+            wave_moved(conn, chain, change)
+        case Quarantined():
+            quarantined(conn, chain, change)
+        case QuarantineReleased():
+            released(conn, chain, change)
         case OrderIntended():
             _order_intended(conn, chain, change)
         case OrderMoved():
@@ -117,7 +127,8 @@ def _device_unreachable(conn: sqlite3.Connection, chain: Chain, change: DeviceUn
 def _rollout_moved(conn: sqlite3.Connection, chain: Chain, change: RolloutMoved) -> None:
     at = to_text(change.at)
     old = conn.execute(
-        "SELECT mandate, state, rule, reason, started_at, commit_id, finished_at FROM rollouts WHERE key = ?",
+        "SELECT mandate, state, rule, reason, started_at, commit_id, finished_at, back_since FROM rollouts"
+        " WHERE key = ?",
         (change.rollout,),
     ).fetchone()
     same = old is not None and old[0] == change.mandate
@@ -129,7 +140,10 @@ def _rollout_moved(conn: sqlite3.Connection, chain: Chain, change: RolloutMoved)
     if not same or old[1] != change.state:
         started = started or (at if change.state is not RolloutState.WAITING else None)
         finished = at if change.state in FINISHED else None
-    _store_rollout(conn, change, (started, finished, at))
+    back = old[7] if same else None
+    if change.state is RolloutState.ROLLING_BACK:
+        back = back or at
+    _store_rollout(conn, change, (started, finished, at, back))
     if same and (old[1], old[2]) == (change.state, change.rule):
         return  # only the wording or the commit moved: the row tells it, an event would be noise
     data = {"mandate": change.mandate, "commit": change.commit, "rule": change.rule, "round": change.round}
@@ -138,12 +152,12 @@ def _rollout_moved(conn: sqlite3.Connection, chain: Chain, change: RolloutMoved)
     chain.append(kind, at=at, reason=change.reason, actor=actor, rollout=change.rollout, data=data)
 
 
-def _store_rollout(conn: sqlite3.Connection, change: RolloutMoved, times: tuple[str | None, str | None, str]) -> None:
+def _store_rollout(conn: sqlite3.Connection, change: RolloutMoved, times: tuple[str | None, ...]) -> None:
     conn.execute(
-        "INSERT INTO rollouts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (key) DO UPDATE SET"
+        "INSERT INTO rollouts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (key) DO UPDATE SET"
         " mandate = excluded.mandate, commit_id = excluded.commit_id, state = excluded.state, reason = excluded.reason,"
         " rule = excluded.rule, round = excluded.round, actor = excluded.actor, started_at = excluded.started_at,"
-        " finished_at = excluded.finished_at, updated_at = excluded.updated_at",
+        " finished_at = excluded.finished_at, updated_at = excluded.updated_at, back_since = excluded.back_since",
         (
             *(change.rollout, change.mandate, change.commit, str(change.state), change.reason, change.rule),
             *(change.round, change.actor, *times),

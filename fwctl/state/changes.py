@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, TypeAlias
 
-from fwctl.state.transitions import OrderStatus, RolloutState
+from fwctl.state.transitions import OrderStatus, RolloutState, WaveState
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +64,39 @@ class RolloutMoved:
     reason: str
     rule: str = ""
     round: int = 0
+    actor: str = "fwctl"
+
+
+@dataclass(frozen=True, kw_only=True)
+class WaveMoved:
+    """A wave of a rollout stands here now. The first soak start stays: a crash neither skips nor restarts a soak."""
+
+    at: datetime
+    rollout: str
+    mandate: str
+    wave: str
+    state: WaveState
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Quarantined:
+    """A device gets nothing until somebody releases it."""
+
+    at: datetime
+    device: str
+    reason: str
+    rollout: str = ""
+    actor: str = "fwctl"
+
+
+@dataclass(frozen=True, kw_only=True)
+class QuarantineReleased:
+    """A device may get firmware again."""
+
+    at: datetime
+    device: str
+    reason: str
     actor: str = "fwctl"
 
 
@@ -135,5 +168,15 @@ class Event:
 
 
 Change: TypeAlias = (
-    SetMeta | DeviceSeen | DeviceUnreachable | RolloutMoved | OrderIntended | OrderMoved | OutcomeReceived | Event
+    SetMeta
+    | DeviceSeen
+    | DeviceUnreachable
+    | RolloutMoved
+    | WaveMoved
+    | Quarantined
+    | QuarantineReleased
+    | OrderIntended
+    | OrderMoved
+    | OutcomeReceived
+    | Event
 )

@@ -12,9 +12,18 @@ from typing import Any
 
 from fwctl.state import faults
 from fwctl.state.events import BrokenLink, verify_chain
-from fwctl.state.rows import DeviceRow, EventRow, LeaseRow, OrderRow, OutcomeRow, RolloutRow
+from fwctl.state.rows import (
+    DeviceRow,
+    EventRow,
+    LeaseRow,
+    OrderRow,
+    OutcomeRow,
+    QuarantineRow,
+    RolloutRow,
+    WaveRow,
+)
 from fwctl.state.times import from_text, to_text
-from fwctl.state.transitions import OPEN_ORDERS, OrderStatus, RolloutState
+from fwctl.state.transitions import OPEN_ORDERS, OrderStatus, RolloutState, WaveState
 
 _DEVICE = (
     "SELECT id, running_release, running_image, running_version, running_mandate, state, observed_at, reachable,"
@@ -22,8 +31,8 @@ _DEVICE = (
     " unreachable_since, spent FROM devices"
 )
 _ROLLOUT = (
-    "SELECT key, mandate, commit_id, state, reason, rule, round, actor, started_at, finished_at, updated_at"
-    " FROM rollouts"
+    "SELECT key, mandate, commit_id, state, reason, rule, round, actor, started_at, finished_at, updated_at,"
+    " back_since FROM rollouts"
 )
 _ORDER = (
     "SELECT id, device, rollout, mandate, verb, release, attempt, stage, wave, refers_to, status, class, code, reason,"
@@ -33,6 +42,7 @@ _OUTCOME = (
     "SELECT order_id, device, counter, mandate, result, class, code, running_image, envelope, certificate, received_at"
     " FROM outcomes"
 )
+_WAVE = "SELECT rollout, mandate, wave, state, reason, opened_at, soak_since, judged_at FROM waves"
 _EVENT = "SELECT seq, at, kind, rollout, device, order_id, reason, actor, data, prev, hash FROM events"
 _OPEN = ", ".join(f"'{status}'" for status in OPEN_ORDERS)
 ORDERS_DUE = f"{_ORDER} WHERE status IN ({_OPEN}) AND due_at <= ? ORDER BY due_at, id LIMIT ?"
@@ -95,6 +105,16 @@ class Queries:
         """Return one rollout by `env/name`."""
         rows = self._rows(f"{_ROLLOUT} WHERE key = ?", (key,))
         return _rollout(rows[0]) if rows else None
+
+    def waves(self, rollout: str, mandate: str) -> tuple[WaveRow, ...]:
+        """Return the waves that were ever opened, by name."""
+        rows = self._rows(f"{_WAVE} WHERE rollout = ? AND mandate = ? ORDER BY wave", (rollout, mandate))
+        return tuple(_wave(row) for row in rows)
+
+    def quarantine(self) -> tuple[QuarantineRow, ...]:
+        """Return the devices in quarantine."""
+        rows = self._rows("SELECT device, reason, rollout, actor, since FROM quarantine ORDER BY device", ())
+        return tuple(QuarantineRow(*_timed(row, (4,))) for row in rows)
 
     def orders(
         self, *, mandate: str | None = None, device: str | None = None, open_only: bool = False
@@ -170,9 +190,15 @@ def _device(row: tuple[Any, ...]) -> DeviceRow:
 
 
 def _rollout(row: tuple[Any, ...]) -> RolloutRow:
-    values = _timed(row, (8, 9, 10))
+    values = _timed(row, (8, 9, 10, 11))
     values[3] = RolloutState(row[3])
     return RolloutRow(*values)
+
+
+def _wave(row: tuple[Any, ...]) -> WaveRow:
+    values = _timed(row, (5, 6, 7))
+    values[3] = WaveState(row[3])
+    return WaveRow(*values)
 
 
 def _order(row: tuple[Any, ...]) -> OrderRow:

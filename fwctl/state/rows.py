@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from fwctl.state.transitions import OrderStatus, RolloutState
+from fwctl.state.transitions import OrderStatus, RolloutState, WaveState
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +46,33 @@ class RolloutRow:
     started_at: datetime | None
     finished_at: datetime | None
     updated_at: datetime
+    back_since: datetime | None
+    """when it began to go back"""
+
+
+@dataclass(frozen=True, slots=True)
+class WaveRow:
+    """Where one wave of a rollout stands under one mandate."""
+
+    rollout: str
+    mandate: str
+    wave: str
+    state: WaveState
+    reason: str
+    opened_at: datetime
+    soak_since: datetime | None
+    judged_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class QuarantineRow:
+    """A device that gets nothing, and why."""
+
+    device: str
+    reason: str
+    rollout: str
+    actor: str
+    since: datetime
 
 
 @dataclass(frozen=True, slots=True)

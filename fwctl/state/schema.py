@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlite_utils import Database, Migrations
 
 APPLICATION_ID = 0x66776374  # "fwct": tells a ledger from any other SQLite file
-VERSION = 1
+VERSION = 2
 
 migrations = Migrations("fwctl-ledger")
 
@@ -21,6 +21,26 @@ def ledger_tables(db: Database) -> None:
     db.conn.execute(f"PRAGMA application_id = {APPLICATION_ID}")
     db.conn.execute("PRAGMA user_version = 1")
 
+
+@migrations(name="0002_waves")
+def wave_tables(db: Database) -> None:
+    """Make the tables of waves and quarantine, and remember when a rollout began to go back."""
+    for statement in _WAVES:
+        db.conn.execute(statement)
+    db.conn.execute("PRAGMA user_version = 2")
+
+
+_WAVES = (
+    """CREATE TABLE waves (
+        rollout TEXT NOT NULL REFERENCES rollouts (key), mandate TEXT NOT NULL, wave TEXT NOT NULL,
+        state TEXT NOT NULL, reason TEXT NOT NULL, opened_at TEXT NOT NULL, soak_since TEXT, judged_at TEXT,
+        PRIMARY KEY (rollout, mandate, wave)
+    ) STRICT, WITHOUT ROWID""",
+    """CREATE TABLE quarantine (
+        device TEXT PRIMARY KEY, reason TEXT NOT NULL, rollout TEXT NOT NULL, actor TEXT NOT NULL, since TEXT NOT NULL
+    ) STRICT, WITHOUT ROWID""",
+    "ALTER TABLE rollouts ADD COLUMN back_since TEXT",
+)
 
 _TABLES = (
     "CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID",

@@ -22,6 +22,15 @@ class RolloutState(StrEnum):
     ABORTED = "aborted"
 
 
+class WaveState(StrEnum):
+    """Where a wave stands: its devices may start, are watched, or it has been judged."""
+
+    OPEN = "open"
+    SOAKING = "soaking"
+    PASSED = "passed"
+    FAILED = "failed"
+
+
 class OrderStatus(StrEnum):
     """Where an order stands: meant, sent, known to the device, at work, over."""
 
@@ -44,7 +53,7 @@ _ROLLOUT: Mapping[RolloutState, frozenset[RolloutState]] = {
     _R.COMPLETE: _UNDER_WAY | _ENDS,  # stragglers and late joiners reopen it, under the same gates
     _R.STOPPED: frozenset({_R.ROLLING_BACK, _R.ABORTED}),
     _R.ABORTED: frozenset({_R.ROLLING_BACK}),
-    _R.ROLLING_BACK: frozenset({_R.ROLLED_BACK, _R.STOPPED}),
+    _R.ROLLING_BACK: frozenset({_R.ROLLED_BACK}),
     _R.ROLLED_BACK: frozenset(),
 }
 FINISHED = frozenset({_R.COMPLETE, _R.STOPPED, _R.ROLLED_BACK, _R.ABORTED})
@@ -56,6 +65,15 @@ def check_rollout(key: str, old: RolloutState, new: RolloutState) -> None:
     """Raise WorldError E_LEDGER_TRANSITION unless a rollout may go from `old` to `new` under one mandate."""
     if new is not old and new not in _ROLLOUT[old]:
         raise transition_error(f"rollout {key}", f"it is {old} and cannot become {new} without a new approval")
+
+
+_WAVE = tuple(WaveState)
+
+
+def check_wave(wave: str, old: WaveState, new: WaveState) -> None:
+    """Raise WorldError E_LEDGER_TRANSITION when a judged wave would be judged again, or a soak forgotten."""
+    if new is not old and (old in (WaveState.PASSED, WaveState.FAILED) or _WAVE.index(new) < _WAVE.index(old)):
+        raise transition_error(wave, f"it is {old} and cannot become {new}")
 
 
 def check_order(order: str, old: OrderStatus, new: OrderStatus) -> None:
