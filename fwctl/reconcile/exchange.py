@@ -67,6 +67,46 @@ class Exchange:
                     reply = await self._follow(order, reply)
         return await self._wait(order, self._tools.clock() + AGAIN, "it works on it", accepted=True)
 
+    async def take_back(self, install: str, reason: str) -> None:
+        """Revert what an install order brought, or cancel it where the device has not switched yet.
+
+        What to do follows from what the device says; a device that knows nothing of the order has nothing to give back.
+        """
+        now, body = self._tools.clock(), self._tools.ledger.order_body(install)
+        order = read_order(body) if body is not None else None
+        if not isinstance(order, InstallOrder):
+            raise TypeError("what is taken back was ordered")
+        document = self._document
+        running = document.running.mandate == order.mandate
+        if document.order != install and not running:
+            change = OrderMoved(
+                at=now,
+                order=install,
+                status=OrderStatus.SETTLED,
+                failure_class="unreachable",
+                code="E_NEVER_ARRIVED",
+                reason="the rollout went back before the order arrived",
+            )
+            row = self._tools.ledger.order(install)
+            return await self._tools.writer.write(*([change] if row and row.status is not OrderStatus.SETTLED else []))
+        early = document.order == install and document.state in ("accepted", "downloading", "verified", "staged")
+        verb: FollowVerb = "cancel" if early else "revert"
+        reply = await self._follow_up(verb, order, reason)
+        return await self._taken_back(verb, order, reply)
+
+    async def _taken_back(self, verb: FollowVerb, install: InstallOrder, reply: Reply) -> None:
+        now = self._tools.clock()
+        order = self._tools.pen.orders.follow_up(verb, install, attempt=install.attempt, now=now)
+        if isinstance(reply, OrderReply) and reply.outcome is not None:
+            outcome = await self._record(reply.outcome, also=install.id)
+            await self._tools.writer.write(records.seen(await self._link.device(), self._tools.clock()))
+            return self._tell(outcome.result, f"runs {outcome.running.version}")
+        if isinstance(reply, RefusedReply) and reply.klass == "refused":
+            return await self._refused(order, reply, now)
+        waits = reply.resume_after if isinstance(reply, OrderReply) else None
+        due = now + (timedelta(seconds=waits) if waits else AGAIN)
+        return await self._wait(order, due, f"{verb}: {_said(reply)}", accepted=isinstance(reply, OrderReply))
+
     async def _follow(self, order: InstallOrder, reply: OrderReply) -> Reply:
         if reply.offset is not None:
             return await self._push(order, reply.offset)
@@ -170,7 +210,7 @@ class Exchange:
         await self._tools.writer.write(*changes, *more)
         return outcome
 
-    async def _refused(self, order: InstallOrder, reply: RefusedReply, now: datetime) -> None:
+    async def _refused(self, order: Order, reply: RefusedReply, now: datetime) -> None:
         why = f"{reply.code}: {reply.message}"
         if reply.klass != "refused":
             return await self._wait(order, now + AGAIN, f"{reply.klass}: {why}")
@@ -186,7 +226,7 @@ class Exchange:
         )
         return self._tell("refused", why)
 
-    async def _wait(self, order: InstallOrder, due: datetime, reason: str, *, accepted: bool = False) -> None:
+    async def _wait(self, order: Order, due: datetime, reason: str, *, accepted: bool = False) -> None:
         row = self._tools.ledger.order(order.id)
         status = row.status if row else OrderStatus.SENT
         if accepted and status in (OrderStatus.INTENDED, OrderStatus.SENT):
@@ -198,6 +238,16 @@ class Exchange:
 
     def _tell(self, what: str, reason: str) -> None:
         self._tools.watcher.progressed(self._prepared.key, self._document.id, what, reason)
+
+
+def _said(reply: Reply) -> str:
+    match reply:
+        case RefusedReply():
+            return f"{reply.code}: {reply.message}"
+        case BusyReply():
+            return f"busy with {reply.running[:19]}"
+        case OrderReply():
+            return reply.state
 
 
 def read_order(envelope: dict[str, Any]) -> Order:

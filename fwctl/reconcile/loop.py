@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Literal, assert_never
 
@@ -12,18 +13,50 @@ from fwctl.reconcile.commit import CommitState, Prepared
 from fwctl.reconcile.tools import Tools
 from fwctl.reconcile.views import rollout_view
 from fwctl.reconcile.visit import Visitor
-from fwctl.rollouts.actions import Finish, Stop, Visit
+from fwctl.rollouts.actions import Finish, GoBack, MoveWave, Quarantine, Stop, Visit
 from fwctl.rollouts.decide import Decision, decide
 from fwctl.rollouts.standing import FINAL
 from fwctl.rollouts.view import RolloutView
-from fwctl.state import BatchWriter, Lease, Ledger, RolloutMoved, RolloutState, SetMeta
+from fwctl.state import (
+    BatchWriter,
+    Lease,
+    Ledger,
+    Quarantined,
+    RolloutMoved,
+    RolloutRow,
+    RolloutState,
+    SetMeta,
+    WaveMoved,
+    WaveState,
+)
 
 LEASE_TTL = timedelta(minutes=10)
 CONNECTIONS = 100
 """visits at once: more only make each other's handshakes time out (measured on 2 cores with the fleet beside it)"""
 _IDLE_SLEEP = 0.5
+ROUND_SECONDS = 0.2
+"""least time between two decisions while visits run"""
 
-RolloutResult = Literal["waiting", "progressing", "complete", "stopped", "held", "not-approved"]
+STOPS = {"refused": RolloutState.HELD, "paused": RolloutState.PAUSED, "aborted": RolloutState.ABORTED}
+"""a stop by any other rule is a gate that failed"""
+ENDS = {
+    "complete": RolloutState.COMPLETE,
+    "failed": RolloutState.STOPPED,
+    "rolled-back": RolloutState.ROLLED_BACK,
+}
+
+RolloutResult = Literal[
+    "waiting",
+    "progressing",
+    "complete",
+    "paused",
+    "held",
+    "stopped",
+    "aborted",
+    "rolling-back",
+    "rolled-back",
+    "not-approved",
+]
 
 
 @dataclass(frozen=True)
@@ -60,17 +93,24 @@ class PassReport:
 
 @dataclass
 class _Running:
-    """One rollout during the pass."""
+    """One rollout in one round."""
 
     prepared: Prepared
     view: RolloutView
     decision: Decision
-    visits: int = 0
+
+
+Key = tuple[str, str]
+"""(rollout, device)"""
 
 
 @dataclass
 class Loop:
-    """One pass over one commit. The caller holds the lease and the open ledger."""
+    """One pass over one commit. The caller holds the lease and the open ledger.
+
+    There is no barrier between rounds: while slow devices are still being visited, what the others brought is judged,
+    and a rollback that it asks for begins at once.
+    """
 
     state: CommitState
     ledger: Ledger
@@ -79,31 +119,59 @@ class Loop:
     tools: Tools
     deadline: datetime
     visits: int = 0
-    running: dict[str, _Running] = field(default_factory=dict)
+    active: dict[Key, asyncio.Task[None]] = field(default_factory=dict)
+    views: dict[str, RolloutView] = field(default_factory=dict)
+    slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(CONNECTIONS))
 
     async def run(self) -> PassReport:
-        """Work until nothing is due, or until the deadline.
+        """Work until nothing is due, or until the deadline; what is under way then is brought to a resting point.
 
         Raises:
             FwctlError: the ledger, the storage or the lease failed; everything decided so far is recorded.
         """
         started = self.tools.clock()
         await self._open(started)
-        while True:
-            now = self.tools.clock()
-            work = [
-                self._round(prepared, now) for prepared in self.state.rollouts.values() if prepared.mandate is not None
-            ]
-            acted = [one for one in work if one.decision.actions]
-            for one in acted:
-                await self._act(one, now)
-            if not acted and not await self._pause(work, now):
-                break
-            await asyncio.to_thread(self.lease.renew, self.tools.clock(), LEASE_TTL)
+        try:
+            while await self._round():
+                await asyncio.to_thread(self.lease.renew, self.tools.clock(), LEASE_TTL)
+        finally:
+            for task in self.active.values():
+                task.cancel()
+            await asyncio.gather(*self.active.values(), return_exceptions=True)
         finished = self.tools.clock()
         await self.writer.write(SetMeta(at=finished, key="last_applied_commit", value=self.state.commit))
         reports = tuple(self._report(prepared, finished) for prepared in self.state.rollouts.values())
         return PassReport(self.state.commit, self.lease.epoch, self.visits, reports, started, finished)
+
+    async def _round(self) -> bool:
+        """Decide once and start what is to be done; False when the pass is over."""
+        self._reap()
+        now, begun = self.tools.clock(), time.monotonic()
+        work = [self._decide(prepared, now) for prepared in self.state.rollouts.values() if prepared.mandate]
+        # What goes back comes first: it is what somebody is waiting for.
+        work.sort(key=lambda one: one.view.back_since is None)
+        acted = False
+        for one in work if now < self.deadline else ():
+            acted = await self._act(one, now) or acted
+        if self.active:
+            # Deciding costs time in a large fleet: it takes a fifth of the loop's time at the most.
+            await self._settle(max(ROUND_SECONDS, 4 * (time.monotonic() - begun)))
+            return True
+        if now >= self.deadline:
+            return False
+        return acted or await self._pause(work, now)
+
+    def _reap(self) -> None:
+        """Forget finished visits; one that failed for a reason of ours ends the pass."""
+        for key, task in list(self.active.items()):
+            if task.done():
+                del self.active[key]
+                task.result()
+
+    async def _settle(self, seconds: float) -> None:
+        """Give running visits a moment; if all of them end within it, go on at once."""
+        if self.active:
+            await asyncio.wait(self.active.values(), timeout=seconds)
 
     async def _open(self, now: datetime) -> None:
         """Say in the ledger which rollouts this commit has, before anything is sent for them."""
@@ -114,64 +182,70 @@ class Loop:
                 state = RolloutState.WAITING
                 await self._move(prepared, state, prepared.not_approved or "it may start", now)
 
-    def _round(self, prepared: Prepared, now: datetime) -> _Running:
-        view = rollout_view(self.ledger, prepared)
+    def _decide(self, prepared: Prepared, now: datetime) -> _Running:
+        visiting = frozenset(device for rollout, device in self.active if rollout == prepared.key)
+        view = replace(rollout_view(self.ledger, prepared), visiting=visiting)
+        self.views[prepared.key] = view
         return _Running(prepared, view, decide(prepared.plan, view, now))
 
-    async def _act(self, one: _Running, now: datetime) -> None:
+    async def _act(self, one: _Running, now: datetime) -> bool:
+        """Do what was decided; visits go on in the background."""
         visits: list[str] = []
         for action in one.decision.actions:
             match action:
                 case Visit(device=device):
                     visits.append(device)
                 case Stop(rule=rule, reason=reason):
-                    await self._move(one.prepared, RolloutState.HELD, reason, now, rule=rule)
+                    await self._move(one.prepared, STOPS.get(rule, RolloutState.STOPPED), reason, now, rule=rule)
+                case GoBack(rule=rule, reason=reason):
+                    await self._move(one.prepared, RolloutState.ROLLING_BACK, reason, now, rule=rule)
+                case MoveWave():
+                    await self._move_wave(one.prepared, action, now)
+                case Quarantine(device=device, reason=reason):
+                    change = Quarantined(at=now, device=device, reason=reason, rollout=one.prepared.key)
+                    await self.writer.write(change)
                 case Finish(state=state, reason=reason):
-                    ended = RolloutState.COMPLETE if state == "complete" else RolloutState.STOPPED
-                    await self._move(one.prepared, ended, reason, now)
+                    await self._move(one.prepared, ENDS[state], reason, now)
                 case _:
                     assert_never(action)
         if visits:
-            await self._visit_all(one, visits, now)
+            await self._begin(one, visits, now)
+        return bool(one.decision.actions)
 
-    async def _visit_all(self, one: _Running, devices: list[str], now: datetime) -> None:
+    async def _begin(self, one: _Running, devices: list[str], now: datetime) -> None:
         prepared = one.prepared
         # A missing image is ours, not the devices' failure: say so before the first of them is contacted.
         self.tools.storage.stat(prepared.plan.release.image)
         row = self.ledger.rollout(prepared.key)
-        if row is not None and row.state in (RolloutState.WAITING, RolloutState.COMPLETE) and one.view.finished is None:
+        resting = (RolloutState.WAITING, RolloutState.COMPLETE, RolloutState.PAUSED)
+        if row is not None and row.state in resting and one.view.finished is None and not one.view.stopped:
             await self._move(prepared, RolloutState.PROGRESSING, f"{len(devices)} devices are due", now)
         if prepared.mandate is None:
             raise TypeError("a rollout without a lock sends nothing")
-        visitor = Visitor(self.tools, prepared, prepared.mandate, one.view)
-        slots = asyncio.Semaphore(min(prepared.plan.limits.max_concurrent, CONNECTIONS))
-
-        async def visit(device: str) -> None:
-            async with slots:
-                await visitor.visit(device)
-
+        visitor = Visitor(self.tools, prepared, prepared.mandate, lambda: self.views[prepared.key])
         self.tools.watcher.opened(prepared.key, sum(s.state not in FINAL for s in one.decision.standings.values()))
         self.visits += len(devices)
-        async with asyncio.TaskGroup() as tasks:
-            for device in devices:
-                tasks.create_task(visit(device))
+        for device in devices:
+            self.active[prepared.key, device] = asyncio.create_task(self._visit(visitor, device))
+
+    async def _visit(self, visitor: Visitor, device: str) -> None:
+        async with self.slots:
+            await visitor.visit(device)
 
     async def _pause(self, work: list[_Running], now: datetime) -> bool:
-        """Sleep until the next thing is due, if that is before the deadline; False when the pass is over.
-
-        Only devices in flight or about to be tried again are waited for: a straggler's hour is the next pass's matter.
-        """
-        dues = [
-            standing.due
-            for one in work
-            for standing in one.decision.standings.values()
-            if standing.due is not None and standing.state in ("in-flight", "retry", "pending") and standing.due > now
-        ]
-        due = min(dues, default=None)
+        """Sleep until the next thing is due, if that is before the deadline; False when the pass is over."""
+        due = min((soon for one in work if (soon := one.decision.soon(now))), default=None)
         if due is None or due >= self.deadline:
             return False
         await asyncio.sleep(min(max((due - now).total_seconds(), 0.05), _IDLE_SLEEP))
         return True
+
+    async def _move_wave(self, prepared: Prepared, action: MoveWave, now: datetime) -> None:
+        mandate = prepared.mandate.id if prepared.mandate else ""
+        state, reason = WaveState(action.state), action.reason
+        await self.writer.write(
+            WaveMoved(at=now, rollout=prepared.key, mandate=mandate, wave=action.wave, state=state, reason=reason)
+        )
 
     async def _move(
         self, prepared: Prepared, state: RolloutState, reason: str, now: datetime, *, rule: str = ""
@@ -192,21 +266,34 @@ class Loop:
     def _report(self, prepared: Prepared, now: datetime) -> RolloutReport:
         view = rollout_view(self.ledger, prepared)
         decision = decide(prepared.plan, view, now)
-        row = self.ledger.rollout(prepared.key)
-        state, reason = standing_of(prepared, view, row.state if row else None, row.reason if row else "")
+        state, reason = standing_of(prepared, view, decision, self.ledger.rollout(prepared.key))
         return RolloutReport(prepared.key, state, reason, dict(decision.counts), decision.next_due)
 
 
+_WORDS: dict[RolloutState, RolloutResult] = {
+    RolloutState.WAITING: "waiting",
+    RolloutState.PROGRESSING: "progressing",
+    RolloutState.COMPLETE: "complete",
+    RolloutState.PAUSED: "paused",
+    RolloutState.HELD: "held",
+    RolloutState.STOPPED: "stopped",
+    RolloutState.ABORTED: "aborted",
+    RolloutState.ROLLING_BACK: "rolling-back",
+    RolloutState.ROLLED_BACK: "rolled-back",
+}
+
+
 def standing_of(
-    prepared: Prepared, view: RolloutView, state: RolloutState | None, reason: str
+    prepared: Prepared, view: RolloutView, decision: Decision, row: RolloutRow | None
 ) -> tuple[RolloutResult, str]:
     """Return the one word for where a rollout stands, and why."""
-    if prepared.refused is not None:
+    if view.back_since is None and prepared.refused is not None:
         return "held", prepared.not_approved
-    if prepared.mandate is None or prepared.approved_stage == 0:
+    if prepared.mandate is None or (view.back_since is None and prepared.approved_stage == 0):
         return "not-approved", prepared.not_approved
-    if view.stopped:
-        return "held" if state is RolloutState.HELD else "stopped", reason
-    if view.finished is not None:
-        return ("complete" if view.finished.state == "complete" else "stopped"), view.finished.reason
-    return ("progressing" if state is RolloutState.PROGRESSING else "waiting"), reason
+    if row is None or row.mandate != prepared.mandate.id:
+        return "waiting", decision.holding
+    word = _WORDS[row.state]
+    if word == "paused" and not view.stopped:
+        return "progressing", decision.holding
+    return word, (decision.holding or row.reason) if word in ("waiting", "progressing") else row.reason

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import cast
+from typing import Literal, cast
 
 from fwctl.reconcile.commit import Prepared
 from fwctl.rollouts.actions import Finish
-from fwctl.rollouts.view import DeviceView, Failure, OpenOrder, OrderState, RolloutView
-from fwctl.state import DeviceRow, Ledger, OrderRow, OrderStatus, RolloutRow, RolloutState
-from fwctl_agent.protocol.statements import FailureClass
+from fwctl.rollouts.view import DeviceView, Failure, OpenOrder, OrderState, RolloutView, WaveView, WaveWord
+from fwctl.state import DeviceRow, Ledger, OrderRow, OrderStatus, RolloutRow, RolloutState, WaveState
+from fwctl_agent.protocol.statements import FailureClass, Verb
 
 _STOPPED = (RolloutState.HELD, RolloutState.STOPPED, RolloutState.ABORTED, RolloutState.PAUSED)
 
@@ -19,23 +19,37 @@ def rollout_view(ledger: Ledger, prepared: Prepared) -> RolloutView:
     mandate = prepared.mandate.id if prepared.mandate else ""
     orders = _by_device(ledger.orders(mandate=mandate)) if mandate else {}
     rows = {row.id: row for row in ledger.devices(prepared.plan.members)}
+    held = {row.device: row.reason for row in ledger.quarantine()}
     devices = {
-        device: device_view(device, rows.get(device), orders.get(device, ()), mandate)
+        device: device_view(device, rows.get(device), orders.get(device, ()), mandate, quarantined=held.get(device))
         for device in prepared.plan.members
-        if device in rows or device in orders
+        if device in rows or device in orders or device in held
     }
     row = ledger.rollout(prepared.key)
+    waves = ledger.waves(prepared.key, mandate) if mandate else ()
     return RolloutView(
         approved_stage=prepared.approved_stage,
         not_approved=prepared.not_approved,
         stopped=_stopped(row, mandate),
+        back_since=row.back_since if row and row.mandate == mandate else None,
         finished=_finish(row, mandate),
+        waves={wave.wave: WaveView(_word(wave.state), wave.reason, wave.soak_since) for wave in waves},
         devices=devices,
     )
 
 
-def device_view(device: str, row: DeviceRow | None, orders: Iterable[OrderRow], mandate: str) -> DeviceView:
+def device_view(
+    device: str,
+    row: DeviceRow | None,
+    orders: Iterable[OrderRow],
+    mandate: str,
+    *,
+    quarantined: str | None = None,
+) -> DeviceView:
     """Return the view of one device within one mandate."""
+    orders = tuple(orders)
+    backs = [order for order in orders if order.verb in ("revert", "cancel")]
+    back = max(backs, key=lambda order: order.intended_at, default=None)
     installs = [order for order in orders if order.verb == "install"]
     last = max(installs, key=lambda order: order.attempt, default=None)
     settled = last is not None and last.status is OrderStatus.SETTLED
@@ -45,6 +59,11 @@ def device_view(device: str, row: DeviceRow | None, orders: Iterable[OrderRow], 
         id=device,
         observed_at=row.observed_at if row else None,
         running=(row.running_release or None) if row else None,
+        by_mandate=bool(row and row.running_mandate == mandate),
+        quarantined=quarantined,
+        install=last.id if last else None,
+        back=_open(back) if back is not None and back.status is not OrderStatus.SETTLED else None,
+        back_refused=f"{back.code}: {back.reason}" if back is not None and back.failure_class == "refused" else None,
         spent=bool(row and mandate in row.spent),
         attempts=last.attempt if last else 0,
         order=_open(open_order) if open_order else None,
@@ -53,13 +72,18 @@ def device_view(device: str, row: DeviceRow | None, orders: Iterable[OrderRow], 
         unreachable_since=row.unreachable_since if row and not row.reachable else None,
         misses=row.failure_count if row and not row.reachable else 0,
         due_at=max(due, default=None),
+        back_due_at=back.due_at if back is not None and back.status is not OrderStatus.SETTLED else None,
     )
 
 
 def _open(order: OrderRow) -> OpenOrder:
     accepted = order.status in (OrderStatus.ACCEPTED, OrderStatus.RUNNING)
     state = cast(OrderState, str(order.status))
-    return OpenOrder(order.id, order.attempt, state, order.intended_at, accepted)
+    return OpenOrder(order.id, order.attempt, state, order.intended_at, accepted, cast(Verb, order.verb))
+
+
+def _word(state: WaveState) -> WaveWord:
+    return cast(WaveWord, str(state))
 
 
 def _failure(order: OrderRow) -> Failure:
@@ -84,4 +108,6 @@ def _stopped(row: RolloutRow | None, mandate: str) -> str:
 def _finish(row: RolloutRow | None, mandate: str) -> Finish | None:
     if row is None or row.mandate != mandate or row.finished_at is None:
         return None
-    return Finish("complete" if row.state is RolloutState.COMPLETE else "failed", row.reason)
+    words: dict[RolloutState, Literal["complete", "failed", "rolled-back"]]
+    words = {RolloutState.COMPLETE: "complete", RolloutState.ROLLED_BACK: "rolled-back"}
+    return Finish(words.get(row.state, "failed"), row.reason)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
 
@@ -12,7 +13,7 @@ from fwctl.reconcile.commit import Prepared
 from fwctl.reconcile.exchange import Exchange, read_order
 from fwctl.reconcile.tools import Tools
 from fwctl.reconcile.views import device_view
-from fwctl.rollouts.actions import Install, Leave, Resume
+from fwctl.rollouts.actions import Install, Leave, Resume, TakeBack
 from fwctl.rollouts.decide import next_step
 from fwctl.rollouts.failures import backoff
 from fwctl.rollouts.view import DeviceView, RolloutView
@@ -24,7 +25,8 @@ from fwctl_agent.protocol.statements import InstallOrder, Mandate
 class Visitor:
     """Visits devices of one locked rollout."""
 
-    def __init__(self, tools: Tools, prepared: Prepared, mandate: Mandate, view: RolloutView) -> None:
+    def __init__(self, tools: Tools, prepared: Prepared, mandate: Mandate, view: Callable[[], RolloutView]) -> None:
+        """`view` returns the rollout as it was judged last: a rollback may have begun while a device was dialled."""
         self._tools = tools
         self._prepared = prepared
         self._mandate = mandate
@@ -55,11 +57,13 @@ class Visitor:
         await self._tools.writer.write(*self._learned(link, document, now), records.seen(document, now))
         view = self._device_view(document)
         exchange = Exchange(self._tools, self._prepared, link, document)
-        match next_step(self._prepared.plan, self._view, view, now):
+        match next_step(self._prepared.plan, self._view(), view, now):
             case Install(attempt=attempt, reason=reason):
                 await exchange.drive(self._install(device, attempt, now), reason)
             case Resume(order=order, reason=reason):
                 await exchange.drive(self._renewed(order, now), reason)
+            case TakeBack(install=install, reason=reason):
+                await exchange.take_back(install, reason)
             case Leave(reason=reason, due=due):
                 await self._tools.writer.write(records.seen(document, now, due=due))
                 self._tools.watcher.progressed(self._prepared.key, device, "left", reason)

@@ -16,8 +16,33 @@ class Visit:
 
 
 @dataclass(frozen=True)
+class MoveWave:
+    """A wave opens, begins its soak, passes or fails."""
+
+    wave: str
+    state: Literal["open", "soaking", "passed", "failed"]
+    reason: str
+
+
+@dataclass(frozen=True)
+class Quarantine:
+    """No attempt is left: the device gets nothing more until somebody has looked at it."""
+
+    device: str
+    reason: str
+
+
+@dataclass(frozen=True)
 class Stop:
     """Start nothing more in this rollout."""
+
+    rule: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class GoBack:
+    """Take the whole rollout back."""
 
     rule: str
     reason: str
@@ -27,11 +52,11 @@ class Stop:
 class Finish:
     """Nothing is left to do."""
 
-    state: Literal["complete", "failed"]
+    state: Literal["complete", "failed", "rolled-back"]
     reason: str
 
 
-Action = Visit | Stop | Finish
+Action = Visit | MoveWave | Quarantine | Stop | GoBack | Finish
 
 
 @dataclass(frozen=True)
@@ -51,6 +76,14 @@ class Resume:
 
 
 @dataclass(frozen=True)
+class TakeBack:
+    """Revert what the install order `install` brought, or cancel it where it has not switched yet."""
+
+    install: str
+    reason: str
+
+
+@dataclass(frozen=True)
 class Leave:
     """Do nothing with this device; ask again not before `due`, if one is given."""
 
@@ -58,4 +91,4 @@ class Leave:
     due: datetime | None = None
 
 
-Step = Install | Resume | Leave
+Step = Install | Resume | TakeBack | Leave

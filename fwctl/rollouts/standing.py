@@ -10,11 +10,12 @@ from typing import Literal
 from fwctl.rollouts.failures import CLASSES, attempts_allowed, retry_at
 from fwctl.rollouts.plan import Plan, Wave
 from fwctl.rollouts.view import DeviceView, OpenOrder, RolloutView
+from fwctl_agent.protocol.statements import FailureClass
 
 STRAGGLER_RETRY = timedelta(hours=1)
 """a straggler is looked for so often"""
 
-StandingState = Literal["pending", "held", "in-flight", "retry", "reached", "failed", "straggler"]
+StandingState = Literal["pending", "held", "in-flight", "retry", "reached", "failed", "straggler", "back", "untouched"]
 FINAL: tuple[StandingState, ...] = ("reached", "failed", "straggler")
 
 
@@ -27,6 +28,8 @@ class Standing:
     reason: str
     due: datetime | None
     rule: str = ""
+    klass: FailureClass | None = None
+    """of a failure"""
 
 
 @dataclass(frozen=True)
@@ -53,36 +56,49 @@ def approved(case: Case) -> str | None:
     return case.rollout.not_approved or f"stage {case.wave.stage} is not approved yet"
 
 
+def wave_open(case: Case) -> str | None:
+    if case.wave.name in case.rollout.waves:
+        return None
+    at = next((wave.name for wave in case.plan.waves if _unfinished(case.rollout, wave.name)), case.wave.name)
+    return f"{case.wave.name} waits for {at}" if at != case.wave.name else f"{at} is not open yet"
+
+
 def not_quarantined(case: Case) -> str | None:
     return f"in quarantine: {case.device.quarantined}" if case.device.quarantined else None
 
 
-RULES: tuple[Rule, ...] = (not_stopped, approved, not_quarantined)
+RULES: tuple[Rule, ...] = (not_stopped, not_quarantined, approved, wave_open)
+
+
+def _unfinished(rollout: RolloutView, wave: str) -> bool:
+    view = rollout.waves.get(wave)
+    return view is None or view.state != "passed"
 
 
 def stand(plan: Plan, rollout: RolloutView, device_id: str, now: datetime) -> Standing:
     """Return where a member of the plan stands at `now`. Pure; the order of the questions is the specification."""
     device = rollout.devices.get(device_id) or DeviceView(id=device_id)
-
-    def standing(state: StandingState, reason: str, due: datetime | None = None, rule: str = "") -> Standing:
-        return Standing(device_id, state, reason, due, rule)
-
     if device.spent:
-        return standing("failed", "the device took this firmware back; a new round needs a new approval")
+        klass = device.failure.klass if device.failure else "health"
+        why = "the device took this firmware back; a new round needs a new approval"
+        return Standing(device_id, "failed", why, None, klass=klass)
     if device.order is not None:
         return _under_way(plan, device, device.order, now)
     if device.running == plan.release.digest:
         # Success is only what the device reports to run, never what an order was meant to do.
-        return standing("reached", f"runs {plan.release.version}")
+        return Standing(device_id, "reached", f"runs {plan.release.version}", None)
     if device.confirmed:
-        return standing("failed", "silent-revert: it confirmed and does not run the firmware any more")
-    if device.failure and device.attempts >= attempts_allowed(device.failure.klass, plan.retry):
-        failure = device.failure
-        return standing("failed", f"{failure.klass} ({failure.code}): {CLASSES[failure.klass].then}")
+        why = "silent-revert: it confirmed and does not run the firmware any more"
+        return Standing(device_id, "failed", why, None, klass="silent-revert")
+    failure = device.failure
+    if failure and device.attempts >= attempts_allowed(failure.klass, plan.retry):
+        why = f"{failure.klass} ({failure.code}): {CLASSES[failure.klass].then}"
+        return Standing(device_id, "failed", why, None, klass=failure.klass)
     case = Case(plan, rollout, plan.wave_of[device_id], device)
     for rule in RULES:
-        if why := rule(case):
-            return standing("held", why, rule=rule.__name__)
+        held = rule(case)
+        if held:
+            return Standing(device_id, "held", held, None, rule=rule.__name__)
     return _may_start(plan, device, now)
 
 

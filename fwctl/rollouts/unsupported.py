@@ -18,10 +18,8 @@ def not_enforced(spec: RolloutSpec) -> Iterator[Found]:
     """Return the place and the name of everything in `spec`, as it was written, that would not be enforced."""
     yield from _set(spec, ("spec",), "window", "late_joiners")
     yield from _set(spec.preconditions, ("spec", "preconditions"), "facts", "readiness")
-    yield from _set(spec.gates, ("spec", "gates"), "max_failure_rate", "min_reached")
-    yield from _set(spec.rollback, ("spec", "rollback"), "scope", "deadline", "max_concurrent")
-    if spec.rollback.automatic:  # `false` is what this release does
-        yield from _set(spec.rollback, ("spec", "rollback"), "automatic")
+    if spec.rollback.scope == "wave":
+        yield ("spec", "rollback", "scope"), "a rollback of one wave"
     if spec.limits is not None:
         at = ("spec", "limits")
         yield from _set(spec.limits, at, "max_per_minute", "disruption", "bytes_per_minute_per_site")
@@ -30,8 +28,6 @@ def not_enforced(spec: RolloutSpec) -> Iterator[Found]:
     for name, limit in spec.gates.health.limits.items():
         if not _a_maximum(limit):
             yield (*health, "limits", name), "a limit other than `max` with a whole number from 0"
-    if spec.strategy.type == "Direct" and spec.strategy.soak:
-        yield ("spec", "strategy", "soak"), "the soak of Direct (the device's own `watch` is)"
 
 
 def _set(model: Model, at: Loc, *names: str) -> Iterator[Found]:

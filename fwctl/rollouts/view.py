@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
 from fwctl.rollouts.actions import Finish
-from fwctl_agent.protocol.statements import FailureClass
+from fwctl_agent.protocol.statements import FailureClass, Verb
 
 OrderState = Literal["intended", "sent", "accepted", "running"]
 
 
 @dataclass(frozen=True)
 class OpenOrder:
-    """An install order whose end is not known yet."""
+    """An order whose end is not known yet."""
 
     id: str
     attempt: int
@@ -23,6 +23,7 @@ class OpenOrder:
     intended_at: datetime
     accepted: bool
     """the device has taken it, so its slot stays held until it answers"""
+    verb: Verb = "install"
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,8 @@ class DeviceView:
     observed_at: datetime | None = None
     running: str | None = None
     """release digest"""
+    by_mandate: bool = False
+    """what runs was installed by this mandate"""
     spent: bool = False
     """the device has taken this mandate back"""
     quarantined: str | None = None
@@ -50,14 +53,52 @@ class DeviceView:
     attempts: int = 0
     """install orders of this mandate that were ever intended"""
     order: OpenOrder | None = None
+    """the install order under way"""
+    install: str | None = None
+    """the latest install order of this mandate: what a revert refers to"""
     failure: Failure | None = None
     confirmed: bool = False
     """a signed outcome of this mandate says confirmed"""
+    back: OpenOrder | None = None
+    """the revert or cancel under way"""
+    back_refused: str | None = None
+    """why the device refuses to go back"""
     unreachable_since: datetime | None = None
     misses: int = 0
     """visits in a row that did not reach it"""
     due_at: datetime | None = None
     """not to be contacted before"""
+    back_due_at: datetime | None = None
+    """when to ask again about the revert"""
+
+
+@dataclass(frozen=True)
+class Control:
+    """What a person decided about a rollout, from `control/` in git or from the ledger (`--now`)."""
+
+    state: Literal["running", "paused", "aborted", "rolled-back"]
+    reason: str
+    actor: str
+    revert: bool = False
+    """an abort that takes back what is done"""
+    promoted: frozenset[str] = frozenset()
+    """waves that may pass without waiting for gate and soak"""
+
+    @property
+    def words(self) -> str:
+        return f"{self.actor}: {self.reason}"
+
+
+WaveWord = Literal["open", "soaking", "passed", "failed"]
+
+
+@dataclass(frozen=True)
+class WaveView:
+    """Where a wave stands; one that was never opened is not in the view."""
+
+    state: WaveWord
+    reason: str = ""
+    soak_since: datetime | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +110,13 @@ class RolloutView:
     not_approved: str = ""
     """why not, for people"""
     stopped: str = ""
-    """why the rollout must not start anything (held, withdrawn, ...); empty while it may"""
+    """why the rollout must not start anything (held, paused, aborted, ...); empty while it may"""
+    back_since: datetime | None = None
+    """when the rollout began to go back; None while it goes forward"""
     finished: Finish | None = None
     """how the ledger says it ended, so that ending it again is no action"""
+    control: Control | None = None
+    visiting: frozenset[str] = frozenset()
+    """devices that are being visited right now: in flight, whatever the ledger knows of them yet"""
+    waves: Mapping[str, WaveView] = field(default_factory=dict)
     devices: Mapping[str, DeviceView]

@@ -1,0 +1,38 @@
+"""Taking a rollout back: where each device stands on the way back, and what is left to do.
+
+Reverts ignore windows, ramps and budgets; only `rollback.maxConcurrent` holds them (DESIGN section 6). A device that
+cannot be reached is taken back when it returns, however long that takes.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from fwctl.rollouts.plan import Plan
+from fwctl.rollouts.standing import Standing
+from fwctl.rollouts.view import DeviceView, RolloutView
+
+
+def stand_back(plan: Plan, rollout: RolloutView, device_id: str, now: datetime) -> Standing:
+    """Return where a member stands while the rollout goes back."""
+    device = rollout.devices.get(device_id) or DeviceView(id=device_id)
+    if device.spent:
+        return Standing(device_id, "back", "back on what it ran before", None)
+    if device.back_refused:
+        return Standing(device_id, "failed", f"refuses to go back: {device.back_refused}", None)
+    ours = device.by_mandate and device.running == plan.release.digest
+    if device.install is None or not (ours or device.order is not None or device.back is not None):
+        return Standing(device_id, "untouched", _why_untouched(plan, device), None)
+    if device.unreachable_since is not None:
+        since = f"{device.unreachable_since:%Y-%m-%d %H:%M:%SZ}"
+        return Standing(
+            device_id, "retry", f"unreachable since {since}; it goes back when it returns", device.due_at or now
+        )
+    # What the install order waits for does not hold up its revert.
+    return Standing(device_id, "in-flight", "is taken back", device.back_due_at or now)
+
+
+def _why_untouched(plan: Plan, device: DeviceView) -> str:
+    if device.running == plan.release.digest:
+        return f"ran {plan.release.version} before this rollout"
+    return "never switched to the firmware" if device.install else "never got the firmware"
