@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from fwctl.cli.context import Context, next_is, say, talk
+from fwctl.cli.options import Rollout
 
 
 def register(app: typer.Typer) -> None:
@@ -16,14 +17,14 @@ def register(app: typer.Typer) -> None:
 
 def approve(
     context: typer.Context,
-    rollout: Annotated[str, typer.Argument(help="ENV/NAME or NAME.")],
+    rollout: Rollout,
     signer: Annotated[str, typer.Option("--as", metavar="NAME", help="Whose key; yours if you have one.")] = "",
     days: Annotated[int, typer.Option(min=1, max=3650, help="For how long the approval holds.")] = 30,
     stage: Annotated[int, typer.Option(min=0, help="Up to which stage; 0 means all.")] = 0,
     meaning: Annotated[str, typer.Option(help="What the signature says.")] = "approved for release",
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> None:
-    """Show a committed plan, sign it, and commit the approval."""
+    """Show what is committed, sign it, commit the approval."""
     from fwctl.cli.approving import Request, check, sign_and_commit
     from fwctl.errors import UsageError
     from fwctl.render.plan import text

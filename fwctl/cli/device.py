@@ -25,7 +25,7 @@ def enroll(
     context: typer.Context,
     names: Annotated[
         list[str] | None,
-        typer.Argument(help="Devices to enrol.", metavar="[NAME]...", autocompletion=completing.devices),
+        typer.Argument(help="Devices to enrol.", metavar="NAME", autocompletion=completing.devices),
     ] = None,
     out: Annotated[Path, typer.Option(metavar="DIR", help="Where the agent's folder goes.")] = Path("device"),
     everyone: Annotated[bool, typer.Option("--all", help="Every device of the inventory, a folder each.")] = False,
@@ -36,7 +36,10 @@ def enroll(
     factory: Annotated[Path | None, typer.Option(help="The image that it runs now.")] = None,
     factory_version: Annotated[str, typer.Option(help="The version of that image.")] = "0.0.0",
 ) -> None:
-    """Make the folder that an agent runs from: key, certificate, pinned root, settings."""
+    """Make the folder that an agent runs from.
+
+    It holds the device's key and certificate, the pinned root of trust, and its settings.
+    """
     from fwctl.cli.enrolling import Declaration, Factory, enroll_all
 
     settings: Context = context.obj

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
 from fwctl.cli.context import Context, next_is, say, talk
+from fwctl.cli.options import AnyRollout, TextOrJson
 
 
 def register(app: typer.Typer) -> None:
@@ -15,12 +16,15 @@ def register(app: typer.Typer) -> None:
 
 def plan(
     context: typer.Context,
-    rollout: Annotated[str, typer.Argument(help="ENV/NAME or NAME; all of them by default.", metavar="[ROLLOUT]")] = "",
+    rollout: AnyRollout = "",
     lock: Annotated[bool, typer.Option("--lock", help="Write the lock beside the manifest.")] = False,
     ref: Annotated[str, typer.Option(metavar="REF", help="A commit instead of the work tree.")] = "",
-    format_: Annotated[Literal["text", "json"], typer.Option("--format", help="How to write it.")] = "text",
+    format_: TextOrJson = "text",
 ) -> None:
-    """Show what a rollout would do: waves, devices, skips with reasons, digest."""
+    """Show which devices a rollout reaches, in which waves.
+
+    Devices that would get nothing now are listed with the reason: a forecast from the ledger, not part of the plan.
+    """
     from fwctl.cli.planning import make_plans, write_locks
     from fwctl.render.plan import RENDERERS
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from fwctl.cli.context import Context
 from fwctl.errors import InputError
+from fwctl.manifests.fields import did_you_mean
 from fwctl.manifests.repo import FleetRepo, LoadedRollout
 from fwctl.reconcile.commit import Prepared, load_repo, prepare
 from fwctl.rollouts.check import lock_path
@@ -45,17 +46,27 @@ def find_rollouts(repo: FleetRepo, name: str) -> tuple[LoadedRollout, ...]:
     found = tuple(rollout for key, rollout in repo.rollouts.items() if not name or key == name or rollout.name == name)
     if found and (len(found) == 1 or not name):
         return found
-    known = ", ".join(repo.rollouts) or "there are none yet"
+    if not repo.rollouts:
+        raise InputError(
+            "no rollout is declared yet",
+            code="E_NO_ROLLOUT",
+            place="rollouts/",
+            remedy="fwctl rollout create NAME --firmware MODEL@VERSION --all",
+        )
     raise InputError(
-        f"{len(found)} rollouts are called {name}"
-        if found
-        else "no such rollout"
-        if name
-        else "no rollout is declared",
+        f"{len(found)} rollouts are called {name}" if found else f"there is no rollout called {name[:80]}",
         code="E_NO_ROLLOUT",
-        place=name or "rollouts/",
-        remedy=f"Say ENV/NAME: {known}" if known else "Run `fwctl rollout create`.",
+        place="rollouts/",
+        remedy=_which(repo, name, [rollout.key for rollout in found]),
     )
+
+
+def _which(repo: FleetRepo, name: str, found: Sequence[str]) -> str:
+    if found:
+        return f"Say which: {', '.join(found)}"
+    names = {rollout.name: rollout.key for rollout in repo.rollouts.values()}
+    hint = did_you_mean(name, [*repo.rollouts, *names])
+    return f"{hint} See: fwctl rollout list" if hint else "See: fwctl rollout list"
 
 
 def make_plans(settings: Context, name: str, *, ref: str, lock: bool) -> tuple[PlanResult, ...]:

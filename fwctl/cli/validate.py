@@ -19,7 +19,7 @@ def register(app: typer.Typer) -> None:
 def validate(
     context: typer.Context,
     folder: Annotated[
-        Path | None, typer.Argument(metavar="[FOLDER]", help="A folder of manifests; the repository by default.")
+        Path | None, typer.Argument(metavar="FOLDER", help="A folder of manifests; the repository by default.")
     ] = None,
     ref: Annotated[str, typer.Option(metavar="REF", help="A commit instead of the work tree.")] = "",
     format_: Annotated[
@@ -33,7 +33,8 @@ def validate(
     settings: Context = context.obj
     checked = check(settings, folder, ref)
     color = format_ == "full" and sys.stdout.isatty() and not os.environ.get("NO_COLOR")
-    say(full(checked.diagnostics, color=True) if color else FORMATS[format_](checked.diagnostics))
+    if text := full(checked.diagnostics, color=True) if color else FORMATS[format_](checked.diagnostics):
+        say(text)
     for line in checked.remarks:
         talk(line)
     if checked.exit_code == 0:

@@ -55,7 +55,7 @@ def detection(repo: FleetRepo) -> str:
     spec = repo.fleet.spec
     every, alone = (span(timedelta(seconds=s)) for s in (spec.pass_interval, spec.confirm_seconds))
     return (
-        f"passInterval {every}: a failing device is noticed at most {every} later, and stops its rollout then;\n"
+        f"passInterval {every}: what happens on a device is seen at most {every} later;\n"
         f"a device that nobody confirms goes back by itself after {alone}."
     )
 
@@ -93,7 +93,7 @@ def _signatures(
         return (_finding(error),), ()
     if authority is None:
         why = "no root of trust of this fleet is pinned here"
-        return (), (f"Not checked: signatures of trust and releases ({why}).",)
+        return (), (f"Signatures not checked: {why}.",)
     return tuple(_releases(repo, authority)), ()
 
 
