@@ -91,3 +91,14 @@ def test_a_revert_after_a_failed_install_only_spends_the_mandate(bench: Bench) -
     assert bench.outcome(revert).result == "reverted"
     assert bench.outcome(order.id).result == "failed"
     assert [spent.mandate for spent in bench.device.record.spent] == [order.mandate]
+
+
+def test_a_mandate_that_was_adopted_again_is_not_its_own_way_back(bench: Bench) -> None:
+    bench.to_confirmed(FIRST)
+    other = bench.accept(SECOND)
+    bench.follow("cancel", other)
+    again = bench.accept(FIRST, attempt=2)
+    assert bench.outcome(again.id).result == "confirmed"
+    with pytest.raises(Refusal, match="E_NO_WAY_BACK"):
+        bench.follow("revert", again, attempt=2)
+    assert bench.device.record.spent == ()
