@@ -177,7 +177,7 @@ class Device:
         follow = judge_follow_up(request, context=context, policy=policy, time=time, release=release)
         _check_address(order, follow.order.id)
         selector = self._boot.state()
-        switched = job is not None and selector.trial == job.slot
+        switched = job is not None and (selector.trial == job.slot or not selector.settled)
         change = accept_follow_up(self.record, follow, request.order, switched=switched, now=self.moment())
         after = change.record.job
         if follow.order.verb == "revert" and after is not None and after.state == "reverting":
@@ -330,6 +330,8 @@ class Device:
                     self._boot.go_back(job.back)
                     self._follow_selector(job.back)
         except Refusal as refusal:  # the read-back did not match
+            if isinstance(step, steps.Flip):
+                self._boot.go_back(job.back)  # before the slot is void, nothing may point to it (I2)
             self._commit(machine.failed(self.record, "install", refusal.code, refusal.message, now=self.moment()))
         except (OSError, InstallFailed) as error:
             if not isinstance(step, steps.Verify | steps.Stage):
@@ -355,7 +357,6 @@ class Device:
         try:
             self._boot.try_slot(job.slot, self.settings.tries)
         except InstallFailed as error:
-            self._boot.go_back(job.back)
             raise Refusal(error.code, error.detail) from error
         self._follow_selector(job.slot)
 
