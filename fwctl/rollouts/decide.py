@@ -41,7 +41,9 @@ def decide(plan: Plan, rollout: RolloutView, now: datetime) -> Decision:
     started = [standing for standing in due if standing.state == "in-flight"]
     starting = [standing for standing in due if standing.state != "in-flight"]
     actions: list[Action] = [Visit(standing.device, standing.reason) for standing in (*started, *starting[:room])]
-    if not actions and (finish := _finished(standings)) is not None and finish != rollout.finished:
+    # What was stopped stays so, with its reason, even when nobody is left who could have started.
+    may_end = not actions and not rollout.stopped
+    if may_end and (finish := _finished(standings)) is not None and finish != rollout.finished:
         actions.append(finish)
     waits = [standing.due for standing in standings.values() if standing.due is not None and standing.due > now]
     return Decision(tuple(actions), standings, min(waits, default=None))

@@ -1,4 +1,4 @@
-"""Two reconcilers, Ctrl-C, a confirm that does not come, a disk that is full: nothing is lost, the next pass goes on."""
+"""Two reconcilers, Ctrl-C, a confirm that does not come, a disk that is full: the next pass goes on."""
 
 from __future__ import annotations
 
