@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from fwctl.cli.context import Context
+from fwctl.errors import UsageError
 from fwctl.manifests.models import plain
 from fwctl.manifests.models.base import Model
 from fwctl.manifests.repo import FleetRepo
@@ -92,6 +93,10 @@ def compare(settings: Context, base: str, head: str) -> Difference:
     if head:
         head_name, head_files = settings.committed(head)
         shown = head_name[:12]
+    elif settings.repo.worktree is None:
+        raise UsageError(
+            "there is no work tree to compare with", code="E_USAGE", place=base, remedy=f"fwctl diff {base} HEAD"
+        )
     else:
         head_files, shown = settings.edited(), WORK_TREE
     old, new = (_Side(load_repo(files), files) for files in (base_files, head_files))

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from fwctl.cli.context import Context
+from fwctl.cli.planning import load_or_refuse
 from fwctl.errors import InputError, UsageError
 from fwctl.files import disk_errors, read_input, sync_folder, write_atomic, write_private
 from fwctl.fleet.certificates import Authorities, issue_device
 from fwctl.manifests.repo import Device, FleetRepo
-from fwctl.reconcile.commit import load_repo
 from fwctl.trust.keystore import KeyStore
 from fwctl_agent.protocol.enrolment import enrolment_files
+from fwctl_agent.protocol.fields import ID
 
 _ENTRY = """\
 apiVersion: fwctl/v1
@@ -75,19 +76,20 @@ def enroll_all(
         raise UsageError(
             "say which devices", code="E_USAGE", remedy="fwctl device enroll NAME --out DIR, or --all --out DIR."
         )
-    declared = []
-    if declaration:
-        declared = [_declare(settings.worktree, name, declaration) for name in names]
-    repo = load_repo(settings.edited())
+    files = settings.edited()
+    new = {path: data for name in names for path, data in _entry(name, declaration, files)} if declaration else {}
+    repo = load_or_refuse(files | new)
     devices = list(repo.devices.values()) if everyone else [_known(repo, name) for name in names]
     several = everyone or len(devices) > 1
     keystore = settings.keystore(repo.fleet.spec.repo_id)
     folders = tuple(out / device.id if several else out for device in devices)
     for folder in folders:
         _must_be_free(folder)
+    for path, data in new.items():
+        write_atomic(settings.worktree / path, data)
     for device, folder in zip(devices, folders, strict=True):
         _write(folder, _files(settings, keystore, repo, device, factory))
-    return Enrolled(folders, tuple(declared))
+    return Enrolled(folders, tuple(Path(path) for path in new))
 
 
 def _files(
@@ -150,10 +152,17 @@ def _known(repo: FleetRepo, name: str) -> Device:
     )
 
 
-def _declare(worktree: Path, name: str, what: Declaration) -> Path:
+def _entry(name: str, what: Declaration, files: Mapping[str, bytes]) -> Iterator[tuple[str, bytes]]:
+    """Yield the inventory file of a new device, unless its file is there."""
+    if not ID.fullmatch(name):
+        raise InputError(
+            f"this cannot be the name of a device: {name[:80]!r}",
+            code="E_SCHEMA",
+            place="NAME",
+            remedy="Use 1 to 63 of a-z 0-9 and inner hyphens, such as device-001.",
+        )
     address = f', address: "{what.address}"' if what.address else ""
-    path = Path("devices") / what.env / f"{name}.yaml"
-    if not (worktree / path).exists():
-        data = _ENTRY.format(id=name, model=what.model, hardware=what.hardware, env=what.env, address=address)
-        write_atomic(worktree / path, data.encode())
-    return path
+    path = f"devices/{what.env}/{name}.yaml"
+    if path not in files:
+        text = _ENTRY.format(id=name, model=what.model, hardware=what.hardware, env=what.env, address=address)
+        yield path, text.encode()

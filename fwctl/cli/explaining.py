@@ -179,7 +179,7 @@ def _bounds(schema: Mapping[str, Any]) -> str:
     )
     values = [(schema[key], word) for key, word in parts if key in schema]
     # 2**40 and the like are limits of the format, not what anybody reads for
-    told = [f"{word} {value:g}" for value, word in values if abs(value) < 10**7]
+    told = [f"{word} {value:,}" for value, word in values if abs(value) < 10**7]
     return ", " + ", ".join(told) if told else ""
 
 

@@ -32,11 +32,12 @@ def plan(
     results = make_plans(settings, rollout, ref=ref, lock=lock)
     say(RENDERERS[format_](results))
     if lock:
-        for path in write_locks(settings, results):
+        for path in (written := write_locks(settings, results)):
             talk(f"Wrote {path}")
-        names = " ".join(result.prepared.key for result in results)
-        next_is("git add -A && git commit -m 'Plan the rollout'", *(f"fwctl approve {name}" for name in names.split()))
-    elif any(result.prepared.lock is None for result in results):
-        next_is(*(f"fwctl plan {result.prepared.key} --lock" for result in results if result.prepared.lock is None))
-    else:
-        next_is("fwctl status")
+        if not written:
+            talk("Nothing to write: what is locked is what would be locked now.")
+        commit = ("git add -A && git commit -m 'Plan the rollout'",) if settings.repo.dirty() else ()
+        next_is(*commit, *(f"fwctl approve {result.prepared.key}" for result in results))
+        return
+    unlocked = [result.prepared.key for result in results if result.prepared.lock is None]
+    next_is(*(f"fwctl plan {key} --lock" for key in unlocked) if unlocked else ("fwctl status",))

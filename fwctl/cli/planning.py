@@ -10,9 +10,9 @@ from fwctl.cli.context import Context
 from fwctl.errors import InputError
 from fwctl.manifests.fields import did_you_mean
 from fwctl.manifests.repo import FleetRepo, LoadedRollout
-from fwctl.reconcile.commit import Prepared, load_repo, prepare
+from fwctl.reconcile.commit import ManifestErrors, Prepared, load_repo, prepare
 from fwctl.rollouts.check import lock_path
-from fwctl.state import DeviceRow, Ledger, ledger_path
+from fwctl.state import DeviceRow
 
 
 @dataclass(frozen=True)
@@ -69,39 +69,55 @@ def _which(repo: FleetRepo, name: str, found: Sequence[str]) -> str:
     return f"{hint} See: fwctl rollout list" if hint else "See: fwctl rollout list"
 
 
+def load_or_refuse(files: Mapping[str, bytes]) -> FleetRepo:
+    """Return the manifests as they would be after a command has written its own.
+
+    Raises:
+        ManifestErrors: they would not validate; the command must write nothing.
+    """
+    try:
+        return load_repo(files)
+    except ManifestErrors as error:
+        error.remedy = "Nothing was written. Correct what is shown, then run the command again."
+        raise
+
+
 def make_plans(settings: Context, name: str, *, ref: str, lock: bool) -> tuple[PlanResult, ...]:
     """Return the plans of one rollout or all; with `lock`, compiled anew over today's targets."""
-    files: Mapping[str, bytes] = settings.committed(ref)[1] if ref else settings.edited()
+    # A lock is written into a work tree, so one must be there before anything is shown.
+    files: Mapping[str, bytes] = settings.committed(ref)[1] if ref else settings.edited() if lock else settings.files()
     locks = {path for path in files if path.endswith(".lock")} if lock else set[str]()
     repo = load_repo({path: data for path, data in files.items() if path not in locks})
     rows = _observed(settings, repo)
+    authority = settings.authority(repo.fleet.spec.repo_id, files)
     results = []
     for rollout in find_rollouts(repo, name):
         kept = {path: data for path, data in files.items() if not (lock and path == lock_path(rollout.path))}
-        prepared = prepare(repo, rollout, kept, None, settings.now())
+        prepared = prepare(repo, rollout, kept, authority, settings.now())
+        if lock:
+            locked = dict(kept) | {lock_path(rollout.path): prepared.plan.lock().raw}
+            prepared = prepare(repo, rollout, locked, authority, settings.now())
         results.append(PlanResult(prepared, _skips(prepared, rows), sum(d in rows for d in prepared.plan.members)))
     return tuple(results)
 
 
 def write_locks(settings: Context, results: Sequence[PlanResult]) -> tuple[Path, ...]:
-    """Write the lock of each plan into the work tree."""
+    """Write the lock of each plan into the work tree; return those that were not there yet as they are."""
     from fwctl.files import write_atomic
 
-    written = []
+    standing, written = settings.edited(), []
     for result in results:
-        path = lock_path(result.prepared.rollout.path)
-        write_atomic(settings.worktree / path, result.prepared.plan.lock().raw)
-        written.append(Path(path))
+        path, raw = lock_path(result.prepared.rollout.path), result.prepared.plan.lock().raw
+        if standing.get(path) != raw:
+            write_atomic(settings.worktree / path, raw)
+            written.append(Path(path))
     return tuple(written)
 
 
 def _observed(settings: Context, repo: FleetRepo) -> dict[str, DeviceRow]:
     """Return what the ledger last saw, if there is a ledger here; a pull request runner has none."""
-    path = ledger_path(settings.state_dir(repo.fleet.spec.repo_id))
-    if not path.exists():
-        return {}
-    with Ledger.open(path, readonly=True) as ledger:
-        return {row.id: row for row in ledger.devices()}
+    with settings.ledger(repo.fleet.spec.repo_id) as ledger:
+        return {row.id: row for row in ledger.devices()} if ledger else {}
 
 
 def _skips(prepared: Prepared, rows: Mapping[str, DeviceRow]) -> tuple[Skip, ...]:
