@@ -10,6 +10,7 @@ import pytest
 
 from fwctl_agent.runtime.copies import TwoCopies
 from fwctl_agent.runtime.fs import OsFs
+from tests.support.disk_image import DiskImage
 from tests.support.world import Process, World, firmware, until
 
 IMAGE = firmware("2.5.0")
@@ -72,33 +73,35 @@ def test_an_interrupted_pass_is_completed_by_the_next_one(world: World, number: 
     assert world.active_bytes("device-001") == IMAGE
 
 
-def killed_before_the_confirm(world: World) -> None:
+def killed_before_the_confirm(world: World) -> DiskImage:
     """Run a pass up to the trial and kill it there: the device runs the new image, and nobody has confirmed it."""
     probe = '[[probes.default.checks]]\nname = "slow"\ntype = "command"\nargv = ["sleep", "0.7"]\n\n[facts]'
-    world.enroll("device-001", settings={"[facts]": probe})
+    disk = DiskImage(world.folder / "disk", b"factory image, unknown to the fleet\n")
+    world.enroll("device-001", settings={"[facts]": probe, **disk.settings()})
     world.agent("device-001")
     world.release(IMAGE)
     running = world.spawn("reconcile", "--once")
     until(lambda: device_state(world) == "trial", what="the trial")
     running.kill()
+    return disk
 
 
 def test_a_restarted_reconciler_confirms_a_device_that_is_in_its_trial(world: World) -> None:
-    killed_before_the_confirm(world.init())
+    disk = killed_before_the_confirm(world.init())
     assert device_state(world) == "trial"
     assert world.reconciled()["rollouts"][0]["counts"] == {"reached": 1}
     assert device_state(world) == "confirmed"
-    assert world.active_bytes("device-001") == IMAGE
+    assert (disk.content(len(IMAGE)), disk.writes()) == (IMAGE, (1, 1))
     with world.ledger() as ledger:
         assert len([order for order in ledger.orders() if order.verb == "install"]) == 1
 
 
 def test_a_device_that_nobody_confirms_goes_back_and_is_tried_once_more(world: World) -> None:
-    killed_before_the_confirm(world.init(pass_interval="1s", confirm_within="2s"))
+    disk = killed_before_the_confirm(world.init(pass_interval="1s", confirm_within="2s"))
     until(lambda: device_state(world) == "reverted", what="the device to go back by itself")
     assert world.journal("device-001")["running"]["version"] == "0.0.0"
     assert world.reconciled()["rollouts"][0]["counts"] == {"reached": 1}
-    assert world.active_bytes("device-001") == IMAGE
+    assert (disk.content(len(IMAGE)), disk.writes()) == (IMAGE, (1, 1))
     with world.ledger() as ledger:
         installs = [order for order in ledger.orders() if order.verb == "install"]
     assert [(order.attempt, order.failure_class) for order in installs] == [(1, "unconfirmed"), (2, "")]

@@ -119,6 +119,12 @@ def journal(world: World, state: str) -> Callable[[], bool]:
     return lambda: job().get("order") != before and job().get("state") == state
 
 
+def written(disk: DiskImage) -> Callable[[], bool]:
+    """Return the moment at which the installer has written all, which the journal does not say yet."""
+    before = disk.writes()[1]
+    return lambda: disk.writes()[1] > before
+
+
 def test_an_agent_killed_anywhere_goes_on_where_it_was(world: World) -> None:
     """THREATS D01 to D11: in each state of its journal, while bytes arrive, and while they are written."""
     disk = enroll_disk(world)
@@ -127,6 +133,7 @@ def test_an_agent_killed_anywhere_goes_on_where_it_was(world: World) -> None:
         lambda: arrived(world, 1),
         lambda: arrived(world, 2_000_000),
         lambda: journal(world, "verified"),
+        lambda: written(disk),
         lambda: journal(world, "staged"),
         lambda: journal(world, "trial"),
     ]

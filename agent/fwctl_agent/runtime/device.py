@@ -317,11 +317,7 @@ class Device:
                 case steps.Verify():
                     self._verify(job)
                 case steps.Stage():
-                    moved = self._installer.stage(job.slot, job.release.length)
-                    if moved or self._hashed != job.slot:
-                        self._check_content(job.slot, job.image)
-                    self._hashed = job.slot
-                    self._commit(machine.staged(self.record, now=self.moment()))
+                    self._stage(job)
                 case steps.Flip():
                     self._flip(job)
                 case steps.MarkGood():
@@ -349,6 +345,16 @@ class Device:
             self._commit(machine.download_again(self.record, now=self.moment()))
         else:
             raise Refusal("E_HASH", "what was read back is not the signed image")
+
+    def _stage(self, job: Job) -> None:
+        """Put the verified bytes where the device boots from, unless an earlier try did: an image is written once."""
+        earlier = job.reused or job.starts > 0
+        if not (earlier and self._holds(job.slot, job.image)):
+            moved = self._installer.stage(job.slot, job.release.length)
+            if moved or self._hashed != job.slot:
+                self._check_content(job.slot, job.image)
+        self._hashed = job.slot
+        self._commit(machine.staged(self.record, now=self.moment()))
 
     def _flip(self, job: Job) -> None:
         if self._hashed != job.slot:
@@ -383,6 +389,13 @@ class Device:
     def _check_content(self, slot: str, image: Image) -> None:
         if _digest(self._installer.content(slot, image.length)) != image.running.image:
             raise Refusal("E_HASH", f"slot {slot} does not hold the image that was verified")
+
+    def _holds(self, slot: str, image: Image) -> bool:
+        try:
+            self._check_content(slot, image)
+        except (Refusal, InstallFailed, OSError):
+            return False  # half written, or never
+        return True
 
     # -- storing ------------------------------------------------------------------------------------------------
 
