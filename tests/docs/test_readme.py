@@ -1,4 +1,4 @@
-"""The first page: its quick start works word for word, and what it points to is there."""
+"""The pages that people type from: what stands there works word for word, and what they point to is there."""
 
 from __future__ import annotations
 
@@ -18,3 +18,10 @@ def test_the_quick_start_works_word_for_word(tmp_path: Path) -> None:
     fleet.mkdir()
     said = run(block + "cmp /bin/true device-001/slots/current\n", folder=tmp_path, cwd=fleet)
     assert "1 reached" in said
+
+
+def test_the_tutorial_works_word_for_word(tmp_path: Path) -> None:
+    said = run(marked("docs/tutorial.md")["tutorial"], folder=tmp_path)
+    for word in ("E_TYPE", "E_APPROVAL_STALE", "E_PROBE_FAILED", "E_LEDGER_MISSING"):
+        assert word in said, f"{word}\n{said}"
+    assert said.count("2 reached") >= 3
