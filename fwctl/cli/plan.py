@@ -37,7 +37,9 @@ def plan(
         if not written:
             talk("Nothing to write: what is locked is what would be locked now.")
         commit = ("git add -A && git commit -m 'Plan the rollout'",) if settings.repo.dirty() else ()
-        next_is(*commit, *(f"fwctl approve {result.prepared.key}" for result in results))
+        waiting = [result.prepared for result in results if not result.prepared.approved_stage or commit]
+        approvals = [f"fwctl approve {prepared.key}" for prepared in waiting]
+        next_is(*commit, *(approvals or ["fwctl status"]))
         return
     unlocked = [result.prepared.key for result in results if result.prepared.lock is None]
     next_is(*(f"fwctl plan {key} --lock" for key in unlocked) if unlocked else ("fwctl status",))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fwctl.cli.context import Context
-from fwctl.errors import InputError
+from fwctl.errors import InputError, UsageError
 from fwctl.manifests.fields import did_you_mean
 from fwctl.manifests.repo import FleetRepo, LoadedRollout
 from fwctl.reconcile.commit import ManifestErrors, Prepared, load_repo, prepare
@@ -84,6 +84,10 @@ def load_or_refuse(files: Mapping[str, bytes]) -> FleetRepo:
 
 def make_plans(settings: Context, name: str, *, ref: str, lock: bool) -> tuple[PlanResult, ...]:
     """Return the plans of one rollout or all; with `lock`, compiled anew over today's targets."""
+    if lock and ref:
+        raise UsageError(
+            "a lock is made from the work tree", code="E_USAGE", place="--ref", remedy="Leave out --ref, or --lock."
+        )
     # A lock is written into a work tree, so one must be there before anything is shown.
     files: Mapping[str, bytes] = settings.committed(ref)[1] if ref else settings.edited() if lock else settings.files()
     locks = {path for path in files if path.endswith(".lock")} if lock else set[str]()

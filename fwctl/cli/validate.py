@@ -40,5 +40,5 @@ def validate(
     if checked.exit_code == 0:
         next_is("fwctl plan")
     else:
-        next_is("mend what is shown, then: fwctl validate", "fwctl explain CODE")
+        next_is(*(f"fwctl explain {code}" for code in checked.explained[:1]), "fwctl validate")
         raise typer.Exit(checked.exit_code)

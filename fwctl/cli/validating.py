@@ -9,6 +9,7 @@ from pathlib import Path
 
 from fwctl.cli.context import Context
 from fwctl.errors import TrustRefused, UsageError
+from fwctl.manifests.codes import CODES
 from fwctl.manifests.diagnostic import Diagnostic, Place, ordered
 from fwctl.manifests.repo import FleetRepo
 from fwctl.reconcile.commit import check_files
@@ -27,6 +28,12 @@ class Checked:
     diagnostics: tuple[Diagnostic, ...]
     remarks: tuple[str, ...]
     collected: int
+
+    @property
+    def explained(self) -> tuple[str, ...]:
+        """The codes among the errors that `explain` knows more about."""
+        errors = (found.code for found in self.diagnostics if found.severity == "error")
+        return tuple(code for code in dict.fromkeys(errors) if code in CODES)
 
     @property
     def exit_code(self) -> int:

@@ -17,7 +17,7 @@ def statement(ready: Ready) -> str:
     late = mandate.late_joiners
     joiners = f"at most {late.max} {late.model} of {late.env}" if late else "none"
     pairs = [
-        ("manif.", mandate.manifest),
+        ("file", mandate.manifest),
         ("lock", mandate.lock),
         ("root", mandate.lock_root),
         ("leaves", f"{mandate.lock_size:,} devices"),
