@@ -122,3 +122,15 @@ def test_a_device_that_dies_after_accepting_does_not_hold_the_others_up(world: W
     assert "unreachable since" in reason
     world.agent("device-001")
     assert world.reconciled()["rollouts"][0]["counts"] == {"reached": 3}
+
+
+def test_a_device_that_has_these_bytes_already_adopts_them_without_a_write(world: World) -> None:
+    world.init()
+    image = world.folder / "factory.img"
+    image.write_bytes(OLD)
+    disk = DiskImage(world.folder / "disk", OLD)
+    world.enroll("device-001", "--factory", image, "--factory-version", "2.5.0", settings=disk.settings())
+    world.agent("device-001")
+    world.release(OLD)
+    assert world.reconciled()["rollouts"][0]["counts"] == {"reached": 1}
+    assert (disk.active, disk.writes()) == ("a", (0, 0))
