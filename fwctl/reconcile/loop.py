@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Literal, assert_never
 
+from fwctl.errors import FwctlError
 from fwctl.reconcile.commit import CommitState, Prepared
 from fwctl.reconcile.tools import Tools
 from fwctl.reconcile.views import rollout_view
@@ -79,7 +80,8 @@ class Loop:
     tools: Tools
     deadline: datetime
     visits: int = 0
-    running: dict[str, _Running] = field(default_factory=dict)
+    failed: dict[str, FwctlError] = field(default_factory=dict)
+    """rollouts whose image is not to be had: they wait, the others go on"""
 
     async def run(self) -> PassReport:
         """Work until nothing is due, or until the deadline.
@@ -92,7 +94,9 @@ class Loop:
         while True:
             now = self.tools.clock()
             work = [
-                self._round(prepared, now) for prepared in self.state.rollouts.values() if prepared.mandate is not None
+                self._round(prepared, now)
+                for prepared in self.state.rollouts.values()
+                if prepared.mandate is not None and prepared.key not in self.failed
             ]
             acted = [one for one in work if one.decision.actions]
             for one in acted:
@@ -100,6 +104,8 @@ class Loop:
             if not acted and not await self._pause(work, now):
                 break
             await asyncio.to_thread(self.lease.renew, self.tools.clock(), LEASE_TTL)
+        for error in self.failed.values():
+            raise error
         finished = self.tools.clock()
         await self.writer.write(SetMeta(at=finished, key="last_applied_commit", value=self.state.commit))
         reports = tuple(self._report(prepared, finished) for prepared in self.state.rollouts.values())
@@ -137,7 +143,11 @@ class Loop:
     async def _visit_all(self, one: _Running, devices: list[str], now: datetime) -> None:
         prepared = one.prepared
         # A missing image is ours, not the devices' failure: say so before the first of them is contacted.
-        self.tools.storage.stat(prepared.plan.release.image)
+        try:
+            self.tools.storage.stat(prepared.plan.release.image)
+        except FwctlError as error:
+            self.failed[prepared.key] = error
+            return
         row = self.ledger.rollout(prepared.key)
         if row is not None and row.state in (RolloutState.WAITING, RolloutState.COMPLETE) and one.view.finished is None:
             await self._move(prepared, RolloutState.PROGRESSING, f"{len(devices)} devices are due", now)

@@ -269,6 +269,23 @@ def test_an_image_that_is_not_stored_is_said_before_any_device_is_contacted(stre
     assert kept == IMAGE
 
 
+def test_a_rollout_without_its_image_holds_up_no_other(street: Street) -> None:
+    world = street.world
+    for name, version in (("first", "2.4.0"), ("second", "2.5.0")):
+        street.house(name)
+        world.add_firmware(firmware(version), version)
+        world.fwctl("rollout", "create", name, "--firmware", f"sensor-v1@{version}", "--device", name)
+        world.fwctl("plan", name, "--lock")
+        world.commit()
+        world.fwctl("approve", name, "--yes")
+    world.agent("second")
+    (missing,) = [path for path in world.images if path.read_bytes() == firmware("2.4.0")]
+    missing.unlink()
+    ran = world.once()
+    assert (ran.code, "E_STORAGE_MISSING" in ran.err) == (3, True), ran.text
+    assert world.active_bytes("second") == IMAGE
+
+
 def test_a_rotten_image_bricks_nobody_and_the_order_goes_on_once_it_is_mended(street: Street) -> None:
     world = street.world
     street.honest("device-001")
