@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from fwctl.cli.context import Context
-from fwctl.cli.planning import PlanResult, find_rollouts
+from fwctl.cli.planning import PlanResult, find_rollouts, forecast
 from fwctl.errors import Busy, InputError, TrustRefused
 from fwctl.reconcile.commit import CommitState, Prepared
+from fwctl.render.words import counted
 from fwctl.trust.authority import approval_path, envelope_bytes
 from fwctl.trust.keystore import KeyStore
 from fwctl.trust.signing import sign_approval
@@ -63,7 +64,7 @@ def check(settings: Context, request: Request) -> Ready:
     dirty = settings.repo.dirty()
     if dirty:
         raise Busy(
-            f"{len(dirty)} files are not committed, so what you see is not what would be approved",
+            f"{counted(len(dirty), 'file')} not committed, so what you see is not what would be approved",
             code="E_DIRTY",
             place=", ".join(dirty[:3]),
             remedy="git add -A && git commit, then approve again.",
@@ -97,7 +98,7 @@ def check(settings: Context, request: Request) -> Ready:
     )
     votes = prepared.verdict.tally.votes if prepared.verdict else ()
     standing = next((vote for vote in votes if _covers(vote, approval)), None)
-    return Ready(PlanResult(prepared, (), 0), commit, approval, stages, standing, _missing(prepared))
+    return Ready(forecast(settings, state.repo, prepared), commit, approval, stages, standing, _missing(prepared))
 
 
 def sign_and_commit(settings: Context, ready: Ready) -> Approved:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from fwctl.cli.context import Context, next_is, say, talk
 from fwctl.cli.options import AnyRollout, TextOrJson
+
+if TYPE_CHECKING:
+    from fwctl.reconcile.commit import Prepared
 
 
 def register(app: typer.Typer) -> None:
@@ -41,5 +44,12 @@ def plan(
         approvals = [f"fwctl approve {prepared.key}" for prepared in waiting]
         next_is(*commit, *(approvals or ["fwctl status"]))
         return
-    unlocked = [result.prepared.key for result in results if result.prepared.lock is None]
-    next_is(*(f"fwctl plan {key} --lock" for key in unlocked) if unlocked else ("fwctl status",))
+    next_is(*(_next(result.prepared) for result in results))
+
+
+def _next(prepared: Prepared) -> str:
+    if prepared.lock is None:
+        return f"fwctl plan {prepared.key} --lock"
+    if prepared.verdict is not None and not prepared.approved_stage:
+        return f"fwctl approve {prepared.key}"
+    return f"fwctl status {prepared.key}"

@@ -101,8 +101,17 @@ def make_plans(settings: Context, name: str, *, ref: str, lock: bool) -> tuple[P
         if lock:
             locked = dict(kept) | {lock_path(rollout.path): prepared.plan.lock().raw}
             prepared = prepare(repo, rollout, locked, authority, settings.now())
-        results.append(PlanResult(prepared, _skips(prepared, rows), sum(d in rows for d in prepared.plan.members)))
+        results.append(_forecast(prepared, rows))
     return tuple(results)
+
+
+def forecast(settings: Context, repo: FleetRepo, prepared: Prepared) -> PlanResult:
+    """Return a plan with what the ledger expects of it."""
+    return _forecast(prepared, _observed(settings, repo))
+
+
+def _forecast(prepared: Prepared, rows: Mapping[str, DeviceRow]) -> PlanResult:
+    return PlanResult(prepared, _skips(prepared, rows), sum(device in rows for device in prepared.plan.members))
 
 
 def write_locks(settings: Context, results: Sequence[PlanResult]) -> tuple[Path, ...]:
@@ -126,9 +135,10 @@ def _observed(settings: Context, repo: FleetRepo) -> dict[str, DeviceRow]:
 
 def _skips(prepared: Prepared, rows: Mapping[str, DeviceRow]) -> tuple[Skip, ...]:
     plan = prepared.plan
+    dropped = set(plan.dropped)
     skips = [Skip(device, "in the lock, but not targeted any more") for device in plan.dropped]
     for device in plan.members:
-        row = rows.get(device)
+        row = rows.get(device) if device not in dropped else None
         if row is not None and row.running_release == plan.release.digest:
             skips.append(Skip(device, f"runs {plan.release.version} already"))
         elif row is not None and not row.reachable:

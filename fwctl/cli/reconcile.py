@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from datetime import timedelta
 from typing import Annotated, Literal
@@ -33,6 +32,8 @@ def reconcile(
     One pass: what is approved at the commit is sent, confirmed and recorded; it can be killed at any instant.
     Exits 0 when all went well or goes on, 1 when a rollout is stopped, held or not approved.
     """
+    import asyncio
+
     from fwctl.cli.watching import watcher
     from fwctl.reconcile.run import open_ledger, reconcile_once
     from fwctl.render.passes import RENDERERS

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fwctl.render.words import labelled
+from fwctl.render.words import counted, labelled
 from fwctl_agent.protocol.fields import format_time
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ def statement(ready: Ready) -> str:
         ("file", mandate.manifest),
         ("lock", mandate.lock),
         ("root", mandate.lock_root),
-        ("leaves", f"{mandate.lock_size:,} devices"),
+        ("leaves", counted(mandate.lock_size, "device")),
         *(("release", release) for release in mandate.releases),
         ("stage", f"up to {approval.stage} of {ready.stages}"),
         ("round", str(mandate.round)),
