@@ -128,6 +128,24 @@ def test_the_service_runs_a_pass(fleet: World) -> None:
     assert done.returncode == 0, done.stderr
 
 
+def test_the_files_that_the_page_names_are_all_that_a_reconciler_needs(fleet: World) -> None:
+    page = (ROOT / "docs" / "how-to" / "run-the-reconciler.md").read_text()
+    named = re.search(r"`FWCTL_CONFIG_DIR/<fleet>/`: ([^|]+)", page)
+    assert named, "the page names no files"
+    lean = fleet.folder / "lean"
+    for pattern in re.findall(r"`([^`]+)`", named[1]):
+        for path in (fleet.config / "acme").glob(pattern):
+            target = lean / "acme" / path.relative_to(fleet.config / "acme")
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(path, target)
+    assert not list(lean.rglob("*-ca.key.pem"))
+    assert not (lean / "acme" / "keys" / "alice.pem").exists()
+    fleet.release(firmware("2.5.1"), "2.5.1")
+    done = shell("fwctl reconcile --once --max-duration 20", fleet, env={"FWCTL_CONFIG_DIR": str(lean)})
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert fleet.journal("device-001")["running"]["version"] == "2.5.1"
+
+
 def test_the_agents_service_runs_it_and_its_drop_in_restarts_the_machine(fleet: World) -> None:
     folder = fleet.enroll("device-002")
     text = (EXAMPLES / "systemd" / "fwctl-agent.service").read_text()
