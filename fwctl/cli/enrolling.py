@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,10 +11,10 @@ from fwctl.cli.context import Context
 from fwctl.cli.planning import load_or_refuse
 from fwctl.errors import InputError, UsageError
 from fwctl.files import disk_errors, read_input, sync_folder, write_atomic, write_private
-from fwctl.fleet.certificates import Authorities, issue_device
+from fwctl.fleet.certificates import Authorities, issue_device, read_device_certificate
 from fwctl.manifests.repo import Device, FleetRepo
 from fwctl.trust.keystore import KeyStore
-from fwctl_agent.protocol.enrolment import enrolment_files
+from fwctl_agent.protocol.enrolment import CERTIFICATE, enrolment_files
 from fwctl_agent.protocol.fields import ID
 
 _ENTRY = """\
@@ -24,6 +24,10 @@ spec:
   devices:
     - {{id: {id}, model: {model}, hardware: {hardware}, env: {env}{address}}}
 """
+
+
+Track = Callable[[Sequence[str], str], Iterable[str]]
+"""Shows progress over the items that it passes on"""
 
 
 @dataclass(frozen=True)
@@ -51,10 +55,11 @@ class Factory:
 
 @dataclass(frozen=True)
 class Enrolled:
-    """The folders made, and the inventory files written."""
+    """The folders made, by device; the inventory files written; devices left alone because they have a folder."""
 
-    folders: tuple[Path, ...]
+    folders: Mapping[str, Path]
     declared: tuple[Path, ...]
+    before: tuple[str, ...]
 
 
 def enroll_all(
@@ -65,8 +70,11 @@ def enroll_all(
     out: Path,
     declaration: Declaration | None,
     factory: Factory,
+    track: Track,
 ) -> Enrolled:
     """Enrol devices; one that is not in the inventory is declared there if `declaration` says what it is.
+
+    A folder is complete or not there, so after a kill the same command with `everyone` goes on with the rest.
 
     Raises:
         UsageError: nobody, or everybody and somebody.
@@ -79,17 +87,19 @@ def enroll_all(
     files = settings.edited()
     new = {path: data for name in names for path, data in _entry(name, declaration, files)} if declaration else {}
     repo = load_or_refuse(files | new)
-    devices = list(repo.devices.values()) if everyone else [_known(repo, name) for name in names]
+    devices = list(repo.devices.values()) if everyone else [_known(repo, name) for name in dict.fromkeys(names)]
     several = everyone or len(devices) > 1
     keystore = settings.keystore(repo.fleet.spec.repo_id)
-    folders = tuple(out / device.id if several else out for device in devices)
-    for folder in folders:
+    wanted = {device.id: out / device.id if several else out for device in devices}
+    before = tuple(name for name, folder in wanted.items() if everyone and _holds(folder, name))
+    folders = {name: folder for name, folder in wanted.items() if name not in set(before)}
+    for folder in folders.values():
         _must_be_free(folder)
     for path, data in new.items():
         write_atomic(settings.worktree / path, data)
-    for device, folder in zip(devices, folders, strict=True):
-        _write(folder, _files(settings, keystore, repo, device, factory))
-    return Enrolled(folders, tuple(Path(path) for path in new))
+    for name in track(tuple(folders), "Enrolling"):
+        _write(folders[name], _files(settings, keystore, repo, repo.devices[name], factory))
+    return Enrolled(folders, tuple(Path(path) for path in new), before)
 
 
 def _files(
@@ -129,6 +139,14 @@ def _write(folder: Path, files: dict[str, bytes]) -> None:
     with disk_errors(folder):
         fresh.rename(folder)
         sync_folder(folder.parent)
+
+
+def _holds(folder: Path, name: str) -> bool:
+    """Tell whether a folder is that of the device: its certificate says so."""
+    try:
+        return read_device_certificate((folder / CERTIFICATE).read_text("ascii")).device == name
+    except (OSError, ValueError, InputError):
+        return False
 
 
 def _must_be_free(folder: Path) -> None:

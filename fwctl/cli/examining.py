@@ -192,7 +192,7 @@ def _expiry(name: str, ends: dict[str, datetime], now: datetime, remedy: str) ->
     for days in _WARN_DAYS:
         if left <= timedelta(days=days):
             return Check(name, "warn", f"{what} expires within {days} days, on {end:%Y-%m-%d}", remedy)
-    return Check(name, "ok", f"{', '.join(ends)}; the first to expire is {what}, on {end:%Y-%m-%d}")
+    return Check(name, "ok", f"{', '.join(ends)}; {what} ends first, {end:%Y-%m-%d}")
 
 
 def _ledger(settings: Context, repo: FleetRepo) -> Check:

@@ -127,7 +127,7 @@ def _running(detail: DeviceDetail) -> list[str]:
     head = f"Runs {row.running_version}{known}" if row.running_version else "Runs: unknown, it never answered"
     pairs = [("image", row.running_image), ("release", row.running_release), ("mandate", row.running_mandate)]
     seen = f"{stamp(row.observed_at)} ({ago(row.observed_at, detail.now)})" if row.observed_at else "never"
-    shown = [*pairs, ("seen", f"{seen}, {reach}"), ("agent", row.state)]
+    shown = [*pairs, ("seen", f"{seen}, {reach}"), ("agent", row.state if row.observed_at else "")]
     return [head, *labelled(pair for pair in shown if pair[1])]
 
 
