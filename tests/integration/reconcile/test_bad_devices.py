@@ -168,7 +168,8 @@ def test_an_absent_device_becomes_a_straggler_and_catches_up_when_it_is_back(
     world.release(IMAGE)
     first = world.once("--format", "json", duration=1)
     assert first.code == 0, first.text
-    assert world.standings() == {"honest": "reached", "absent": "retry"}
+    assert world.standings()["honest"] == "reached"
+    assert world.standings()["absent"] in ("retry", "straggler")
     second = world.once(duration=8)
     assert (second.code, "1 reached, 1 straggler" in second.out) == (0, True), second.text
     assert world.active_bytes("honest") == IMAGE

@@ -104,14 +104,14 @@ def test_an_older_backup_of_the_ledger_flashes_nobody_again(world: World) -> Non
 
 
 def test_a_device_that_dies_after_accepting_does_not_hold_the_others_up(world: World) -> None:
-    world.init(pass_interval="1s", confirm_within="2s", timeout="2s")
+    world.init(timeout="2s")
     world.enroll("device-001")
     agent = world.agent("device-001")
     world.enroll_simulated(2)
     world.simulator()
     world.release(OLD)
     slot = world.folder / "devices" / "device-001" / "slots" / "b.img"
-    running = world.spawn("reconcile", "--once", "--max-duration", 6)
+    running = world.spawn("reconcile", "--once", "--max-duration", 4)
     until(lambda: slot.exists() and slot.stat().st_size > 0, what="the first bytes")
     agent.kill()
     assert running.wait() == 0, running.said()
