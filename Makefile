@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: help setup demo test lint format schemas vectors lock clean
+.PHONY: help setup demo test lint format schemas vectors docs lock clean
 .DEFAULT_GOAL := help
 
 help:            ## show the targets
@@ -41,6 +41,9 @@ schemas: $(STAMP) ## regenerate schemas/ from the models
 
 vectors: $(STAMP) ## regenerate the golden vectors and wire schemas
 	$(BIN)/python -m tests.contract.generate
+
+docs: $(STAMP)   ## regenerate docs/reference/ and the table in docs/security.md
+	$(BIN)/python -m docs.generator
 
 lock:            ## resolve the hash-locked requirements again (needs uv)
 	uv pip compile -q --generate-hashes --no-emit-index-url --no-header --python-version 3.11 pyproject.toml requirements/dev.in -o requirements/dev.txt

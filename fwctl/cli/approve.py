@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from fwctl.cli.context import Context, next_is, say, talk
+from fwctl.cli.options import Rollout
 
 
 def register(app: typer.Typer) -> None:
@@ -16,29 +17,42 @@ def register(app: typer.Typer) -> None:
 
 def approve(
     context: typer.Context,
-    rollout: Annotated[str, typer.Argument(help="ENV/NAME or NAME.")],
+    rollout: Rollout,
     signer: Annotated[str, typer.Option("--as", metavar="NAME", help="Whose key; yours if you have one.")] = "",
     days: Annotated[int, typer.Option(min=1, max=3650, help="For how long the approval holds.")] = 30,
     stage: Annotated[int, typer.Option(min=0, help="Up to which stage; 0 means all.")] = 0,
     meaning: Annotated[str, typer.Option(help="What the signature says.")] = "approved for release",
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> None:
-    """Show a committed plan, sign it, and commit the approval."""
+    """Show what is committed, sign it, commit the approval."""
     from fwctl.cli.approving import Request, check, sign_and_commit
     from fwctl.errors import UsageError
+    from fwctl.render.approval import standing, statement
     from fwctl.render.plan import text
 
     settings: Context = context.obj
     ready = check(settings, Request(rollout, signer, days, stage, meaning))
+    if ready.standing is not None:
+        say(standing(ready))
+        _next(ready.result.prepared.key, ready.missing)
+        return
     say(text([ready.result]))
+    say("\n" + statement(ready))
     if not yes:
         if not sys.stdin.isatty():
             raise UsageError("nobody can be asked here", code="E_NO_INPUT", remedy="Look at the plan, then add --yes.")
-        typer.confirm(f"Sign as {ready.signer}: {meaning!r}, for {days} days?", abort=True, err=True)
+        if not typer.confirm(f"Sign this as {ready.approval.signer}?", err=True):
+            talk("Nothing was signed.")
+            raise typer.Exit(1)
     done = sign_and_commit(settings, ready)
-    say(f"\nApproved by {ready.signer} in {done.path}, commit {done.commit[:12]}")
-    if done.missing:
-        talk(f"Still missing: {done.missing}")
-        next_is(f"fwctl approve {ready.result.prepared.key} --as NAME")
+    say(f"\nApproved by {ready.approval.signer}, commit {done.commit[:12]}")
+    say(f"wrote   {done.path}")
+    _next(ready.result.prepared.key, done.missing)
+
+
+def _next(rollout: str, missing: str) -> None:
+    if missing:
+        talk(f"Still missing: {missing}")
+        next_is("fwctl trust status", f"fwctl approve {rollout} --as NAME")
     else:
         next_is("fwctl reconcile --once")

@@ -6,13 +6,17 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from fwctl.cli.context import Context
-from fwctl.cli.planning import PlanResult, find_rollouts
+from fwctl.cli.planning import PlanResult, find_rollouts, forecast
 from fwctl.errors import Busy, InputError, TrustRefused
 from fwctl.reconcile.commit import CommitState, Prepared
+from fwctl.render.words import counted
 from fwctl.trust.authority import approval_path, envelope_bytes
 from fwctl.trust.keystore import KeyStore
 from fwctl.trust.signing import sign_approval
-from fwctl_agent.protocol.statements import Approval, Mandate
+from fwctl_agent.protocol.statements import Approval
+from fwctl_agent.trust.approvals import Vote
+
+_RENEW_BEFORE = timedelta(days=7)
 
 
 @dataclass(frozen=True)
@@ -28,14 +32,16 @@ class Request:
 
 @dataclass(frozen=True)
 class Ready:
-    """Checked, shown, and ready to be signed."""
+    """Checked, shown, and ready to be signed: `approval` is exactly what the signature is put under."""
 
-    request: Request
     result: PlanResult
-    state: CommitState
-    mandate: Mandate
-    signer: str
-    stage: int
+    commit: str
+    approval: Approval
+    stages: int
+    standing: Vote | None
+    """the same person's approval of the same content, if it covers this one already"""
+    missing: str
+    """what is missing before this approval; empty if nothing is"""
 
 
 @dataclass(frozen=True)
@@ -58,7 +64,7 @@ def check(settings: Context, request: Request) -> Ready:
     dirty = settings.repo.dirty()
     if dirty:
         raise Busy(
-            f"{len(dirty)} files are not committed, so what you see is not what would be approved",
+            f"{counted(len(dirty), 'file')} not committed, so what you see is not what would be approved",
             code="E_DIRTY",
             place=", ".join(dirty[:3]),
             remedy="git add -A && git commit, then approve again.",
@@ -79,25 +85,41 @@ def check(settings: Context, request: Request) -> Ready:
     keystore = settings.keystore(state.repo.fleet.spec.repo_id)
     signer = _signer(keystore, state, request.signer)
     stages = max(wave.stage for wave in prepared.plan.waves)
-    return Ready(request, PlanResult(prepared, (), 0), state, prepared.mandate, signer, request.stage or stages)
+    stage = min(request.stage or stages, stages)
+    now = settings.now().replace(microsecond=0)
+    days = min(request.days, state.authority.policy.max_approval_days)
+    approval = Approval(
+        mandate=prepared.mandate,
+        stage=stage,
+        approved_at=now,
+        expires=now + timedelta(days=days),
+        signer=signer,
+        meaning=request.meaning,
+    )
+    votes = prepared.verdict.tally.votes if prepared.verdict else ()
+    standing = next((vote for vote in votes if _covers(vote, approval)), None)
+    return Ready(forecast(settings, state.repo, prepared), commit, approval, stages, standing, _missing(prepared))
 
 
 def sign_and_commit(settings: Context, ready: Ready) -> Approved:
-    """Sign, commit the one file, and judge the result as the reconciler will."""
-    now = settings.now().replace(microsecond=0)
-    days = min(ready.request.days, ready.state.authority.policy.max_approval_days)
-    approval = Approval(
-        mandate=ready.mandate,
-        stage=ready.stage,
-        approved_at=now,
-        expires=now + timedelta(days=days),
-        signer=ready.signer,
-        meaning=ready.request.meaning,
-    )
-    keystore = settings.keystore(ready.mandate.repo_id)
-    path = approval_path(ready.mandate, ready.signer, ready.stage)
-    data = envelope_bytes(sign_approval(approval, keystore.signer(ready.signer)))
-    message = f"Approve {ready.result.prepared.key} as {ready.signer}\n\nMandate: {ready.mandate.id}\n"
+    """Sign, commit the one file, and judge the result as the reconciler will.
+
+    Raises:
+        Busy: `E_PLAN_STALE` if a commit has landed since the plan was shown.
+    """
+    approval, mandate = ready.approval, ready.approval.mandate
+    head = settings.repo.head()
+    if head != ready.commit:
+        raise Busy(
+            f"{head[:12]} was committed since {ready.commit[:12]} was shown",
+            code="E_PLAN_STALE",
+            place=ready.result.prepared.rollout.path,
+            remedy="Look at the plan again and approve that: run the same command.",
+        )
+    keystore = settings.keystore(mandate.repo_id)
+    path = approval_path(mandate, approval.signer, approval.stage)
+    data = envelope_bytes(sign_approval(approval, keystore.signer(approval.signer)))
+    message = f"Approve {ready.result.prepared.key} as {approval.signer}\n\nMandate: {mandate.id}\n"
     commit = settings.repo.commit_files({path: data}, message)
     after = settings.read(settings.committed()[1], commit)
     return Approved(path, commit, _missing(after.rollouts[ready.result.prepared.key]))
@@ -107,26 +129,53 @@ def _missing(prepared: Prepared) -> str:
     return "" if prepared.approved_stage and not prepared.not_approved else prepared.not_approved
 
 
+def _covers(vote: Vote, approval: Approval) -> bool:
+    """Tell whether a person's approval stands already; shortly before it ends it may be renewed."""
+    same = vote.person == approval.signer and vote.approval.stage >= approval.stage
+    left, wanted = vote.approval.expires - approval.approved_at, approval.expires - approval.approved_at
+    return same and left >= min(_RENEW_BEFORE, wanted / 2)
+
+
 def _signer(keystore: KeyStore, state: CommitState, wanted: str) -> str:
-    """Return whose key signs: the one named, or the only one here that the policy knows."""
-    people = state.authority.policy.people
-    mine = [name for name in keystore.people() if name in people]
-    if wanted:
-        if wanted not in people:
-            raise TrustRefused(
-                f"the policy knows nobody called {wanted}",
-                code="E_NOT_APPROVER",
-                place="trust/policy/policy.json",
-                remedy=f"Sign as one of: {', '.join(sorted(people))}",
-            )
-        return wanted
-    if len(mine) == 1:
-        return mine[0]
-    raise InputError(
-        f"you have {len(mine)} keys of people in the policy" if mine else "you have no key of anybody in the policy",
+    """Return whose key signs: the one named, or the only one here that the policy knows.
+
+    A signature that no device would count is refused before it is made.
+    """
+    policy = state.authority.policy
+    mine = [name for name in keystore.people() if name in policy.people]
+    if not wanted and len(mine) != 1:
+        raise _no_key(keystore, mine, sorted(policy.people))
+    name = wanted or mine[0]
+    if name not in policy.people:
+        raise TrustRefused(
+            f"the policy knows nobody called {name[:60]}",
+            code="E_NOT_APPROVER",
+            place="trust/policy/policy.json",
+            remedy=f"Sign as one of: {', '.join(sorted(policy.people))}",
+        )
+    if policy.person(keystore.public(name).keyid) != name:
+        raise TrustRefused(
+            f"the key {name} on this machine is not the one that the policy has for {name}",
+            code="E_NOT_APPROVER",
+            place=str(keystore.key_path(name)),
+            remedy="Sign where the right key is, or have the policy changed. See: fwctl keys list",
+        )
+    return name
+
+
+def _no_key(keystore: KeyStore, mine: list[str], people: list[str]) -> InputError:
+    if mine:
+        return InputError(
+            f"you have keys of {len(mine)} people in the policy",
+            code="E_KEY_MISSING",
+            place=str(keystore.folder / "keys"),
+            remedy=f"Say whose: --as {' or --as '.join(mine)}",
+        )
+    return InputError(
+        "you have no key of anybody in the policy",
         code="E_KEY_MISSING",
-        place=str(keystore.folder),
-        remedy=f"Say --as NAME: {', '.join(mine or sorted(people))}",
+        place=str(keystore.folder / "keys"),
+        remedy=f"Ask one of them to approve, or to add you to the policy: {', '.join(people)}",
     )
 
 

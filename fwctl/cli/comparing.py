@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from fwctl.cli.context import Context
+from fwctl.errors import UsageError
 from fwctl.manifests.models import plain
 from fwctl.manifests.models.base import Model
 from fwctl.manifests.repo import FleetRepo
@@ -17,8 +18,8 @@ from fwctl.rollouts.compile import compile_rollout, read_lock
 from fwctl.rollouts.plan import Plan
 
 Symbol = Literal["+", "~", "-"]
-Kind = Literal["fleet", "rollout", "firmware", "group", "device", "lock", "trust", "approval"]
-KINDS: tuple[Kind, ...] = ("fleet", "rollout", "lock", "firmware", "group", "device", "trust", "approval")
+Kind = Literal["fleet", "rollout", "firmware", "group", "device", "lock", "trust", "signature", "approval"]
+KINDS: tuple[Kind, ...] = ("fleet", "rollout", "lock", "firmware", "group", "device", "trust", "signature", "approval")
 WORK_TREE = "work tree"
 
 
@@ -92,6 +93,10 @@ def compare(settings: Context, base: str, head: str) -> Difference:
     if head:
         head_name, head_files = settings.committed(head)
         shown = head_name[:12]
+    elif settings.repo.worktree is None:
+        raise UsageError(
+            "there is no work tree to compare with", code="E_USAGE", place=base, remedy=f"fwctl diff {base} HEAD"
+        )
     else:
         head_files, shown = settings.edited(), WORK_TREE
     old, new = (_Side(load_repo(files), files) for files in (base_files, head_files))
@@ -177,7 +182,7 @@ def _file_changes(old: Mapping[str, bytes], new: Mapping[str, bytes]) -> Iterato
         if kind == "lock":
             sizes = [str(files[path].count(b"\n")) if path in files else "" for files in (old, new)]
             fields = (FieldChange(symbol, "devices", *sizes),) if sizes[0] != sizes[1] else ()
-        yield ObjectChange(symbol, kind, path, path, fields)
+        yield ObjectChange(symbol, kind, _file_name(kind, path), path, fields)
 
 
 def _file_kind(path: str) -> Kind | None:
@@ -185,7 +190,20 @@ def _file_kind(path: str) -> Kind | None:
         return "trust"
     if path.endswith(".lock"):
         return "lock"
-    return "approval" if path.endswith(".dsse.json") else None
+    if path.endswith(".dsse.json"):
+        return "approval" if path.startswith("approvals/") else "signature"
+    return None
+
+
+def _file_name(kind: Kind, path: str) -> str:
+    """Name an approval or signature by whom it is from; other files by their path."""
+    parts = path.removesuffix(".dsse.json").split("/")
+    if kind == "approval" and len(parts) == 5:
+        who, _, stage = parts[4].rpartition(".")
+        return f"of {parts[1]}/{parts[2]} by {who}, stage {stage}"
+    if kind == "signature" and len(parts) == 3:
+        return f"under {parts[1]} by {parts[2].rpartition('.')[2]}"
+    return path
 
 
 def _touches(old: _Side, new: _Side) -> Iterator[Touch]:

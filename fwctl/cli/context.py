@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 if TYPE_CHECKING:
     from fwctl.gitrepo import CommitId, Repo
@@ -151,13 +151,25 @@ class Context:
 
 def say(text: str = "") -> None:
     """Write the answer."""
-    sys.stdout.write(text if text.endswith("\n") else text + "\n")
+    shown = _for_terminal(text, sys.stdout)
+    sys.stdout.write(shown if shown.endswith("\n") else shown + "\n")
 
 
 def talk(text: str) -> None:
     """Write to the person, beside the answer."""
     sys.stdout.flush()
-    sys.stderr.write(text + "\n")
+    sys.stderr.write(_for_terminal(text, sys.stderr) + "\n")
+
+
+def _for_terminal(text: str, stream: TextIO) -> str:
+    """Fold what is wider than the terminal; pipes and files get every line whole."""
+    if not stream.isatty():
+        return text
+    import shutil
+
+    from fwctl.render.words import fold
+
+    return fold(text, shutil.get_terminal_size().columns)
 
 
 def next_is(*commands: str) -> None:

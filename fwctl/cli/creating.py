@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fwctl.cli.context import Context
+from fwctl.cli.planning import load_or_refuse
 from fwctl.errors import InputError, UsageError
 from fwctl.files import write_atomic
 from fwctl.manifests.targets import resolve_targets
-from fwctl.reconcile.commit import ManifestErrors, check_files
 
 _MANIFEST = """\
 apiVersion: fwctl/v1
@@ -62,8 +62,6 @@ def create_rollout(
     lists = [f"groups: [{', '.join(groups)}]"] * bool(groups) + [f"devices: [{', '.join(devices)}]"] * bool(devices)
     targets = "{all: true}" if everyone else "{" + ", ".join(lists) + "}"
     text = _MANIFEST.format(name=name, model=model, version=version, targets=targets)
-    loaded, diagnostics = check_files(files | {str(path): text.encode()})
-    if loaded.repo is None or any(found.severity == "error" for found in diagnostics):
-        raise ManifestErrors(diagnostics)
+    repo = load_or_refuse(files | {str(path): text.encode()})
     write_atomic(settings.worktree / path, text.encode())
-    return Created(path, text, len(resolve_targets(loaded.repo, loaded.repo.rollouts[f"{env}/{name}"])))
+    return Created(path, text, len(resolve_targets(repo, repo.rollouts[f"{env}/{name}"])))

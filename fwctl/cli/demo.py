@@ -19,7 +19,10 @@ def demo(
         Path | None, typer.Option("--dir", metavar="DIR", help="An empty folder; a temporary one by default.")
     ] = None,
 ) -> None:
-    """Watch a rollout: 2 real agents and 20 simulated devices get firmware from a git commit. Loopback only."""
+    """Watch a whole rollout on this machine, in a minute.
+
+    2 real agents and 20 simulated devices get firmware from a git commit. Loopback only.
+    """
     from fwctl.cli.story import tell
 
     end = tell(folder)

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from fwctl.cli import completing
-from fwctl.cli.context import Context, next_is, say
+from fwctl.cli.context import Context, next_is, say, talk
 from fwctl.cli.options import TextOrJson
 
 Device = Annotated[str, typer.Argument(metavar="NAME", help="The device.", autocompletion=completing.devices)]
@@ -25,7 +25,7 @@ def enroll(
     context: typer.Context,
     names: Annotated[
         list[str] | None,
-        typer.Argument(help="Devices to enrol.", metavar="[NAME]...", autocompletion=completing.devices),
+        typer.Argument(help="Devices to enrol.", metavar="NAME", autocompletion=completing.devices),
     ] = None,
     out: Annotated[Path, typer.Option(metavar="DIR", help="Where the agent's folder goes.")] = Path("device"),
     everyone: Annotated[bool, typer.Option("--all", help="Every device of the inventory, a folder each.")] = False,
@@ -36,8 +36,13 @@ def enroll(
     factory: Annotated[Path | None, typer.Option(help="The image that it runs now.")] = None,
     factory_version: Annotated[str, typer.Option(help="The version of that image.")] = "0.0.0",
 ) -> None:
-    """Make the folder that an agent runs from: key, certificate, pinned root, settings."""
+    """Make the folder that an agent runs from.
+
+    It holds the device's key and certificate, the pinned root of trust, and its settings.
+    """
     from fwctl.cli.enrolling import Declaration, Factory, enroll_all
+    from fwctl.cli.watching import tracked
+    from fwctl.render.words import counted, some
 
     settings: Context = context.obj
     declared = Declaration(model, hardware, env, address) if model else None
@@ -48,15 +53,15 @@ def enroll(
         out=out,
         declaration=declared,
         factory=Factory.read(factory, factory_version),
+        track=tracked,
     )
-    for one in done.folders[:20]:
-        say(f"Enrolled {one.name} in {one}")
-    if len(done.folders) > 20:
-        say(f"... and {len(done.folders) - 20} more")
+    say("\n".join(some([f"Enrolled {name} in {folder}" for name, folder in done.folders.items()]) or ["Nothing to do"]))
     for path in done.declared:
         say(f"Declared it in {path}")
+    if done.before:
+        talk(f"{counted(len(done.before), 'device')} had a folder there already and were left alone.")
     run = "simulate --enrolled" if everyone else "run --config"
-    where = out if everyone else done.folders[0]
+    where = out if everyone else next(iter(done.folders.values()))
     next_is(f"fwctl-agent {run} {where}", "fwctl firmware add FILE --model MODEL --version VERSION")
 
 

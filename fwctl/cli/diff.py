@@ -17,9 +17,7 @@ def register(app: typer.Typer) -> None:
 def diff(
     context: typer.Context,
     base: Annotated[str, typer.Argument(metavar="BASE", help="The commit to start from.")],
-    head: Annotated[
-        str, typer.Argument(metavar="[HEAD]", help="The commit to end at; the work tree if left out.")
-    ] = "",
+    head: Annotated[str, typer.Argument(metavar="HEAD", help="The commit to end at; the work tree if left out.")] = "",
     format_: TextJsonOrMarkdown = "text",
 ) -> None:
     """Show what changes between two commits, and for which devices.

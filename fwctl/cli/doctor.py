@@ -21,6 +21,6 @@ def doctor(context: typer.Context, format_: TextOrJson = "text") -> None:
     checks = examine(settings)
     say(RENDERERS[format_](checks))
     if any(check.word == "fail" for check in checks):
-        next_is("mend what failed, then: fwctl doctor")
+        next_is("fwctl doctor")
         raise typer.Exit(1)
     next_is("fwctl status")

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from fwctl.cli.context import Context
+from fwctl.cli.planning import load_or_refuse
 from fwctl.errors import InputError, UsageError
 from fwctl.files import disk_errors, read_input, sync_folder, write_atomic, write_private
-from fwctl.fleet.certificates import Authorities, issue_device
+from fwctl.fleet.certificates import Authorities, issue_device, read_device_certificate
 from fwctl.manifests.repo import Device, FleetRepo
-from fwctl.reconcile.commit import load_repo
 from fwctl.trust.keystore import KeyStore
-from fwctl_agent.protocol.enrolment import enrolment_files
+from fwctl_agent.protocol.enrolment import CERTIFICATE, enrolment_files
+from fwctl_agent.protocol.fields import ID
 
 _ENTRY = """\
 apiVersion: fwctl/v1
@@ -23,6 +24,10 @@ spec:
   devices:
     - {{id: {id}, model: {model}, hardware: {hardware}, env: {env}{address}}}
 """
+
+
+Track = Callable[[Sequence[str], str], Iterable[str]]
+"""Shows progress over the items that it passes on"""
 
 
 @dataclass(frozen=True)
@@ -50,10 +55,11 @@ class Factory:
 
 @dataclass(frozen=True)
 class Enrolled:
-    """The folders made, and the inventory files written."""
+    """The folders made, by device; the inventory files written; devices left alone because they have a folder."""
 
-    folders: tuple[Path, ...]
+    folders: Mapping[str, Path]
     declared: tuple[Path, ...]
+    before: tuple[str, ...]
 
 
 def enroll_all(
@@ -64,8 +70,11 @@ def enroll_all(
     out: Path,
     declaration: Declaration | None,
     factory: Factory,
+    track: Track,
 ) -> Enrolled:
     """Enrol devices; one that is not in the inventory is declared there if `declaration` says what it is.
+
+    A folder is complete or not there, so after a kill the same command with `everyone` goes on with the rest.
 
     Raises:
         UsageError: nobody, or everybody and somebody.
@@ -75,19 +84,22 @@ def enroll_all(
         raise UsageError(
             "say which devices", code="E_USAGE", remedy="fwctl device enroll NAME --out DIR, or --all --out DIR."
         )
-    declared = []
-    if declaration:
-        declared = [_declare(settings.worktree, name, declaration) for name in names]
-    repo = load_repo(settings.edited())
-    devices = list(repo.devices.values()) if everyone else [_known(repo, name) for name in names]
+    files = settings.edited()
+    new = {path: data for name in names for path, data in _entry(name, declaration, files)} if declaration else {}
+    repo = load_or_refuse(files | new)
+    devices = list(repo.devices.values()) if everyone else [_known(repo, name) for name in dict.fromkeys(names)]
     several = everyone or len(devices) > 1
     keystore = settings.keystore(repo.fleet.spec.repo_id)
-    folders = tuple(out / device.id if several else out for device in devices)
-    for folder in folders:
+    wanted = {device.id: out / device.id if several else out for device in devices}
+    before = tuple(name for name, folder in wanted.items() if everyone and _holds(folder, name))
+    folders = {name: folder for name, folder in wanted.items() if name not in set(before)}
+    for folder in folders.values():
         _must_be_free(folder)
-    for device, folder in zip(devices, folders, strict=True):
-        _write(folder, _files(settings, keystore, repo, device, factory))
-    return Enrolled(folders, tuple(declared))
+    for path, data in new.items():
+        write_atomic(settings.worktree / path, data)
+    for name in track(tuple(folders), "Enrolling"):
+        _write(folders[name], _files(settings, keystore, repo, repo.devices[name], factory))
+    return Enrolled(folders, tuple(Path(path) for path in new), before)
 
 
 def _files(
@@ -129,6 +141,14 @@ def _write(folder: Path, files: dict[str, bytes]) -> None:
         sync_folder(folder.parent)
 
 
+def _holds(folder: Path, name: str) -> bool:
+    """Tell whether a folder is that of the device: its certificate says so."""
+    try:
+        return read_device_certificate((folder / CERTIFICATE).read_text("ascii")).device == name
+    except (OSError, ValueError, InputError):
+        return False
+
+
 def _must_be_free(folder: Path) -> None:
     if folder.exists() and any(folder.iterdir() if folder.is_dir() else [folder]):
         raise InputError(
@@ -150,10 +170,17 @@ def _known(repo: FleetRepo, name: str) -> Device:
     )
 
 
-def _declare(worktree: Path, name: str, what: Declaration) -> Path:
+def _entry(name: str, what: Declaration, files: Mapping[str, bytes]) -> Iterator[tuple[str, bytes]]:
+    """Yield the inventory file of a new device, unless its file is there."""
+    if not ID.fullmatch(name):
+        raise InputError(
+            f"this cannot be the name of a device: {name[:80]!r}",
+            code="E_SCHEMA",
+            place="NAME",
+            remedy="Use 1 to 63 of a-z 0-9 and inner hyphens, such as device-001.",
+        )
     address = f', address: "{what.address}"' if what.address else ""
-    path = Path("devices") / what.env / f"{name}.yaml"
-    if not (worktree / path).exists():
-        data = _ENTRY.format(id=name, model=what.model, hardware=what.hardware, env=what.env, address=address)
-        write_atomic(worktree / path, data.encode())
-    return path
+    path = f"devices/{what.env}/{name}.yaml"
+    if path not in files:
+        text = _ENTRY.format(id=name, model=what.model, hardware=what.hardware, env=what.env, address=address)
+        yield path, text.encode()

@@ -18,6 +18,7 @@ from fwctl.manifests.repo import FleetRepo
 from fwctl.reconcile.commit import check_files
 from fwctl.render.words import ago, counted
 from fwctl.trust.authority import Authority
+from fwctl.trust.keystore import ORDER
 
 Word = Literal["ok", "warn", "fail"]
 _WARN_DAYS = (7, 14, 30)
@@ -191,7 +192,7 @@ def _expiry(name: str, ends: dict[str, datetime], now: datetime, remedy: str) ->
     for days in _WARN_DAYS:
         if left <= timedelta(days=days):
             return Check(name, "warn", f"{what} expires within {days} days, on {end:%Y-%m-%d}", remedy)
-    return Check(name, "ok", f"{', '.join(ends)}; the first to expire is {what}, on {end:%Y-%m-%d}")
+    return Check(name, "ok", f"{', '.join(ends)}; {what} ends first, {end:%Y-%m-%d}")
 
 
 def _ledger(settings: Context, repo: FleetRepo) -> Check:
@@ -223,6 +224,8 @@ def _storage(settings: Context, repo: FleetRepo) -> Check:
         image = repo.firmware[key].model.spec.image
         if not storage.exists(image.digest) or storage.stat(image.digest).length != image.length:
             absent.append("@".join(key))
+    if absent and ORDER not in settings.keystore(repo.fleet.spec.repo_id).names():
+        return Check("storage", "warn", "images are not here; only a machine that reconciles needs them")
     if absent:
         remedy = "Add the same file again: fwctl firmware add FILE --model MODEL --version VERSION"
         return Check("storage", "fail", f"no whole image of {', '.join(absent)}", remedy)

@@ -16,7 +16,7 @@ def register(app: typer.Typer) -> None:
 
 def explain(
     topic: Annotated[
-        str, typer.Argument(metavar="[KIND.FIELD.FIELD | CODE]", help="Such as rollout.spec.gates or E_LOCK_STALE.")
+        str, typer.Argument(metavar="KIND.FIELD|CODE", help="Such as rollout.spec.gates or E_LOCK_STALE.")
     ] = "",
     format_: TextOrJson = "text",
 ) -> None:

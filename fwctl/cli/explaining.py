@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,6 +15,7 @@ from fwctl.manifests.codes import CODES
 from fwctl.manifests.fields import did_you_mean, fields_of, models_in
 from fwctl.manifests.models import KINDS, plain
 from fwctl.manifests.models.base import Model
+from fwctl.manifests.scalars import WORDS
 
 
 @dataclass(frozen=True)
@@ -115,20 +117,25 @@ def _helps(models: tuple[type[Model], ...]) -> tuple[FieldHelp, ...]:
 
 def _help(name: str, model: type[Model], info: FieldInfo, within: str | None = None) -> FieldHelp:
     schema = model.model_json_schema(mode="validation")
-    takes = _takes(schema["properties"][name], schema.get("$defs", {}))
-    default = "" if info.is_required() else _default(info)
+    body = schema["properties"][name]
+    takes = _takes(body, schema.get("$defs", {}))
+    default = "" if info.is_required() else _default(info, body.get("default"))
     shown = model.__name__ if within is None else within
     return FieldHelp(name, takes, info.is_required(), default, info.description or "", shown)
 
 
-def _default(info: FieldInfo) -> str:
-    import json
-
+def _default(info: FieldInfo, written: object) -> str:
+    """Return the default as one writes it in YAML: `5m`, not 300."""
+    if isinstance(written, str):
+        return written or "nothing"
     value = info.get_default(call_default_factory=True, validated_data={})
     if value is None or value is PydanticUndefined:
         return "nothing"
     if isinstance(value, Model):
-        return "as its fields say"
+        kind = getattr(value, "type", "")
+        return f"type {kind}" if kind else "as its fields say"
+    if not value and not isinstance(value, bool | int):
+        return "nothing"
     return json.dumps(plain(value), ensure_ascii=False)
 
 
@@ -147,7 +154,11 @@ def _takes(schema: Mapping[str, Any], defs: Mapping[str, Any]) -> str:
     if "enum" in schema:
         return "one of " + ", ".join(f"`{value}`" for value in schema["enum"])
     if schema.get("type") == "array":
-        return f"a list of {_takes(schema.get('items', {}), defs).removeprefix('a ').removeprefix('one of ')}"
+        return f"a list; each is {_takes(schema.get('items', {}), defs)}"
+    if schema.get("pattern") in WORDS:
+        what, example = WORDS[schema["pattern"]]
+        counted = "a number or " if isinstance(schema.get("type"), list) else ""
+        return f"{counted}{what}, such as {example}"
     words = {
         "string": "text",
         "integer": "a whole number",
@@ -156,9 +167,20 @@ def _takes(schema: Mapping[str, Any], defs: Mapping[str, Any]) -> str:
         "object": "a mapping",
     }
     text = words.get(str(schema.get("type", "")), "a value")
-    low, high = schema.get("minimum", schema.get("exclusiveMinimum")), schema.get("maximum")
-    bounds = f" from {low:g}" * (low is not None) + f" to {high:g}" * (high is not None)
-    return text + (bounds if max(abs(low or 0), abs(high or 0)) < 10**7 else "")
+    return text + _bounds(schema)
+
+
+def _bounds(schema: Mapping[str, Any]) -> str:
+    parts = (
+        ("minimum", "at least"),
+        ("exclusiveMinimum", "above"),
+        ("maximum", "at most"),
+        ("exclusiveMaximum", "below"),
+    )
+    values = [(schema[key], word) for key, word in parts if key in schema]
+    # 2**40 and the like are limits of the format, not what anybody reads for
+    told = [f"{word} {value:,}" for value, word in values if abs(value) < 10**7]
+    return ", " + ", ".join(told) if told else ""
 
 
 def _doc(model: type[Model]) -> str:

@@ -34,7 +34,7 @@ def add(
     notes: Annotated[str, typer.Option(help="Release notes.")] = "",
     signer: Signer = "",
 ) -> None:
-    """Hash an image, store it, write its manifest, and sign the release."""
+    """Store an image, write its manifest, sign its release."""
     from fwctl.cli.releasing import Image, add_firmware
 
     settings: Context = context.obj

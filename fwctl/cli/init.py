@@ -43,13 +43,16 @@ class Made:
 
 def init(
     context: typer.Context,
-    folder: Annotated[Path | None, typer.Argument(help="Where; this folder by default.")] = None,
+    folder: Annotated[Path | None, typer.Argument(metavar="FOLDER", help="Where; this folder by default.")] = None,
     repo_id: Annotated[
         str, typer.Option(metavar="ID", help="The fleet's id, for ever; the folder's name by default.")
     ] = "",
     person: Annotated[str, typer.Option("--as", metavar="NAME", help="Your name as a signer.")] = "",
 ) -> None:
-    """Make a fleet repository here: git, fleet.yaml, keys, a one-person development trust, a ledger."""
+    """Make a fleet repository with a one-person trust.
+
+    Makes what is missing of git repository, fleet.yaml, keys, development trust and ledger; what stands already stays.
+    """
     settings: Context = context.obj
     made = _init(settings, (folder or Path(settings.location)).absolute(), repo_id, person)
     what = "made" if made.new else "stands already"

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
-from typing import get_args
+from typing import Literal, get_args
 
 from fwctl.cli.context import Context
 from fwctl.errors import InputError, UsageError
@@ -102,7 +102,7 @@ class RolloutLine:
     """One rollout: what it wants, how far it is."""
 
     prepared: Prepared
-    state: RolloutResult
+    state: RolloutResult | Literal["not-judged"]
     reason: str
     standings: tuple[Standing, ...]
     judged: bool
@@ -163,11 +163,11 @@ class Book:
 
     def _rollout(self, prepared: Prepared) -> RolloutLine:
         view, row = self.views[prepared.key], self.recorded.get(prepared.key)
-        state, reason = standing_of(prepared, view, row.state if row else None, row.reason if row else "")
-        if self.authority is None and prepared.lock is not None:
-            reason = NOT_JUDGED
         standings = tuple(decide(prepared.plan, view, self.now).standings.values())
-        return RolloutLine(prepared, state, reason, standings, self.authority is not None)
+        if self.authority is None and prepared.lock is not None:
+            return RolloutLine(prepared, "not-judged", NOT_JUDGED, standings, judged=False)
+        state, reason = standing_of(prepared, view, row.state if row else None, row.reason if row else "")
+        return RolloutLine(prepared, state, reason, standings, judged=self.authority is not None)
 
     def _group(self, group: LoadedGroup) -> GroupLine:
         users = [key for key, one in self.prepared.items() if group.name in one.rollout.model.spec.targets.groups]

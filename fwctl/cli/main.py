@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from typer.core import TyperGroup
 
 from fwctl import __version__
 from fwctl.cli import (
@@ -37,8 +38,17 @@ From an empty folder to a device: init, device enroll, firmware add, rollout cre
 reconcile --once, status. Each command says the next one.
 """
 
+
+class _Sorted(TyperGroup):
+    """Lists commands and groups of commands as one sequence, by name."""
+
+    def list_commands(self, ctx: typer.Context) -> list[str]:  # type: ignore[override]
+        return sorted(super().list_commands(ctx))
+
+
 app = typer.Typer(
     name="fwctl",
+    cls=_Sorted,
     help="Firmware rollouts for device fleets, the GitOps way.",
     epilog=_EPILOG,
     no_args_is_help=False,
@@ -59,7 +69,15 @@ def _show_version(wanted: bool) -> None:
 def main(
     context: typer.Context,
     location: Annotated[
-        str, typer.Option("--repo", "-C", metavar="PATH|URL", help="The fleet repository.", envvar="FWCTL_REPO")
+        str,
+        typer.Option(
+            "--repo",
+            "-C",
+            metavar="PATH|URL",
+            help="The fleet repository, if not here.",
+            envvar="FWCTL_REPO",
+            show_default=False,
+        ),
     ] = ".",
     state_dir: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Where ledgers are kept.", envvar="FWCTL_STATE_DIR")

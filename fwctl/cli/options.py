@@ -13,7 +13,7 @@ Rollout = Annotated[
 ]
 AnyRollout = Annotated[
     str,
-    typer.Argument(metavar="[ROLLOUT]", help="ENV/NAME or NAME; all by default.", autocompletion=completing.rollouts),
+    typer.Argument(metavar="ROLLOUT", help="ENV/NAME or NAME; all by default.", autocompletion=completing.rollouts),
 ]
 TextOrJson = Annotated[Literal["text", "json"], typer.Option("--format", help="How to write it.")]
 TextJsonOrMarkdown = Annotated[Literal["text", "json", "markdown"], typer.Option("--format", help="How to write it.")]

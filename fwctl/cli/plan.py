@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from fwctl.cli.context import Context, next_is, say, talk
+from fwctl.cli.options import AnyRollout, TextOrJson
+
+if TYPE_CHECKING:
+    from fwctl.reconcile.commit import Prepared
 
 
 def register(app: typer.Typer) -> None:
@@ -15,12 +19,15 @@ def register(app: typer.Typer) -> None:
 
 def plan(
     context: typer.Context,
-    rollout: Annotated[str, typer.Argument(help="ENV/NAME or NAME; all of them by default.", metavar="[ROLLOUT]")] = "",
+    rollout: AnyRollout = "",
     lock: Annotated[bool, typer.Option("--lock", help="Write the lock beside the manifest.")] = False,
     ref: Annotated[str, typer.Option(metavar="REF", help="A commit instead of the work tree.")] = "",
-    format_: Annotated[Literal["text", "json"], typer.Option("--format", help="How to write it.")] = "text",
+    format_: TextOrJson = "text",
 ) -> None:
-    """Show what a rollout would do: waves, devices, skips with reasons, digest."""
+    """Show which devices a rollout reaches, in which waves.
+
+    Devices that would get nothing now are listed with the reason: a forecast from the ledger, not part of the plan.
+    """
     from fwctl.cli.planning import make_plans, write_locks
     from fwctl.render.plan import RENDERERS
 
@@ -28,11 +35,21 @@ def plan(
     results = make_plans(settings, rollout, ref=ref, lock=lock)
     say(RENDERERS[format_](results))
     if lock:
-        for path in write_locks(settings, results):
+        for path in (written := write_locks(settings, results)):
             talk(f"Wrote {path}")
-        names = " ".join(result.prepared.key for result in results)
-        next_is("git add -A && git commit -m 'Plan the rollout'", *(f"fwctl approve {name}" for name in names.split()))
-    elif any(result.prepared.lock is None for result in results):
-        next_is(*(f"fwctl plan {result.prepared.key} --lock" for result in results if result.prepared.lock is None))
-    else:
-        next_is("fwctl status")
+        if not written:
+            talk("Nothing to write: what is locked is what would be locked now.")
+        commit = ("git add -A && git commit -m 'Plan the rollout'",) if settings.repo.dirty() else ()
+        waiting = [result.prepared for result in results if not result.prepared.approved_stage or commit]
+        approvals = [f"fwctl approve {prepared.key}" for prepared in waiting]
+        next_is(*commit, *(approvals or ["fwctl status"]))
+        return
+    next_is(*(_next(result.prepared) for result in results))
+
+
+def _next(prepared: Prepared) -> str:
+    if prepared.lock is None:
+        return f"fwctl plan {prepared.key} --lock"
+    if prepared.verdict is not None and not prepared.approved_stage:
+        return f"fwctl approve {prepared.key}"
+    return f"fwctl status {prepared.key}"

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fwctl.cli.context import Context
-from fwctl.errors import InputError
+from fwctl.errors import InputError, UsageError
+from fwctl.manifests.fields import did_you_mean
 from fwctl.manifests.repo import FleetRepo, LoadedRollout
-from fwctl.reconcile.commit import Prepared, load_repo, prepare
+from fwctl.reconcile.commit import ManifestErrors, Prepared, load_repo, prepare
 from fwctl.rollouts.check import lock_path
-from fwctl.state import DeviceRow, Ledger, ledger_path
+from fwctl.state import DeviceRow
 
 
 @dataclass(frozen=True)
@@ -45,59 +46,99 @@ def find_rollouts(repo: FleetRepo, name: str) -> tuple[LoadedRollout, ...]:
     found = tuple(rollout for key, rollout in repo.rollouts.items() if not name or key == name or rollout.name == name)
     if found and (len(found) == 1 or not name):
         return found
-    known = ", ".join(repo.rollouts) or "there are none yet"
+    if not repo.rollouts:
+        raise InputError(
+            "no rollout is declared yet",
+            code="E_NO_ROLLOUT",
+            place="rollouts/",
+            remedy="fwctl rollout create NAME --firmware MODEL@VERSION --all",
+        )
     raise InputError(
-        f"{len(found)} rollouts are called {name}"
-        if found
-        else "no such rollout"
-        if name
-        else "no rollout is declared",
+        f"{len(found)} rollouts are called {name}" if found else f"there is no rollout called {name[:80]}",
         code="E_NO_ROLLOUT",
-        place=name or "rollouts/",
-        remedy=f"Say ENV/NAME: {known}" if known else "Run `fwctl rollout create`.",
+        place="rollouts/",
+        remedy=_which(repo, name, [rollout.key for rollout in found]),
     )
+
+
+def _which(repo: FleetRepo, name: str, found: Sequence[str]) -> str:
+    if found:
+        return f"Say which: {', '.join(found)}"
+    names = {rollout.name: rollout.key for rollout in repo.rollouts.values()}
+    hint = did_you_mean(name, [*repo.rollouts, *names])
+    return f"{hint} See: fwctl rollout list" if hint else "See: fwctl rollout list"
+
+
+def load_or_refuse(files: Mapping[str, bytes]) -> FleetRepo:
+    """Return the manifests as they would be after a command has written its own.
+
+    Raises:
+        ManifestErrors: they would not validate; the command must write nothing.
+    """
+    try:
+        return load_repo(files)
+    except ManifestErrors as error:
+        error.remedy = "Nothing was written. Correct what is shown, then run the command again."
+        raise
 
 
 def make_plans(settings: Context, name: str, *, ref: str, lock: bool) -> tuple[PlanResult, ...]:
     """Return the plans of one rollout or all; with `lock`, compiled anew over today's targets."""
-    files: Mapping[str, bytes] = settings.committed(ref)[1] if ref else settings.edited()
+    if lock and ref:
+        raise UsageError(
+            "a lock is made from the work tree", code="E_USAGE", place="--ref", remedy="Leave out --ref, or --lock."
+        )
+    # A lock is written into a work tree, so one must be there before anything is shown.
+    files: Mapping[str, bytes] = settings.committed(ref)[1] if ref else settings.edited() if lock else settings.files()
     locks = {path for path in files if path.endswith(".lock")} if lock else set[str]()
     repo = load_repo({path: data for path, data in files.items() if path not in locks})
     rows = _observed(settings, repo)
+    authority = settings.authority(repo.fleet.spec.repo_id, files)
     results = []
     for rollout in find_rollouts(repo, name):
         kept = {path: data for path, data in files.items() if not (lock and path == lock_path(rollout.path))}
-        prepared = prepare(repo, rollout, kept, None, settings.now())
-        results.append(PlanResult(prepared, _skips(prepared, rows), sum(d in rows for d in prepared.plan.members)))
+        prepared = prepare(repo, rollout, kept, authority, settings.now())
+        if lock:
+            locked = dict(kept) | {lock_path(rollout.path): prepared.plan.lock().raw}
+            prepared = prepare(repo, rollout, locked, authority, settings.now())
+        results.append(_forecast(prepared, rows))
     return tuple(results)
 
 
+def forecast(settings: Context, repo: FleetRepo, prepared: Prepared) -> PlanResult:
+    """Return a plan with what the ledger expects of it."""
+    return _forecast(prepared, _observed(settings, repo))
+
+
+def _forecast(prepared: Prepared, rows: Mapping[str, DeviceRow]) -> PlanResult:
+    return PlanResult(prepared, _skips(prepared, rows), sum(device in rows for device in prepared.plan.members))
+
+
 def write_locks(settings: Context, results: Sequence[PlanResult]) -> tuple[Path, ...]:
-    """Write the lock of each plan into the work tree."""
+    """Write the lock of each plan into the work tree; return those that were not there yet as they are."""
     from fwctl.files import write_atomic
 
-    written = []
+    standing, written = settings.edited(), []
     for result in results:
-        path = lock_path(result.prepared.rollout.path)
-        write_atomic(settings.worktree / path, result.prepared.plan.lock().raw)
-        written.append(Path(path))
+        path, raw = lock_path(result.prepared.rollout.path), result.prepared.plan.lock().raw
+        if standing.get(path) != raw:
+            write_atomic(settings.worktree / path, raw)
+            written.append(Path(path))
     return tuple(written)
 
 
 def _observed(settings: Context, repo: FleetRepo) -> dict[str, DeviceRow]:
     """Return what the ledger last saw, if there is a ledger here; a pull request runner has none."""
-    path = ledger_path(settings.state_dir(repo.fleet.spec.repo_id))
-    if not path.exists():
-        return {}
-    with Ledger.open(path, readonly=True) as ledger:
-        return {row.id: row for row in ledger.devices()}
+    with settings.ledger(repo.fleet.spec.repo_id) as ledger:
+        return {row.id: row for row in ledger.devices()} if ledger else {}
 
 
 def _skips(prepared: Prepared, rows: Mapping[str, DeviceRow]) -> tuple[Skip, ...]:
     plan = prepared.plan
+    dropped = set(plan.dropped)
     skips = [Skip(device, "in the lock, but not targeted any more") for device in plan.dropped]
     for device in plan.members:
-        row = rows.get(device)
+        row = rows.get(device) if device not in dropped else None
         if row is not None and row.running_release == plan.release.digest:
             skips.append(Skip(device, f"runs {plan.release.version} already"))
         elif row is not None and not row.reachable:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from datetime import timedelta
 from typing import Annotated, Literal
@@ -28,7 +27,13 @@ def reconcile(
     ] = False,
     format_: Annotated[Literal["text", "json"], typer.Option("--format", help="How to write the result.")] = "text",
 ) -> None:
-    """Push approved firmware to the devices that are due, confirm it, and record everything."""
+    """Push approved firmware to the devices that are due.
+
+    One pass: what is approved at the commit is sent, confirmed and recorded; it can be killed at any instant.
+    Exits 0 when all went well or goes on, 1 when a rollout is stopped, held or not approved.
+    """
+    import asyncio
+
     from fwctl.cli.watching import watcher
     from fwctl.reconcile.run import open_ledger, reconcile_once
     from fwctl.render.passes import RENDERERS

@@ -156,7 +156,7 @@ def _boards(repo: FleetRepo, model: str) -> tuple[str, ...]:
         return boards
     known: Mapping[str, None] = dict.fromkeys(device.model for device in repo.devices.values())
     raise InputError(
-        f"no device of the inventory is a {model}, so nobody knows which boards the image runs on",
+        f"the inventory has no device of model {model}, so nobody knows which boards it runs on",
         code="E_NO_HARDWARE",
         place="devices/",
         remedy=f"Say --hardware BOARD, or one of the models there are: {', '.join(known) or 'none yet'}.",

@@ -15,7 +15,7 @@ def register(app: typer.Typer) -> None:
 
 
 def schema(
-    kind: Annotated[str, typer.Argument(metavar="[KIND]", help="One kind, such as Rollout.")] = "",
+    kind: Annotated[str, typer.Argument(metavar="KIND", help="One kind, such as Rollout.")] = "",
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="Write KIND.schema.json files there.")] = None,
 ) -> None:
     """Print or write the JSON Schema of manifests."""

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
-
 import typer
 
 from fwctl.cli.context import Context, next_is, say
+from fwctl.cli.options import AnyRollout, TextOrJson
 
 
 def register(app: typer.Typer) -> None:
@@ -15,10 +14,10 @@ def register(app: typer.Typer) -> None:
 
 def status(
     context: typer.Context,
-    rollout: Annotated[str, typer.Argument(help="ENV/NAME or NAME; all by default.", metavar="[ROLLOUT]")] = "",
-    format_: Annotated[Literal["text", "json"], typer.Option("--format", help="How to write it.")] = "text",
+    rollout: AnyRollout = "",
+    format_: TextOrJson = "text",
 ) -> None:
-    """Show where each rollout stands: state, reason, devices, approvals."""
+    """Show where each rollout stands, why, and what to do next."""
     from fwctl.cli.standing import read_status
     from fwctl.render.status import RENDERERS
 

@@ -19,7 +19,7 @@ def register(app: typer.Typer) -> None:
 def validate(
     context: typer.Context,
     folder: Annotated[
-        Path | None, typer.Argument(metavar="[FOLDER]", help="A folder of manifests; the repository by default.")
+        Path | None, typer.Argument(metavar="FOLDER", help="A folder of manifests; the repository by default.")
     ] = None,
     ref: Annotated[str, typer.Option(metavar="REF", help="A commit instead of the work tree.")] = "",
     format_: Annotated[
@@ -33,11 +33,12 @@ def validate(
     settings: Context = context.obj
     checked = check(settings, folder, ref)
     color = format_ == "full" and sys.stdout.isatty() and not os.environ.get("NO_COLOR")
-    say(full(checked.diagnostics, color=True) if color else FORMATS[format_](checked.diagnostics))
+    if text := full(checked.diagnostics, color=True) if color else FORMATS[format_](checked.diagnostics):
+        say(text)
     for line in checked.remarks:
         talk(line)
     if checked.exit_code == 0:
         next_is("fwctl plan")
     else:
-        next_is("mend what is shown, then: fwctl validate", "fwctl explain CODE")
+        next_is(*(f"fwctl explain {code}" for code in checked.explained[:1]), "fwctl validate")
         raise typer.Exit(checked.exit_code)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from fwctl.cli.context import Context
 from fwctl.errors import TrustRefused, UsageError
+from fwctl.manifests.codes import CODES
 from fwctl.manifests.diagnostic import Diagnostic, Place, ordered
 from fwctl.manifests.repo import FleetRepo
 from fwctl.reconcile.commit import check_files
@@ -27,6 +28,12 @@ class Checked:
     diagnostics: tuple[Diagnostic, ...]
     remarks: tuple[str, ...]
     collected: int
+
+    @property
+    def explained(self) -> tuple[str, ...]:
+        """The codes among the errors that `explain` knows more about."""
+        errors = (found.code for found in self.diagnostics if found.severity == "error")
+        return tuple(code for code in dict.fromkeys(errors) if code in CODES)
 
     @property
     def exit_code(self) -> int:
@@ -55,7 +62,7 @@ def detection(repo: FleetRepo) -> str:
     spec = repo.fleet.spec
     every, alone = (span(timedelta(seconds=s)) for s in (spec.pass_interval, spec.confirm_seconds))
     return (
-        f"passInterval {every}: a failing device is noticed at most {every} later, and stops its rollout then;\n"
+        f"passInterval {every}: what happens on a device is seen at most {every} later;\n"
         f"a device that nobody confirms goes back by itself after {alone}."
     )
 
@@ -93,7 +100,7 @@ def _signatures(
         return (_finding(error),), ()
     if authority is None:
         why = "no root of trust of this fleet is pinned here"
-        return (), (f"Not checked: signatures of trust and releases ({why}).",)
+        return (), (f"Signatures not checked: {why}.",)
     return tuple(_releases(repo, authority)), ()
 
 

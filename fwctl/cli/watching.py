@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TextIO
 
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
 _EVERY = 10.0
 """seconds between two counts"""
 _SETTLED = ("confirmed", "reverted", "refused", "unreachable", "failed")
+
+
+_MANY = 10
 
 
 class Lines:
@@ -51,6 +55,17 @@ def watcher(stream: TextIO) -> Iterator[Watcher]:
     columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), BarColumn(), TimeElapsedColumn())
     with Progress(*columns, console=Console(file=stream), transient=True) as progress:
         yield _Bars(progress)
+
+
+def tracked(items: Sequence[str], what: str) -> Iterator[str]:
+    """Pass items on; on a terminal, under a bar when there are many."""
+    if not sys.stderr.isatty() or len(items) < _MANY:
+        yield from items
+        return
+    from rich.console import Console
+    from rich.progress import track
+
+    yield from track(items, description=what, console=Console(file=sys.stderr), transient=True)
 
 
 class _Bars:

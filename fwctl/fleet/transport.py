@@ -39,7 +39,6 @@ def new_client() -> httpx.AsyncClient:
         follow_redirects=False,
         max_redirects=0,
         cookies=_NoCookies(),
-        headers={"Accept": "application/json", "Accept-Encoding": "identity", "User-Agent": "fwctl"},
     )
 
 

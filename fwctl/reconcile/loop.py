@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Literal, assert_never
 
+from fwctl.errors import FwctlError
 from fwctl.reconcile.commit import CommitState, Prepared
 from fwctl.reconcile.tools import Tools
 from fwctl.reconcile.views import rollout_view
@@ -119,6 +120,8 @@ class Loop:
     tools: Tools
     deadline: datetime
     visits: int = 0
+    failed: dict[str, FwctlError] = field(default_factory=dict)
+    """rollouts whose image is not to be had: they wait, the others go on"""
     active: dict[Key, asyncio.Task[None]] = field(default_factory=dict)
     views: dict[str, RolloutView] = field(default_factory=dict)
     slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(CONNECTIONS))
@@ -138,6 +141,8 @@ class Loop:
             for task in self.active.values():
                 task.cancel()
             await asyncio.gather(*self.active.values(), return_exceptions=True)
+        for error in self.failed.values():
+            raise error
         finished = self.tools.clock()
         await self.writer.write(SetMeta(at=finished, key="last_applied_commit", value=self.state.commit))
         reports = tuple(self._report(prepared, finished) for prepared in self.state.rollouts.values())
@@ -147,7 +152,8 @@ class Loop:
         """Decide once and start what is to be done; False when the pass is over."""
         self._reap()
         now, begun = self.tools.clock(), time.monotonic()
-        work = [self._decide(prepared, now) for prepared in self.state.rollouts.values() if prepared.mandate]
+        rollouts = [one for one in self.state.rollouts.values() if one.mandate and one.key not in self.failed]
+        work = [self._decide(prepared, now) for prepared in rollouts]
         # What goes back comes first: it is what somebody is waiting for.
         work.sort(key=lambda one: one.view.back_since is None)
         acted = False
@@ -215,7 +221,12 @@ class Loop:
     async def _begin(self, one: _Running, devices: list[str], now: datetime) -> None:
         prepared = one.prepared
         # A missing image is ours, not the devices' failure: say so before the first of them is contacted.
-        self.tools.storage.stat(prepared.plan.release.image)
+        try:
+            if one.view.back_since is None:
+                self.tools.storage.stat(prepared.plan.release.image)
+        except FwctlError as error:
+            self.failed[prepared.key] = error
+            return
         row = self.ledger.rollout(prepared.key)
         resting = (RolloutState.WAITING, RolloutState.COMPLETE, RolloutState.PAUSED)
         if row is not None and row.state in resting and one.view.finished is None and not one.view.stopped:

@@ -141,7 +141,6 @@ def rollout_show(one: RolloutLine) -> str:
         ("plan", plan.digest),
         ("mandate", prepared.mandate.id if prepared.mandate else "none yet: no lock"),
         ("signed", approved),
-        ("gates", _gates(one)),
         ("devices", counts(one)),
         ("file", prepared.rollout.path),
     ]
@@ -176,13 +175,6 @@ def counts(one: RolloutLine) -> str:
     """Return how many devices stand where, with icon and word."""
     found: Counter[str] = Counter(standing.state for standing in one.standings)
     return ", ".join(f"{ICONS[state]} {found[state]} {state}" for state in STANDINGS if found[state]) or "none"
-
-
-def _gates(one: RolloutLine) -> str:
-    gates, rollback = one.prepared.plan.spec.gates, one.prepared.plan.spec.rollback
-    back = "goes back by itself" if rollback.automatic else "stops" if rollback.allowed else "cannot go back"
-    failures, reached = gates.max_failure_rate.percent, gates.min_reached.percent
-    return f"at most {failures:g} % failed, at least {reached:g} % reached; else it {back}"
 
 
 def _many(key: str, one: Callable[[Any], dict[str, Any]]) -> Callable[[Sequence[Any]], str]:

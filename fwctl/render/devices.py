@@ -127,8 +127,8 @@ def _running(detail: DeviceDetail) -> list[str]:
     head = f"Runs {row.running_version}{known}" if row.running_version else "Runs: unknown, it never answered"
     pairs = [("image", row.running_image), ("release", row.running_release), ("mandate", row.running_mandate)]
     seen = f"{stamp(row.observed_at)} ({ago(row.observed_at, detail.now)})" if row.observed_at else "never"
-    shown = [(label, value) for label, value in pairs if value]
-    return [head, *labelled([*shown, ("seen", f"{seen}, {reach}"), ("agent", row.state or "unknown")])]
+    shown = [*pairs, ("seen", f"{seen}, {reach}"), ("agent", row.state if row.observed_at else "")]
+    return [head, *labelled(pair for pair in shown if pair[1])]
 
 
 def _orders(detail: DeviceDetail) -> list[str]:

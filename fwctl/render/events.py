@@ -9,6 +9,7 @@ from fwctl.render.words import columns, document, stamp
 
 if TYPE_CHECKING:
     from fwctl.cli.history import History
+    from fwctl.state import EventRow
 
 
 def text(history: History) -> str:
@@ -16,10 +17,15 @@ def text(history: History) -> str:
     if not history.events:
         return "No events."
     rows = [
-        (str(e.seq), f"{e.at:%Y-%m-%d %H:%M:%S}Z", e.kind, " ".join(filter(None, (e.rollout, e.device))), e.reason)
+        (str(e.seq), f"{e.at:%Y-%m-%d %H:%M:%S}Z", e.kind, " ".join(filter(None, (e.rollout, e.device))), _why(e))
         for e in history.events
     ]
     return "\n".join(line.rstrip() for line in columns(rows))
+
+
+def _why(event: EventRow) -> str:
+    """A remembered value has no reason of its own: what it became says it."""
+    return event.reason or " ".join(str(event.data[name]) for name in ("key", "new") if name in event.data)
 
 
 def as_json(history: History) -> str:

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 
 from fwctl.reconcile.loop import PassReport, RolloutReport
+from fwctl.render.words import STANDINGS, counted, document
 from fwctl_agent.protocol.fields import format_time
-
-_ORDER = ("reached", "in-flight", "retry", "pending", "held", "straggler", "failed")
 
 
 def text(report: PassReport) -> str:
     """Return the pass for people: one line per rollout."""
-    lines = [f"Commit {report.commit[:12]}, epoch {report.epoch}: {report.visits} visits"]
+    lines = [f"Commit {report.commit[:12]}, epoch {report.epoch}: {counted(report.visits, 'visit')}"]
     lines += [f"  {one.key}  {one.state}  {_counts(one)}" + _because(one) for one in report.rollouts]
     if not report.rollouts:
         lines.append("  no rollouts are declared")
@@ -24,9 +22,8 @@ def text(report: PassReport) -> str:
 
 def as_json(report: PassReport) -> str:
     """Return the pass for programs."""
-    return json.dumps(
+    return document(
         {
-            "schemaVersion": 1,
             "commit": report.commit,
             "epoch": report.epoch,
             "visits": report.visits,
@@ -43,8 +40,7 @@ def as_json(report: PassReport) -> str:
                 }
                 for one in report.rollouts
             ],
-        },
-        indent=2,
+        }
     )
 
 
@@ -52,7 +48,7 @@ RENDERERS: Mapping[str, Callable[[PassReport], str]] = {"text": text, "json": as
 
 
 def _counts(one: RolloutReport) -> str:
-    return ", ".join(f"{one.counts[state]} {state}" for state in _ORDER if one.counts.get(state)) or "no devices"
+    return ", ".join(f"{one.counts[state]} {state}" for state in STANDINGS if one.counts.get(state)) or "no devices"
 
 
 def _because(one: RolloutReport) -> str:

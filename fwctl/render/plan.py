@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from fwctl.render.words import counted, document, labelled
+
 if TYPE_CHECKING:
     from fwctl.cli.planning import PlanResult
+    from fwctl.reconcile.commit import Prepared
 
 _SHOWN = 20
 
@@ -19,7 +21,7 @@ def text(results: Sequence[PlanResult]) -> str:
 
 def as_json(results: Sequence[PlanResult]) -> str:
     """Return the plans for programs."""
-    return json.dumps({"schemaVersion": 1, "plans": [_json(result) for result in results]}, indent=2)
+    return document({"plans": [_json(result) for result in results]})
 
 
 RENDERERS: Mapping[str, Callable[[Sequence[PlanResult]], str]] = {"text": text, "json": as_json}
@@ -27,11 +29,15 @@ RENDERERS: Mapping[str, Callable[[Sequence[PlanResult]], str]] = {"text": text, 
 
 def _one(result: PlanResult) -> str:
     prepared, plan = result.prepared, result.prepared.plan
+    pairs = [
+        ("release", plan.release.digest),
+        ("plan", plan.digest),
+        ("mandate", prepared.mandate.id if prepared.mandate else "none yet: no lock"),
+        ("signed", _approvals(prepared)),
+    ]
     lines = [
         f"Rollout {plan.key}: {plan.release.model} {plan.release.version}, {plan.spec.strategy.type}",
-        f"  release  {plan.release.digest}",
-        f"  plan     {plan.digest}",
-        f"  mandate  {prepared.mandate.id if prepared.mandate else 'none yet: no lock'}",
+        *labelled(pair for pair in pairs if pair[1]),
         "",
     ]
     for wave in plan.waves:
@@ -51,6 +57,15 @@ def _one(result: PlanResult) -> str:
     return "\n".join(lines)
 
 
+def _approvals(prepared: Prepared) -> str:
+    """Return how far it is approved; nothing where no root is pinned here, so that nobody could judge."""
+    if prepared.verdict is None:
+        return ""
+    if prepared.not_approved:
+        return prepared.not_approved
+    return f"by {', '.join(prepared.verdict.approvers)}"
+
+
 def _beside(title: str, items: Sequence[str]) -> list[str]:
     if not items:
         return []
@@ -59,7 +74,7 @@ def _beside(title: str, items: Sequence[str]) -> list[str]:
 
 
 def _devices(count: int) -> str:
-    return f"{count} device{'s' if count != 1 else ''}"
+    return counted(count, "device")
 
 
 def _json(result: PlanResult) -> dict[str, Any]:

@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from fwctl.render.words import ICONS, STANDINGS, counted, document
+
 if TYPE_CHECKING:
     from fwctl.cli.standing import RolloutStatus, Status
 
-_ORDER = ("reached", "in-flight", "retry", "pending", "held", "straggler", "failed")
-_ICONS = {"reached": "✔", "in-flight": "▶", "retry": "↻", "pending": "·", "held": "‖", "straggler": "?", "failed": "✖"}
 _SHOWN = 20
 
 
 def text(status: Status) -> str:
     """Return the status for people; with devices if one rollout was asked for."""
     applied = f", applied {status.last_applied[:12]}" if status.last_applied else ", nothing applied yet"
-    lines = [f"Fleet {status.repo_id}: {status.devices} devices, commit {status.commit[:12]}{applied}"]
+    lines = [f"Fleet {status.repo_id}: {counted(status.devices, 'device')}, commit {status.commit[:12]}{applied}"]
     if status.dirty:
-        lines.append(f"  {len(status.dirty)} files are not committed and count for nothing yet")
+        names = ", ".join([*status.dirty[:2], *(["..."] if len(status.dirty) > 2 else [])])
+        lines.append(f"  {counted(len(status.dirty), 'file')} not committed, which counts for nothing yet: {names}")
     for one in status.rollouts:
         lines += ["", *_rollout(one, detailed=status.detailed)]
     if not status.rollouts:
@@ -30,17 +30,15 @@ def text(status: Status) -> str:
 
 def as_json(status: Status) -> str:
     """Return the status for programs, with all devices."""
-    return json.dumps(
+    return document(
         {
-            "schemaVersion": 1,
             "repoId": status.repo_id,
             "commit": status.commit,
             "lastApplied": status.last_applied,
             "devices": status.devices,
             "dirty": list(status.dirty),
             "rollouts": [_json(one) for one in status.rollouts],
-        },
-        indent=2,
+        }
     )
 
 
@@ -56,9 +54,9 @@ def _rollout(one: RolloutStatus, *, detailed: bool) -> list[str]:
     if verdict:
         lines.append(f"  approved  {', '.join(verdict.approvers) or 'by nobody'}")
         lines += [f"  stale     {path}" for path in verdict.stale[:3]]
-    lines.append("  devices   " + (", ".join(f"{_ICONS[s]} {counts[s]} {s}" for s in _ORDER if counts[s]) or "none"))
+    lines.append("  devices   " + (", ".join(f"{ICONS[s]} {counts[s]} {s}" for s in STANDINGS if counts[s]) or "none"))
     shown = one.standings if detailed else [s for s in one.standings if s.state in ("failed", "straggler", "retry")]
-    lines += [f"    {_ICONS[s.state]} {s.device}  {s.state}: {s.reason}" for s in shown[:_SHOWN]]
+    lines += [f"    {ICONS[s.state]} {s.device}  {s.state}: {s.reason}" for s in shown[:_SHOWN]]
     if len(shown) > _SHOWN:
         lines.append(f"    ... and {len(shown) - _SHOWN} more (--format json lists all)")
     return lines

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -72,6 +74,32 @@ def span(length: timedelta) -> str:
         if seconds >= size:
             return f"{seconds // size} {unit}"
     return f"{seconds} s"
+
+
+def fold(text: str, width: int) -> str:
+    """Return text for a terminal: long lines go on below their last column. Words, so ids and digests, stay whole.
+
+    Documents for programs (JSON, HTML comments in markdown) stay as they are.
+    """
+    if text.startswith(("{", "<!--")):
+        return text
+    return "\n".join(_folded(line, width) for line in text.split("\n"))
+
+
+def _folded(line: str, width: int) -> str:
+    if len(line) <= width:
+        return line
+    starts = [found.end() for found in re.finditer(r"^ *(?:\S+ +)?|  +", line) if found.end() <= width // 2]
+    hang = " " * max(starts, default=2)
+    return textwrap.fill(
+        line,
+        width,
+        subsequent_indent=hang,
+        break_long_words=False,
+        break_on_hyphens=False,
+        drop_whitespace=True,
+        replace_whitespace=False,
+    )
 
 
 def some(items: Sequence[str], limit: int = 20) -> list[str]:

@@ -105,7 +105,8 @@ def stand(plan: Plan, rollout: RolloutView, device_id: str, now: datetime) -> St
 def _under_way(plan: Plan, device: DeviceView, order: OpenOrder, now: datetime) -> Standing:
     if not order.accepted and _out_of_time(plan, device, now):
         return Standing(device.id, "straggler", _unreached(device), _later(device, now))
-    return Standing(device.id, "in-flight", f"attempt {order.attempt}: {order.state}", device.due_at or now)
+    silent = f", {_unreached(device)}" if device.unreachable_since else ""
+    return Standing(device.id, "in-flight", f"attempt {order.attempt}: {order.state}{silent}", device.due_at or now)
 
 
 def _may_start(plan: Plan, device: DeviceView, now: datetime) -> Standing:

@@ -11,6 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from fwctl_agent.errors import Refusal
 from fwctl_agent.protocol.messages import DeviceDocument, OrderRequest
 from fwctl_agent.protocol.statements import FollowVerb, InstallOrder, ProbeResult
+from fwctl_agent.runtime import steps
 from fwctl_agent.runtime.device import Busy
 from fwctl_agent.runtime.document import document
 from fwctl_agent.runtime.ports import InstallFailed
@@ -92,6 +93,29 @@ class Life(RuleBasedStateMachine):
     def probe(self, ok: bool) -> None:
         self.attempt(lambda: self.bench.device.probed(ok, () if ok else BAD))
 
+    @rule(times=st.integers(1, 4))
+    def cooperate(self, times: int) -> None:
+        """Do what the device waits for: chance alone would seldom get it through a whole update."""
+        for _ in range(times):
+            self.attempt(self.next_thing)
+
+    def next_thing(self) -> None:
+        rest, job = self.bench.device.advance(), self.bench.device.record.job
+        if isinstance(rest, steps.Idle):
+            order, request, _ = ORDERS[self.bench.device.record.counter % len(ORDERS)]
+            self.bench.device.put_order(order.id, request)
+        elif isinstance(rest, steps.AwaitImage) and job is not None:
+            image = next(image for order, _, image in ORDERS if order.id == job.order.id)
+            self.bytes(job.order, image, whole=True)
+        elif isinstance(rest, steps.AwaitConfirm) and job is not None:
+            self.bench.follow("confirm", job.order, job.order.attempt)
+        elif isinstance(rest, steps.AwaitOrder) and job is not None:
+            self.bench.follow("activate", job.order, job.order.attempt)
+        elif isinstance(rest, steps.Probe):
+            self.bench.device.probed(True, ())
+        elif isinstance(rest, steps.Restart):
+            self.bench.power_on()
+
     @rule(seconds=st.sampled_from([1, 60, 1000]))
     def wait(self, seconds: int) -> None:
         self.bench.clock.pass_time(seconds)
@@ -157,6 +181,6 @@ class Life(RuleBasedStateMachine):
 
 
 Life.TestCase.settings = settings(
-    max_examples=60, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=80, stateful_step_count=40, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck)
 )
 TestLife = Life.TestCase

@@ -31,12 +31,14 @@ if verb == "write":
     told(f"begin {rest[0]}")
     with disk.open("r+b") as image:
         image.seek(start)
-        left = slot_bytes
-        while piece := sys.stdin.buffer.read(1 << 16):
+        left = int(rest[1])
+        if left > slot_bytes:
+            sys.exit("the image is larger than the slot")
+        while piece := sys.stdin.buffer.read(min(left, 1 << 16)):
             left -= len(piece)
-            if left < 0:
-                sys.exit("the image is larger than the slot")
             image.write(piece)
+        if left:
+            sys.exit("the agent is gone")
         image.flush()
         os.fsync(image.fileno())
     told(f"end {rest[0]}")
@@ -68,7 +70,7 @@ class DiskImage:
     def settings(self) -> Mapping[str, str]:
         """Return what to replace in agent.toml."""
         verbs = {
-            "write": ["write", "{slot}"],
+            "write": ["write", "{slot}", "{length}"],
             "readback": ["readback", "{slot}", "{length}"],
             "activate": ["activate", "{slot}"],
             "markGood": ["mark-good", "{slot}"],
@@ -93,7 +95,7 @@ class DiskImage:
             return disk.read(length)
 
     def writes(self) -> tuple[int, int]:
-        """Return how often writing a slot was begun and ended."""
+        """Return how often writing a slot was begun, and how often all of it was written."""
         counts = self.folder / "counts"
         words = counts.read_text().split() if counts.exists() else []
         return words.count("begin"), words.count("end")

@@ -195,9 +195,9 @@ class World:
         assert ran.code == 0, ran.text
         return ran
 
-    def spawn(self, *arguments: object, before: Sequence[str] = ()) -> Process:
-        """Start one command as a process of its own; `before` is what it runs under."""
-        argv = [*before, sys.executable, "-c", "from fwctl.cli.main import run; run()", *self.options]
+    def spawn(self, *arguments: object, setup: str = "") -> Process:
+        """Start one command as a process of its own; `setup` is Python that it runs first."""
+        argv = [sys.executable, "-c", f"{setup}\nfrom fwctl.cli.main import run; run()", *self.options]
         process = Process([*argv, *map(str, arguments)], self.folder / f"fwctl-{len(self.processes)}.log")
         self.processes.append(process)
         return process.start()
@@ -268,9 +268,9 @@ class World:
         self.simulated = (count, port)
         return self.folder / "simulated"
 
-    def agent(self, name: str, *, before: Sequence[str] = ()) -> Process:
-        """Run the real agent of an enrolled device; `before` is what it runs under."""
-        return self._serve(name, "run", "--config", str(self.folder / "devices" / name), before=before)
+    def agent(self, name: str) -> Process:
+        """Run the real agent of an enrolled device."""
+        return self._serve(name, "run", "--config", str(self.folder / "devices" / name))
 
     def simulator(self, *options: str) -> Process:
         count, port = self.simulated
@@ -279,8 +279,8 @@ class World:
             "simulator", "simulate", "--enrolled", enrolled, "--devices", str(count), "--listen-port", port, *options
         )
 
-    def _serve(self, name: str, *arguments: str, before: Sequence[str] = ()) -> Process:
-        argv = [*before, sys.executable, "-m", "fwctl_agent", *arguments]
+    def _serve(self, name: str, *arguments: str) -> Process:
+        argv = [sys.executable, "-m", "fwctl_agent", *arguments]
         process = Process(argv, self.folder / f"{name}.log", {"PYTHONUNBUFFERED": "1"})
         self.processes.append(process)
         return process.listening()

@@ -48,9 +48,16 @@ class FileBoot:
         self._store(Selector(self._state.good, failed=self._state.trial))
 
     def _store(self, state: Selector) -> None:
-        if state != self._state:
-            self._copies.store({"good": state.good, "trial": state.trial, "tries": state.tries, "failed": state.failed})
-            self._state = state
+        if state == self._state:
+            return
+        wire = {"good": state.good, "trial": state.trial, "tries": state.tries, "failed": state.failed}
+        try:
+            self._copies.store(wire)
+        except OSError:
+            # The new selection may have reached the disk all the same; until a write succeeds, count with both.
+            self._state = replace(self._state, settled=False)
+            raise
+        self._state = state
 
 
 class CommandBoot:

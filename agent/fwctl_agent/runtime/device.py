@@ -177,7 +177,7 @@ class Device:
         follow = judge_follow_up(request, context=context, policy=policy, time=time, release=release)
         _check_address(order, follow.order.id)
         selector = self._boot.state()
-        switched = job is not None and selector.trial == job.slot
+        switched = job is not None and (selector.trial == job.slot or not selector.settled)
         change = accept_follow_up(self.record, follow, request.order, switched=switched, now=self.moment())
         after = change.record.job
         if follow.order.verb == "revert" and after is not None and after.state == "reverting":
@@ -317,11 +317,7 @@ class Device:
                 case steps.Verify():
                     self._verify(job)
                 case steps.Stage():
-                    moved = self._installer.stage(job.slot, job.release.length)
-                    if moved or self._hashed != job.slot:
-                        self._check_content(job.slot, job.image)
-                    self._hashed = job.slot
-                    self._commit(machine.staged(self.record, now=self.moment()))
+                    self._stage(job)
                 case steps.Flip():
                     self._flip(job)
                 case steps.MarkGood():
@@ -330,6 +326,8 @@ class Device:
                     self._boot.go_back(job.back)
                     self._follow_selector(job.back)
         except Refusal as refusal:  # the read-back did not match
+            if isinstance(step, steps.Flip):
+                self._boot.go_back(job.back)  # before the slot is void, nothing may point to it (I2)
             self._commit(machine.failed(self.record, "install", refusal.code, refusal.message, now=self.moment()))
         except (OSError, InstallFailed) as error:
             if not isinstance(step, steps.Verify | steps.Stage):
@@ -348,6 +346,16 @@ class Device:
         else:
             raise Refusal("E_HASH", "what was read back is not the signed image")
 
+    def _stage(self, job: Job) -> None:
+        """Put the verified bytes where the device boots from, unless an earlier try did: an image is written once."""
+        earlier = job.reused or job.starts > 0
+        if not (earlier and self._holds(job.slot, job.image)):
+            moved = self._installer.stage(job.slot, job.release.length)
+            if moved or self._hashed != job.slot:
+                self._check_content(job.slot, job.image)
+        self._hashed = job.slot
+        self._commit(machine.staged(self.record, now=self.moment()))
+
     def _flip(self, job: Job) -> None:
         if self._hashed != job.slot:
             # Time has passed since staging: somebody may have written to the slot (I2, A42).
@@ -355,7 +363,6 @@ class Device:
         try:
             self._boot.try_slot(job.slot, self.settings.tries)
         except InstallFailed as error:
-            self._boot.go_back(job.back)
             raise Refusal(error.code, error.detail) from error
         self._follow_selector(job.slot)
 
@@ -382,6 +389,13 @@ class Device:
     def _check_content(self, slot: str, image: Image) -> None:
         if _digest(self._installer.content(slot, image.length)) != image.running.image:
             raise Refusal("E_HASH", f"slot {slot} does not hold the image that was verified")
+
+    def _holds(self, slot: str, image: Image) -> bool:
+        try:
+            self._check_content(slot, image)
+        except (Refusal, InstallFailed, OSError):
+            return False  # half written, or never
+        return True
 
     # -- storing ------------------------------------------------------------------------------------------------
 

@@ -101,6 +101,9 @@ def _way_back(record: Record, job: Job) -> str:
     """Return the slot with the image that ran when this mandate was first installed (CONTRACTS, Revert)."""
     if job.rollback != "allowed":
         raise Refusal("E_ROLLBACK_FORBIDDEN", "the approvals forbid the way back")
+    if job.origin.running.mandate == job.order.mandate:
+        # Adopted again after another order used the other slot: what ran before this mandate is gone.
+        raise Refusal("E_NO_WAY_BACK", "the image that ran before this mandate is no longer on this device")
     if job.origin.security_version < record.floor:
         raise Refusal("E_ROLLBACK_FLOOR", f"the image before lies below the stored floor {record.floor}")
     if any(spent.mandate == job.origin.running.mandate for spent in record.spent):

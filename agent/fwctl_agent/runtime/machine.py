@@ -239,6 +239,9 @@ def started(record: Record, *, limit: int, now: Moment) -> Change:
         return Change(replace(record, job=replace(job, probes="pending")))
     if job.state in ("trial", "confirmed", "reverting"):
         return Change(record)
+    if job.starts >= limit and job.activating:
+        # The pointer may have moved already: only the way back may void the slot.
+        return begin_revert(record, "health", "E_RESTARTS", now=now)
     if job.starts >= limit:
         return failed(record, "install", "E_RESTARTS", f"{limit} starts without progress in {job.state}", now=now)
     return Change(replace(record, job=replace(job, starts=job.starts + 1)))

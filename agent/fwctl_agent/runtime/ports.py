@@ -58,6 +58,8 @@ class Selector:
     tries: int = 0
     failed: str | None = None
     """the slot whose trial ran out of starts"""
+    settled: bool = True
+    """False after a write that failed: the disk may hold this selection or the one that was being written"""
 
 
 class Boot(Protocol):

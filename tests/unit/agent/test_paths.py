@@ -91,3 +91,49 @@ def test_a_revert_after_a_failed_install_only_spends_the_mandate(bench: Bench) -
     assert bench.outcome(revert).result == "reverted"
     assert bench.outcome(order.id).result == "failed"
     assert [spent.mandate for spent in bench.device.record.spent] == [order.mandate]
+
+
+def test_a_mandate_that_was_adopted_again_is_not_its_own_way_back(bench: Bench) -> None:
+    bench.to_confirmed(FIRST)
+    other = bench.accept(SECOND)
+    bench.follow("cancel", other)
+    again = bench.accept(FIRST, attempt=2)
+    assert bench.outcome(again.id).result == "confirmed"
+    with pytest.raises(Refusal, match="E_NO_WAY_BACK"):
+        bench.follow("revert", again, attempt=2)
+    assert bench.device.record.spent == ()
+
+
+def test_a_selector_write_that_failed_half_way_is_settled_before_anything_else(bench: Bench) -> None:
+    order = bench.accept()
+    bench.push(order)
+    first = bench.disk.operations
+
+    def trap(at: int, what: str) -> None:
+        if at > first and "folder" in what and FileBoot(bench.disk).state().trial == "b":
+            raise OSError(5, "Input/output error")
+
+    bench.disk.trap = trap
+    with pytest.raises(OSError, match="Input/output"):
+        bench.device.advance()
+    with pytest.raises(Refusal, match="E_ENDED"):
+        bench.follow("cancel", order)
+    bench.check_bootable()
+    bench.disk.trap = lambda at, what: None
+    bench.strive(*bench.install())
+    assert bench.outcome(order.id).result == "confirmed"
+
+
+def test_a_crash_loop_around_the_switch_ends_on_the_old_slot() -> None:
+    bench = Bench(changes={"reboot": "exit", "tries": 100})
+    order = bench.to_trial()
+    for _ in range(11):
+        bench.power_on()
+        bench.check_bootable()
+    for _ in range(2):
+        bench.device.advance()
+        bench.power_on()
+    bench.device.advance()
+    assert bench.outcome(order.id).code == "E_RESTARTS"
+    assert bench.device.booted == "a"
+    bench.check_bootable()

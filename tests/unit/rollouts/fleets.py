@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 
 from fwctl.manifests.load import load
 from fwctl.manifests.repo import FleetRepo
 from fwctl.rollouts.compile import compile_rollout
 from fwctl.rollouts.plan import Plan
-from fwctl.rollouts.view import DeviceView, RolloutView
+from fwctl.rollouts.view import DeviceView, RolloutView, WaveView
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 KEY = "dev/sensors"
+OPEN = {"wave-1": WaveView("open")}
 
 _FLEET = """\
 apiVersion: fwctl/v1
@@ -68,10 +69,16 @@ def plan_of(devices: Iterable[str], spec: Sequence[str] = ("strategy: {type: Dir
     return compile_rollout(repo, repo.rollouts[KEY])
 
 
-def view_of(*devices: DeviceView, approved_stage: int = 1, stopped: str = "") -> RolloutView:
+def view_of(
+    *devices: DeviceView,
+    approved_stage: int = 1,
+    stopped: str = "",
+    waves: Mapping[str, WaveView] = OPEN,
+) -> RolloutView:
     return RolloutView(
         approved_stage=approved_stage,
         not_approved="" if approved_stage else "nobody has approved it",
         stopped=stopped,
+        waves=waves,
         devices={device.id: device for device in devices},
     )

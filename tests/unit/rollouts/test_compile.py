@@ -73,7 +73,7 @@ def test_the_mandate_changes_with_every_byte_of_manifest_and_lock() -> None:
     assert base.path == "rollouts/dev/sensors.yaml"
 
 
-@pytest.mark.parametrize("strategy", ["Canary", "Rolling", "BlueGreen"])
+@pytest.mark.parametrize("strategy", ["BlueGreen", "Regional, regions: [{name: eu}]"])
 def test_a_strategy_of_a_later_release_is_refused_at_its_place(strategy: str) -> None:
     sources = files(["a"], [f"strategy: {{type: {strategy}}}"])
     found = check_plans(repo_of(sources), sources)
@@ -81,11 +81,15 @@ def test_a_strategy_of_a_later_release_is_refused_at_its_place(strategy: str) ->
     assert "Direct" in found[0].remedy
 
 
-def test_without_a_strategy_the_default_is_refused_with_the_same_remedy() -> None:
+def test_without_a_strategy_it_is_a_canary() -> None:
     sources = files(["a"], [])
-    (found,) = check_plans(repo_of(sources), sources)
-    assert found.code == "E_STRATEGY"
-    assert "Direct" in found.remedy
+    assert check_plans(repo_of(sources), sources) == ()
+    assert [wave.name for wave in plan_of([f"d{n}" for n in range(40)], []).waves] == [
+        "wave-1",
+        "wave-2",
+        "wave-3",
+        "wave-4",
+    ]
 
 
 def test_a_lock_for_another_release_is_stale() -> None:
@@ -144,13 +148,12 @@ def test_the_manifest_stands_for_the_release_that_is_signed() -> None:
         ('window: {allow: [{cron: "0 1 * * *", duration: 4h}]}', "spec.window"),
         ("lateJoiners: {max: 5}", "spec.lateJoiners"),
         ("preconditions: {facts: [{key: battery, operator: GreaterThan, value: 30}]}", "spec.preconditions.facts"),
-        ("gates: {maxFailureRate: {percent: 2}}", "spec.gates.maxFailureRate"),
         ("gates: {health: {limits: {temperature: {min: 3}}}}", "spec.gates.health.limits.temperature"),
         ("gates: {health: {limits: {temperature: {max: 3.5}}}}", "spec.gates.health.limits.temperature"),
         ("gates: {health: {limits: {temperature: {max: -1}}}}", "spec.gates.health.limits.temperature"),
         ("limits: {disruption: {maxUnavailable: 1}}", "spec.limits.disruption"),
         ("limits: {maxPerMinute: 10}", "spec.limits.maxPerMinute"),
-        ("rollback: {automatic: true}", "spec.rollback.automatic"),
+        ("rollback: {scope: wave}", "spec.rollback.scope"),
     ],
 )
 def test_what_this_release_does_not_enforce_is_refused_where_it_stands(line: str, place: str) -> None:

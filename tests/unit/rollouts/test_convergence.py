@@ -3,64 +3,89 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from typing import cast
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fwctl.rollouts.actions import Finish, Install, Resume, Stop, Visit
+from fwctl.rollouts.actions import Finish, GoBack, Install, MoveWave, Quarantine, Resume, Stop, TakeBack, Visit
 from fwctl.rollouts.decide import decide, next_step
 from fwctl.rollouts.plan import Plan
-from fwctl.rollouts.view import DeviceView, Failure, OpenOrder, RolloutView
+from fwctl.rollouts.view import DeviceView, Failure, OpenOrder, RolloutView, WaveView
+from fwctl_agent.protocol.statements import FailureClass
 from tests.unit.rollouts.fleets import NOW, plan_of
 
 LIMIT = 3
 MAX_ROUNDS = 4000
+OLD = "sha256:" + "e" * 64
+CLASSES = ("download", "install", "health", "unconfirmed", "deferred")
 
 
 @dataclass
 class Model:
-    """Devices that answer, fail, vanish and come back; what happens is chosen by `chance`."""
+    """Devices that answer, fail, vanish, come back and break in the soak; what happens is chosen by `chance`."""
 
     plan: Plan
     chance: random.Random
     trouble: float
+    """of a visit, and of an attempt"""
+    late: float = 0.0
+    """of a confirmed device, to be found broken when it is looked at again"""
     now: datetime = NOW
     devices: dict[str, DeviceView] = field(default_factory=dict)
     installs: dict[str, list[int]] = field(default_factory=dict)
+    waves: dict[str, WaveView] = field(default_factory=dict)
     worst: int = 0
     stopped: str = ""
+    back_since: datetime | None = None
     finished: Finish | None = None
 
     def view(self) -> RolloutView:
-        return RolloutView(approved_stage=1, stopped=self.stopped, finished=self.finished, devices=dict(self.devices))
+        return RolloutView(
+            approved_stage=1,
+            stopped=self.stopped,
+            back_since=self.back_since,
+            finished=self.finished,
+            waves=dict(self.waves),
+            devices=dict(self.devices),
+        )
 
     def visit(self, device_id: str) -> None:
-        device = self.devices.get(device_id, DeviceView(id=device_id))
+        device = self.devices.get(device_id, DeviceView(id=device_id, running=OLD))
         if self.chance.random() < self.trouble:
             since = device.unreachable_since or self.now
             due = self.now + timedelta(seconds=30 * (device.misses + 1))
             self.devices[device_id] = replace(device, unreachable_since=since, misses=device.misses + 1, due_at=due)
             return
-        device = replace(device, unreachable_since=None, misses=0, due_at=None)
+        device = replace(device, unreachable_since=None, misses=0, due_at=None, observed_at=self.now)
+        if device.confirmed and self.chance.random() < self.late:
+            failure = Failure(device.attempts, "health", "E_PROBE_FAILED", self.now)
+            device = replace(device, running=OLD, by_mandate=False, spent=True, failure=failure)
         match next_step(self.plan, self.view(), device, self.now):
             case Install(attempt=attempt):
+                assert self.plan.wave_of[device_id].name in self.waves, "ordered before its wave was opened"
+                assert self.back_since is None, "ordered while the rollout goes back"
                 self.installs.setdefault(device_id, []).append(attempt)
                 order = OpenOrder(f"{device_id}-{attempt}", attempt, "running", self.now, True)
                 due = self.now + timedelta(seconds=self.chance.choice([0, 5, 300]))
-                device = replace(device, order=order, attempts=attempt, failure=None, due_at=due)
+                device = replace(device, order=order, install=order.id, attempts=attempt, failure=None, due_at=due)
             case Resume():
                 device = self.settle(device)
+            case TakeBack():
+                running = device.by_mandate
+                device = replace(device, order=None, running=OLD, by_mandate=False, spent=device.spent or running)
         self.devices[device_id] = device
 
     def settle(self, device: DeviceView) -> DeviceView:
         assert device.order is not None
         if self.chance.random() < self.trouble:
-            klass = self.chance.choice(["download", "install", "health", "unconfirmed", "deferred"])
-            failure = Failure(device.order.attempt, klass, "E_X", self.now)  # type: ignore[arg-type]
-            return replace(device, order=None, failure=failure)
-        return replace(device, order=None, running=self.plan.release.digest, confirmed=True)
+            klass = cast(FailureClass, self.chance.choice(CLASSES))
+            failure = Failure(device.order.attempt, klass, "E_X", self.now)
+            return replace(device, order=None, failure=failure, spent=klass == "health")
+        return replace(device, order=None, running=self.plan.release.digest, by_mandate=True, confirmed=True)
 
     def round(self) -> bool:
         """Play one round; False when nothing is due any more."""
@@ -73,8 +98,14 @@ class Model:
                     self.finished = action
                 case Stop(reason=reason):
                     self.stopped = reason
-        flying = sum(device.order is not None for device in self.devices.values())
-        self.worst = max(self.worst, flying)
+                case GoBack():
+                    self.back_since = self.back_since or self.now
+                case MoveWave(wave=wave, state=state, reason=reason):
+                    self.move(wave, MoveWave(wave, state, reason))
+                case Quarantine(device=device, reason=reason):
+                    known = self.devices.get(device, DeviceView(id=device))
+                    self.devices[device] = replace(known, quarantined=reason)
+        self.check()
         if decision.actions:
             return True
         if decision.next_due is None:
@@ -82,37 +113,96 @@ class Model:
         self.now = decision.next_due
         return True
 
+    def move(self, wave: str, action: MoveWave) -> None:
+        old = self.waves.get(wave)
+        since = self.now if action.state == "soaking" else (old.soak_since if old else None)
+        if action.state == "open":
+            before = [one.name for one in self.plan.waves[: [w.name for w in self.plan.waves].index(wave)]]
+            assert all(self.waves[name].state == "passed" for name in before), "opened before the one before it passed"
+        self.waves[wave] = WaveView(action.state, action.reason, since)
 
-@settings(deadline=None, max_examples=120)
+    def check(self) -> None:
+        """I7: no more in flight than allowed."""
+        flying = sum(device.order is not None for device in self.devices.values())
+        self.worst = max(self.worst, flying)
+        assert self.worst <= self.plan.limits.max_concurrent
+
+    def play(self) -> None:
+        """Play to the end; faults stop after a while, so that stragglers are caught up with (I5)."""
+        rounds = 0
+        while self.round():
+            rounds += 1
+            if rounds > MAX_ROUNDS // 2:
+                self.trouble = 0.0
+            assert rounds < MAX_ROUNDS, "it does not converge"
+
+
+def model_of(count: int, spec: Sequence[str], seed: int, *, trouble: float, late: float = 0.0) -> Model:
+    plan = plan_of([f"d{n}" for n in range(count)], [*spec, f"limits: {{maxConcurrent: {LIMIT}}}"])
+    return Model(plan, random.Random(seed), trouble, late)
+
+
+STRATEGIES = [
+    "strategy: {type: Direct}",
+    "strategy: {type: Direct, soak: 2m}",
+    "strategy: {type: Canary, initialPercentage: 10, increments: [30, 50, 100], soak: 5m}",
+    "strategy: {type: Rolling, batchSize: 3, maxUnavailable: 2, soak: 1m}",
+]
+
+
+@settings(deadline=None, max_examples=150)
 @given(
     seed=st.integers(),
     trouble=st.sampled_from([0.0, 0.1, 0.4]),
-    count=st.integers(min_value=1, max_value=12),
+    late=st.sampled_from([0.0, 0.0, 0.2]),
+    count=st.integers(min_value=1, max_value=14),
+    strategy=st.sampled_from(STRATEGIES),
 )
-def test_every_rollout_ends_and_then_nothing_is_left_to_do(seed: int, trouble: float, count: int) -> None:
-    plan = plan_of([f"d{n}" for n in range(count)], ["strategy: {type: Direct}", f"limits: {{maxConcurrent: {LIMIT}}}"])
-    model = Model(plan, random.Random(seed), trouble)
-    rounds = 0
-    while model.round():
-        rounds += 1
-        if model.finished is not None and rounds > MAX_ROUNDS // 2:
-            model.trouble = 0.0  # faults stop, so stragglers must be caught up with (I5)
-        assert rounds < MAX_ROUNDS, "it does not converge"
-    assert model.finished is not None
-    assert model.worst <= LIMIT, "more in flight than allowed (I7)"
+def test_every_rollout_ends_and_then_nothing_is_left_to_do(
+    seed: int, trouble: float, late: float, count: int, strategy: str
+) -> None:
+    model = model_of(count, [strategy], seed, trouble=trouble, late=late)
+    model.play()
     for attempts in model.installs.values():
         assert attempts == sorted(set(attempts)), "an attempt was ordered twice (I3)"
-        assert len(attempts) <= plan.retry.max_attempts
-    again = decide(plan, model.view(), model.now + timedelta(seconds=1))
+        assert len(attempts) <= model.plan.retry.max_attempts
+    again = decide(model.plan, model.view(), model.now + timedelta(seconds=1))
     assert again.actions == (), "running it again changes nothing (I9)"
+    if model.back_since is not None:
+        assert model.finished is not None
+        assert model.finished.state == "rolled-back"
+        assert not any(device.by_mandate for device in model.devices.values()), "all came back (I5)"
+    elif model.finished is not None:
+        assert model.finished.state == "complete"
+        assert all(wave.state == "passed" for wave in model.waves.values())
 
 
-@given(count=st.integers(min_value=1, max_value=40))
-def test_without_trouble_each_device_is_ordered_once(count: int) -> None:
-    plan = plan_of([f"d{n}" for n in range(count)])
-    model = Model(plan, random.Random(0), 0.0)
-    while model.round():
-        pass
+@settings(deadline=None, max_examples=40)
+@given(seed=st.integers(), count=st.integers(min_value=20, max_value=60))
+def test_a_bad_release_never_leaves_the_canary(seed: int, count: int) -> None:
+    spec = ["strategy: {type: Canary, initialPercentage: 10, increments: [50, 100], soak: 5m}"]
+    model = model_of(count, spec, seed, trouble=0.0, late=1.0)
+    model.play()
+    canary = set(model.plan.waves[0].devices)
+    assert set(model.installs) <= canary, "blast radius (I7)"
+    assert model.back_since is not None
+    assert all(device.running == OLD for device in model.devices.values())
+
+
+@given(count=st.integers(min_value=1, max_value=40), strategy=st.sampled_from(STRATEGIES))
+@settings(deadline=None, max_examples=40)
+def test_without_trouble_each_device_is_ordered_once(count: int, strategy: str) -> None:
+    model = model_of(count, [strategy], 0, trouble=0.0)
+    model.play()
     assert model.finished == Finish("complete", f"{count} of {count} reached")
     assert all(attempts == [1] for attempts in model.installs.values())
     assert len(model.installs) == count
+
+
+def test_the_same_seed_gives_the_same_decisions() -> None:
+    spec = [STRATEGIES[2]]
+    runs = [model_of(30, spec, 7, trouble=0.2, late=0.1) for _ in range(2)]
+    for run in runs:
+        run.play()
+    assert runs[0].installs == runs[1].installs
+    assert runs[0].finished == runs[1].finished

@@ -14,13 +14,14 @@ from fwctl.rollouts.actions import Finish, Install, Leave, Resume, Stop, Visit
 from fwctl.rollouts.decide import decide, next_step
 from fwctl.rollouts.failures import CLASSES, attempts_allowed, backoff
 from fwctl.rollouts.standing import STRAGGLER_RETRY, stand
-from fwctl.rollouts.view import DeviceView, Failure, OpenOrder
+from fwctl.rollouts.view import DeviceView, Failure, OpenOrder, WaveView
 from fwctl_agent.protocol.statements import FAILURE_CLASSES, FailureClass
 from tests.unit.rollouts.fleets import NOW, plan_of, view_of
 
 PLAN = plan_of(["a", "b", "c"])
 TARGET = PLAN.release.digest
 OTHER = "sha256:" + "f" * 64
+PASSED = {"wave-1": WaveView("passed")}
 
 
 def order(state: str = "sent", *, accepted: bool = False) -> OpenOrder:
@@ -113,15 +114,17 @@ def test_a_device_that_accepted_keeps_its_place_however_long_it_is_silent() -> N
 def test_the_end_counts_stragglers_and_failures() -> None:
     done = [DeviceView(id=device, running=TARGET) for device in ("a", "b")]
     lost = DeviceView(id="c", unreachable_since=NOW - timedelta(hours=2), misses=5, due_at=NOW + timedelta(hours=1))
-    (end,) = decide(PLAN, view_of(*done, lost), NOW).actions
+    (end,) = decide(PLAN, view_of(*done, lost, waves=PASSED), NOW).actions
     assert end == Finish("complete", "2 of 3 reached, 1 stragglers")
-    broken = DeviceView(id="c", attempts=1, failure=Failure(1, "health", "E_PROBE_FAILED", NOW))
-    (end,) = decide(PLAN, view_of(*done, broken), NOW).actions
-    assert end == Finish("failed", "2 of 3 reached, 1 failed")
+    broken = DeviceView(
+        id="c", attempts=1, failure=Failure(1, "health", "E_PROBE_FAILED", NOW), quarantined="it failed"
+    )
+    (end,) = decide(PLAN, view_of(*done, broken, waves=PASSED), NOW).actions
+    assert end == Finish("complete", "2 of 3 reached, 1 failed")
 
 
 def test_an_end_that_is_recorded_is_no_action_any_more() -> None:
-    view = view_of(*(DeviceView(id=device, running=TARGET) for device in PLAN.members))
+    view = view_of(*(DeviceView(id=device, running=TARGET) for device in PLAN.members), waves=PASSED)
     (end,) = decide(PLAN, view, NOW).actions
     assert isinstance(end, Finish)
     assert decide(PLAN, replace(view, finished=end), NOW).actions == ()
