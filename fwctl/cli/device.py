@@ -77,7 +77,8 @@ def list_(
     format_: TextOrJson = "text",
 ) -> None:
     """List the devices: what they run, when seen, where they stand."""
-    from fwctl.cli.looking import Filter, open_book, select
+    from fwctl.cli.looking import open_book
+    from fwctl.cli.picking import Filter, select
     from fwctl.render.devices import LIST
 
     settings: Context = context.obj
@@ -89,7 +90,8 @@ def list_(
 @group.command()
 def show(context: typer.Context, name: Device, format_: TextOrJson = "text") -> None:
     """Show one device: what it runs, its rollout, its last outcome."""
-    from fwctl.cli.looking import device_detail, open_book
+    from fwctl.cli.looking import open_book
+    from fwctl.cli.picking import device_detail
     from fwctl.render.devices import SHOW
 
     settings: Context = context.obj

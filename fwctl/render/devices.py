@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from fwctl.render.words import ICONS, ago, columns, counted, document, labelled, stamp
 
 if TYPE_CHECKING:
-    from fwctl.cli.looking import DeviceDetail, DeviceLine
+    from fwctl.cli.looking import DeviceLine
+    from fwctl.cli.picking import DeviceDetail
 
 
 def list_text(lines: Sequence[DeviceLine], now: datetime) -> str:

@@ -34,8 +34,8 @@ def trust_markdown(status: TrustStatus) -> str:
         signed = ", ".join(f"`{name}`" for name, _ in one.approvers) or "nobody"
         lines.append(f"* **`{one.rollout}`**: {_progress(one)}; signed by {signed}")
         lines += [f"  * missing for stage {m.stage}: {_candidates(m.candidates)} ({m.group})" for m in one.missing]
-        lines += [f"  * does not count: `{waste.who}`: {waste.why}" for waste in one.waste]
-        lines += [f"  * refused: {one.refused}"] if one.refused else []
+        lines += [f"  * does not count: {_code(waste.who)}: {_code(waste.why)}" for waste in one.waste]
+        lines += [f"  * refused: {_code(one.refused)}"] if one.refused else []
         lines += [f"  * run: `{one.command}`"] if one.command else []
     return "\n".join(lines if status.approvals else [*lines, "No rollout is declared."])
 
@@ -123,6 +123,11 @@ def keys_json(keys: Keys) -> str:
 
 
 KEYS: Mapping[str, Callable[[Keys], str]] = {"text": keys_text, "json": keys_json}
+
+
+def _code(text: str) -> str:
+    """Return text as inline code: names of files and what they say must not become markup in a comment."""
+    return "`" + text.replace("`", "'") + "`"
 
 
 def _until(expires: datetime, now: datetime) -> str:

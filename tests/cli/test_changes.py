@@ -70,6 +70,16 @@ def test_an_approval_of_other_content_is_named_with_its_author(fleet: Fleet) -> 
     assert approval["command"] == "fwctl approve dev/sensors --as alice"
 
 
+def test_a_file_name_is_no_markup_in_a_comment(fleet: Fleet) -> None:
+    folder = next((fleet.tree / "approvals" / "dev" / "sensors").iterdir())
+    other = folder.with_name("0" * 64)
+    shutil.copytree(folder, other)
+    (other / "alice.1.dsse.json").rename(other / "<img src=x>`.1.dsse.json")
+    fleet.commit()
+    text = fleet.ok("trust", "status", "--format", "markdown").stdout
+    assert "does not count: `<img src=x>'`: `E_APPROVAL_STALE" in text
+
+
 def test_a_commit_that_lands_meanwhile_is_not_approved_unseen(planned: Fleet) -> None:
     from fwctl.cli.approving import Request, check, sign_and_commit
     from fwctl.errors import Busy

@@ -21,6 +21,9 @@ READING = (
     "diff HEAD~1 HEAD",
     "diff HEAD~1 --format json",
     "diff HEAD~1 --format markdown",
+    "diff HEAD~2 HEAD",
+    "diff HEAD~2 HEAD --format json",
+    "diff HEAD~2 HEAD --format markdown",
     "doctor",
     "doctor --format json",
     "events",
@@ -68,7 +71,10 @@ def test_answers(fleet: Fleet, command: str, snapshot: SnapshotAssertion) -> Non
     assert str(fleet.run(*command.split())) == snapshot
 
 
-BEFORE = ("", "plan", "status", "trust status", "trust status --format markdown", "trust status --format json")
+BEFORE = (
+    *("", "plan", "reconcile --once", "reconcile --once --format json", "rollout show sensors", "status"),
+    *("trust status", "trust status --format markdown", "trust status --format json"),
+)
 
 
 @pytest.mark.parametrize("command", BEFORE, ids=lambda command: command or "bare")

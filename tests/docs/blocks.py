@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -12,7 +14,7 @@ from pathlib import Path
 from tests.support.world import IDENTITY, free_address
 
 ROOT = Path(__file__).parents[2]
-SECONDS = 90
+SECONDS = 110
 
 _MARKED = re.compile(r"^<!-- run: (?P<name>[^>]+?) -->\n```(?:sh|python)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
 _ADDRESS = re.compile(r"127\.0\.0\.1:\d{4,5}")
@@ -46,21 +48,25 @@ def environment(folder: Path) -> Mapping[str, str]:
 
 
 def run(script: str, *, folder: Path, cwd: Path | None = None) -> str:
-    """Run a script in bash, stop what it leaves running, and return what it said. It must succeed."""
-    log, where = folder / "said.log", cwd or folder
-    # What a page starts in the background, a reader stops; here the shell does it at its end.
-    whole = f"set -euo pipefail\ntrap 'kill $(jobs -p) 2>/dev/null || :' EXIT\n{at_free_addresses(script)}"
+    """Run a script in bash, end what it leaves running, and return what it said. It must succeed."""
+    log = folder / "said.log"
     with log.open("wb") as out:
-        done = subprocess.run(
-            ["bash", "-c", whole],
-            cwd=where,
+        process = subprocess.Popen(
+            ["bash", "-c", f"set -euo pipefail\n{at_free_addresses(script)}"],
+            cwd=cwd or folder,
             env=environment(folder),
             stdin=subprocess.DEVNULL,
             stdout=out,
             stderr=subprocess.STDOUT,
-            timeout=SECONDS,
-            check=False,
+            start_new_session=True,
         )
+    try:
+        code = process.wait(SECONDS)
+    finally:
+        # What a page starts in the background, a reader stops; here its whole session ends, even after a timeout.
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
     said = log.read_text("utf-8", "replace")
-    assert done.returncode == 0, f"exit {done.returncode}\n{said}"
+    assert code == 0, f"exit {code}\n{said}"
     return said
