@@ -140,10 +140,11 @@ class Book:
 
     def _rollout(self, prepared: Prepared) -> RolloutLine:
         view, row = self.views[prepared.key], self.recorded.get(prepared.key)
-        standings = tuple(decide(prepared.plan, view, self.now).standings.values())
+        decision = decide(prepared.plan, view, self.now)
+        standings = tuple(decision.standings.values())
         if self.authority is None and prepared.lock is not None:
             return RolloutLine(prepared, "not-judged", NOT_JUDGED, standings, judged=False)
-        state, reason = standing_of(prepared, view, row.state if row else None, row.reason if row else "")
+        state, reason = standing_of(prepared, view, decision, row)
         return RolloutLine(prepared, state, reason, standings, judged=self.authority is not None)
 
     def _group(self, group: LoadedGroup) -> GroupLine:

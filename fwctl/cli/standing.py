@@ -83,9 +83,9 @@ def _status(state: CommitState, key: str, ledger: Ledger | None, now: datetime) 
         if ledger
         else RolloutView(approved_stage=prepared.approved_stage, not_approved=prepared.not_approved, devices={})
     )
-    standings = tuple(decide(prepared.plan, view, now).standings.values())
-    word, reason = standing_of(prepared, view, row.state if row else None, row.reason if row else "")
-    return RolloutStatus(prepared, word, reason, standings)
+    decision = decide(prepared.plan, view, now)
+    word, reason = standing_of(prepared, view, decision, row)
+    return RolloutStatus(prepared, word, reason, tuple(decision.standings.values()))
 
 
 def _dirty(settings: Context) -> tuple[str, ...]:
