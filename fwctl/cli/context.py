@@ -68,6 +68,11 @@ class Context:
 
         return worktree_files(self.worktree)
 
+    def fetched(self, ref: str = "HEAD") -> tuple[CommitId, dict[str, bytes]]:
+        """Return a commit as it stands now: a mirror is brought up to date first, however often this is asked."""
+        self.__dict__.pop("repo", None)
+        return self.committed(ref)
+
     def committed(self, ref: str = "HEAD") -> tuple[CommitId, dict[str, bytes]]:
         """Return a commit and its managed files."""
         from fwctl.gitrepo import is_managed

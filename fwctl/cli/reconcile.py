@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from datetime import timedelta
 from typing import Annotated, Literal
 
 import typer
 
-from fwctl.cli.context import Context, next_is, say
+from fwctl.cli.context import Context, next_is
 from fwctl.errors import UsageError
 
 
@@ -19,6 +18,8 @@ def register(app: typer.Typer) -> None:
 def reconcile(
     context: typer.Context,
     once: Annotated[bool, typer.Option("--once", help="One pass: until nothing is due.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Pass after pass, until SIGTERM or Ctrl-C.")] = False,
+    interval: Annotated[str, typer.Option(metavar="TIME", help="Longest wait between passes, such as 30s.")] = "30s",
     ref: Annotated[str, typer.Option(metavar="REF", help="The commit to apply.")] = "HEAD",
     max_duration: Annotated[int, typer.Option(min=1, metavar="SECONDS", help="Longest time of the pass.")] = 300,
     work_tree: Annotated[bool, typer.Option("--work-tree", help="Apply uncommitted files; for trying out.")] = False,
@@ -32,35 +33,20 @@ def reconcile(
     One pass: what is approved at the commit is sent, confirmed and recorded; it can be killed at any instant.
     Exits 0 when all went well or goes on, 1 when a rollout is stopped, held or not approved.
     """
-    import asyncio
+    from fwctl.cli.passing import Passes
 
-    from fwctl.cli.watching import watcher
-    from fwctl.reconcile.run import open_ledger, reconcile_once
-    from fwctl.render.passes import RENDERERS
-
-    if not once:
-        raise UsageError("say how to run", code="E_USAGE", remedy="fwctl reconcile --once (from cron, CI or by hand).")
-    settings: Context = context.obj
-    commit, files = settings.committed(ref)
-    if work_tree:
-        files = settings.edited()
-    from fwctl.reconcile.commit import load_repo
-
-    setting = settings.setting(load_repo(files))
-    with open_ledger(setting.state_dir, new=new_ledger) as ledger, watcher(sys.stderr) as watch:
-        report = asyncio.run(
-            reconcile_once(
-                files,
-                commit=commit,
-                setting=setting,
-                ledger=ledger,
-                holder="fwctl reconcile",
-                max_duration=timedelta(seconds=max_duration),
-                watcher=watch,
-                repo=None if work_tree else settings.repo,
-            )
+    if once == watch:
+        raise UsageError(
+            "say how to run",
+            code="E_USAGE",
+            remedy="fwctl reconcile --once (from cron, CI or by hand), or --watch (as a daemon).",
         )
-    say(RENDERERS[format_](report))
+    settings: Context = context.obj
+    passes = Passes(settings, ref, timedelta(seconds=max_duration), work_tree=work_tree, new_ledger=new_ledger)
+    if watch:
+        return passes.forever(interval, format_)
+    report = passes.once(format_)
     next_is("fwctl status")
     if not report.ok:
         raise typer.Exit(1)
+    return None

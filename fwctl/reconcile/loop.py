@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Literal, assert_never
@@ -34,6 +34,7 @@ from fwctl.state import (
 LEASE_TTL = timedelta(minutes=10)
 CONNECTIONS = 100
 """visits at once: more only make each other's handshakes time out (measured on 2 cores with the fleet beside it)"""
+STORAGE_CODES = ("E_HASH", "E_STORAGE_MISSING")
 _IDLE_SLEEP = 0.5
 ROUND_SECONDS = 0.2
 """least time between two decisions while visits run"""
@@ -119,6 +120,7 @@ class Loop:
     writer: BatchWriter
     tools: Tools
     deadline: datetime
+    stopping: Callable[[], bool] = lambda: False
     visits: int = 0
     failed: dict[str, FwctlError] = field(default_factory=dict)
     """rollouts whose image is not to be had: they wait, the others go on"""
@@ -157,13 +159,14 @@ class Loop:
         # What goes back comes first: it is what somebody is waiting for.
         work.sort(key=lambda one: one.view.back_since is None)
         acted = False
-        for one in work if now < self.deadline else ():
+        over = now >= self.deadline or self.stopping()
+        for one in () if over else work:
             acted = await self._act(one, now) or acted
         if self.active:
             # Deciding costs time in a large fleet: it takes a fifth of the loop's time at the most.
             await self._settle(max(ROUND_SECONDS, 4 * (time.monotonic() - begun)))
             return True
-        if now >= self.deadline:
+        if over:
             return False
         return acted or await self._pause(work, now)
 
@@ -172,7 +175,15 @@ class Loop:
         for key, task in list(self.active.items()):
             if task.done():
                 del self.active[key]
-                task.result()
+                self._take(key[0], task)
+
+    def _take(self, rollout: str, task: asyncio.Task[None]) -> None:
+        try:
+            task.result()
+        except FwctlError as error:
+            if error.code not in STORAGE_CODES:
+                raise
+            self.failed[rollout] = error  # its image is damaged: this rollout waits, the others go on
 
     async def _settle(self, seconds: float) -> None:
         """Give running visits a moment; if all of them end within it, go on at once."""

@@ -54,8 +54,11 @@ async def reconcile_once(
     max_duration: timedelta,
     watcher: Watcher,
     repo: Repo | None = None,
+    stopping: Callable[[], bool] = lambda: False,
 ) -> PassReport:
     """Run one pass over the commit with these files; with `repo`, only if it descends from the last applied one.
+
+    Once `stopping` says so, nothing new is begun, and the pass ends when what runs has come to rest.
 
     Raises:
         Busy: another reconciler holds the lease.
@@ -78,6 +81,7 @@ async def reconcile_once(
                 ),
             )
             loop = _loop(state, setting, ledger, lease, writer, now + max_duration, watcher)
+            loop.stopping = stopping
             try:
                 return await loop.run()
             except* FwctlError as group:
