@@ -13,7 +13,7 @@ from fwctl.reconcile.loop import PassReport
 
 
 class Stopping:
-    """The wish to end: the first signal drains (nothing new begins, what runs comes to rest), the second ends at once."""
+    """The wish to end. The first signal drains: nothing new begins, what runs comes to rest. The second ends it."""
 
     def __init__(self) -> None:
         self._event = asyncio.Event()

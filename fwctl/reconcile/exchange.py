@@ -7,6 +7,7 @@ follows from it. Every loop is bounded by steps and by patience; what is not ove
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -15,6 +16,7 @@ from fwctl.fleet.interface import DeviceLink
 from fwctl.reconcile import records
 from fwctl.reconcile.commit import Prepared
 from fwctl.reconcile.tools import Tools
+from fwctl.rollouts.plan import Wave
 from fwctl.state import Change, OrderMoved, OrderStatus
 from fwctl_agent.protocol.messages import BusyReply, DeviceDocument, OrderReply, OrderRequest, RefusedReply
 from fwctl_agent.protocol.statements import ORDER, FollowVerb, InstallOrder, Order, Outcome, order_from_wire
@@ -29,12 +31,28 @@ AGAIN: Final = timedelta(seconds=5)
 Reply = OrderReply | RefusedReply | BusyReply
 
 
+@dataclass(frozen=True)
+class Subject:
+    """Which rollout and wave the orders of an exchange belong to. `prepared` is needed to install, not to end."""
+
+    rollout: str
+    repo_id: str
+    wave: Wave
+    prepared: Prepared | None = None
+
+    @property
+    def plan(self) -> Prepared:
+        if self.prepared is None:
+            raise TypeError("what no commit wants any more is not installed")
+        return self.prepared
+
+
 class Exchange:
     """Talks to one device about one rollout's orders, over one link."""
 
-    def __init__(self, tools: Tools, prepared: Prepared, link: DeviceLink, document: DeviceDocument) -> None:
+    def __init__(self, tools: Tools, subject: Subject, link: DeviceLink, document: DeviceDocument) -> None:
         self._tools = tools
-        self._prepared = prepared
+        self._subject = subject
         self._link = link
         self._document = document
 
@@ -43,8 +61,8 @@ class Exchange:
         start = self._tools.clock()
         request = OrderRequest(
             order=self._tools.pen.sign(order),
-            approvals=self._prepared.approvals,
-            releases=self._prepared.releases,
+            approvals=self._subject.plan.approvals,
+            releases=self._subject.plan.releases,
             trust=await self._tools.freshness.bundle(self._document, start),
         )
         reply = await self._send(order, request, reason)
@@ -79,20 +97,24 @@ class Exchange:
         document = self._document
         running = document.running.mandate == order.mandate
         if document.order != install and not running:
-            change = OrderMoved(
-                at=now,
-                order=install,
-                status=OrderStatus.SETTLED,
-                failure_class="unreachable",
-                code="E_NEVER_ARRIVED",
-                reason="the rollout went back before the order arrived",
-            )
             row = self._tools.ledger.order(install)
-            return await self._tools.writer.write(*([change] if row and row.status is not OrderStatus.SETTLED else []))
+            open_ = row is not None and row.status is not OrderStatus.SETTLED
+            return await self._tools.writer.write(*([_never_arrived(install, now)] if open_ else []))
         early = document.order == install and document.state in ("accepted", "downloading", "verified", "staged")
         verb: FollowVerb = "cancel" if early else "revert"
         reply = await self._follow_up(verb, order, reason)
         return await self._taken_back(verb, order, reply)
+
+    async def finish(self, order: InstallOrder) -> None:
+        """Bring an order that no commit wants any more to its end (R16): a trial is kept, the rest is cancelled."""
+        if self._document.order != order.id:
+            row = self._tools.ledger.order(order.id)
+            if row is not None and row.status is not OrderStatus.SETTLED:
+                await self._tools.writer.write(_never_arrived(order.id, self._tools.clock()))
+            return
+        verb: FollowVerb = "confirm" if self._document.state == "trial" else "cancel"
+        reply = await self._follow_up(verb, order, f"{verb} what an earlier plan began")
+        await self._taken_back(verb, order, reply)
 
     async def _taken_back(self, verb: FollowVerb, install: InstallOrder, reply: Reply) -> None:
         now = self._tools.clock()
@@ -117,9 +139,10 @@ class Exchange:
 
     async def _send(self, order: Order, request: OrderRequest, reason: str) -> Reply:
         now, row = self._tools.clock(), self._tools.ledger.order(order.id)
-        wave = self._prepared.plan.wave_of[order.device]
         changes: list[Change] = [
-            records.intent(order, request.order, rollout=self._prepared.key, wave=wave, reason=reason, now=now)
+            records.intent(
+                order, request.order, rollout=self._subject.rollout, wave=self._subject.wave, reason=reason, now=now
+            )
         ]
         if row is None or row.status is OrderStatus.INTENDED:
             # Written with the intent, because from the first byte on nobody knows whether it arrived (R05).
@@ -128,7 +151,7 @@ class Exchange:
         return await self._link.put_order(order.id, request.to_bytes())
 
     async def _push(self, order: InstallOrder, offset: int) -> Reply:
-        release, now = self._prepared.plan.release, self._tools.clock()
+        release, now = self._subject.plan.plan.release, self._tools.clock()
         await self._tools.writer.write(
             OrderMoved(at=now, order=order.id, status=OrderStatus.RUNNING, reason="downloading")
         )
@@ -192,7 +215,7 @@ class Exchange:
             envelope,
             certificate=self._link.peer_certificate or "",
             device=device,
-            repo_id=self._prepared.plan.repo_id,
+            repo_id=self._subject.repo_id,
             now=now,
         )
         row = self._tools.ledger.order(also)
@@ -237,7 +260,18 @@ class Exchange:
         self._tell("waiting", reason)
 
     def _tell(self, what: str, reason: str) -> None:
-        self._tools.watcher.progressed(self._prepared.key, self._document.id, what, reason)
+        self._tools.watcher.progressed(self._subject.rollout, self._document.id, what, reason)
+
+
+def _never_arrived(order: str, now: datetime) -> OrderMoved:
+    return OrderMoved(
+        at=now,
+        order=order,
+        status=OrderStatus.SETTLED,
+        failure_class="unreachable",
+        code="E_NEVER_ARRIVED",
+        reason="it was withdrawn before it arrived",
+    )
 
 
 def _said(reply: Reply) -> str:

@@ -13,7 +13,7 @@ from fwctl.errors import FwctlError
 from fwctl.reconcile.commit import CommitState, Prepared
 from fwctl.reconcile.tools import Tools
 from fwctl.reconcile.views import rollout_view
-from fwctl.reconcile.visit import Visitor
+from fwctl.reconcile.visit import Visitor, finish_leftover
 from fwctl.rollouts.actions import Finish, GoBack, MoveWave, Quarantine, Stop, Visit
 from fwctl.rollouts.decide import Decision, decide
 from fwctl.rollouts.standing import FINAL
@@ -162,6 +162,8 @@ class Loop:
         over = now >= self.deadline or self.stopping()
         for one in () if over else work:
             acted = await self._act(one, now) or acted
+        if not over:
+            self._begin_leftovers(now)
         if self.active:
             # Deciding costs time in a large fleet: it takes a fifth of the loop's time at the most.
             await self._settle(max(ROUND_SECONDS, 4 * (time.monotonic() - begun)))
@@ -249,6 +251,21 @@ class Loop:
         self.visits += len(devices)
         for device in devices:
             self.active[prepared.key, device] = asyncio.create_task(self._visit(visitor, device))
+
+    def _begin_leftovers(self, now: datetime) -> None:
+        """Orders of plans that no commit holds any more are brought to their end, approved successor or not (R16)."""
+        wanted = {one.mandate.id for one in self.state.rollouts.values() if one.mandate}
+        due = [row for row in self.ledger.orders_due(now) if row.verb == "install" and row.mandate not in wanted]
+        later = {
+            row.id for row in self.ledger.devices(row.device for row in due) if row.next_due and row.next_due > now
+        }
+        busy = {device for _, device in self.active} | later
+        for row in due:
+            if row.device in self.state.repo.devices and row.device not in busy:
+                busy.add(row.device)
+                self.visits += 1
+                visit = finish_leftover(self.tools, row, self.state.repo.fleet.spec.repo_id)
+                self.active[row.rollout, row.device] = asyncio.create_task(visit)
 
     async def _visit(self, visitor: Visitor, device: str) -> None:
         async with self.slots:

@@ -77,7 +77,7 @@ def intent(
         wave=wave.name,
         refers_to=order.refers_to if isinstance(order, FollowUp) else "",
         body=envelope,
-        due_at=None,
+        due_at=now,
         reason=reason,
     )
 

@@ -8,16 +8,18 @@ from datetime import datetime
 
 from fwctl.errors import DeviceError
 from fwctl.fleet.interface import DeviceLink
+from fwctl.manifests.models.rollout_parts import Backoff
 from fwctl.reconcile import records
 from fwctl.reconcile.commit import Prepared
-from fwctl.reconcile.exchange import Exchange, read_order
+from fwctl.reconcile.exchange import Exchange, Subject, read_order
 from fwctl.reconcile.tools import Tools
 from fwctl.reconcile.views import device_view
 from fwctl.rollouts.actions import Install, Leave, Resume, TakeBack
 from fwctl.rollouts.decide import next_step
 from fwctl.rollouts.failures import backoff
+from fwctl.rollouts.plan import Wave
 from fwctl.rollouts.view import DeviceView, RolloutView
-from fwctl.state import Change, DeviceUnreachable
+from fwctl.state import Change, DeviceUnreachable, OrderRow
 from fwctl_agent.protocol.messages import DeviceDocument
 from fwctl_agent.protocol.statements import InstallOrder, Mandate
 
@@ -42,21 +44,19 @@ class Visitor:
             await self._missed(device, error)
 
     async def _missed(self, device: str, error: DeviceError) -> None:
-        now = self._tools.clock()
-        rows = self._tools.ledger.devices([device])
-        misses = 1 + (rows[0].failure_count if rows and not rows[0].reachable else 0)
-        due = now + backoff(self._prepared.plan.retry.backoff, device=device, failures=misses)
-        reason = f"{error.code}: {error.message}"
-        await self._tools.writer.write(DeviceUnreachable(at=now, device=device, reason=reason, next_due=due))
-        self._tools.watcher.progressed(self._prepared.key, device, "unreachable", reason)
+        await missed(self._tools, self._prepared.key, device, error, self._prepared.plan.retry.backoff)
 
     async def _look(self, link: DeviceLink, device: str) -> None:
         document = await link.device()
         now = self._tools.clock()
         await self._tools.pen.learn(document, now)
-        await self._tools.writer.write(*self._learned(link, document, now), records.seen(document, now))
+        await self._tools.writer.write(
+            *learned(self._tools, link, document, self._mandate.repo_id, now), records.seen(document, now)
+        )
         view = self._device_view(document)
-        exchange = Exchange(self._tools, self._prepared, link, document)
+        plan = self._prepared.plan
+        subject = Subject(self._prepared.key, plan.repo_id, plan.wave_of[device], self._prepared)
+        exchange = Exchange(self._tools, subject, link, document)
         match next_step(self._prepared.plan, self._view(), view, now):
             case Install(attempt=attempt, reason=reason):
                 await exchange.drive(self._install(device, attempt, now), reason)
@@ -67,24 +67,6 @@ class Visitor:
             case Leave(reason=reason, due=due):
                 await self._tools.writer.write(records.seen(document, now, due=due))
                 self._tools.watcher.progressed(self._prepared.key, device, "left", reason)
-
-    def _learned(self, link: DeviceLink, document: DeviceDocument, now: datetime) -> list[Change]:
-        """Outcomes that never reached us (R06). One that is not signed by the device changes nothing."""
-        found: list[Change] = []
-        for envelope in document.outcomes:
-            try:
-                _, changes = records.received(
-                    self._tools.ledger,
-                    envelope,
-                    certificate=link.peer_certificate or "",
-                    device=document.id,
-                    repo_id=self._mandate.repo_id,
-                    now=now,
-                )
-            except DeviceError:
-                continue
-            found += changes
-        return found
 
     def _device_view(self, document: DeviceDocument) -> DeviceView:
         """Return the device's view after this observation; a lost ledger learns the attempts from its marks."""
@@ -122,3 +104,50 @@ class Visitor:
         if not isinstance(known, InstallOrder):
             raise TypeError("an open install order has its envelope in the ledger")
         return replace(known, **self._tools.pen.orders.lifetime(now))
+
+
+async def finish_leftover(tools: Tools, row: OrderRow, repo_id: str) -> None:
+    """Visit a device whose order belongs to a plan that no commit holds any more, and bring the order to its end."""
+    address, body = tools.state.repo.devices[row.device].address, tools.ledger.order_body(row.id)
+    order = read_order(body) if body is not None else None
+    if not isinstance(order, InstallOrder):
+        raise TypeError("an open install order has its envelope in the ledger")
+    subject = Subject(row.rollout, repo_id, Wave(row.wave, row.stage, (row.device,), 0))
+    try:
+        async with tools.links.open(row.device, address) as link:
+            document = await link.device()
+            now = tools.clock()
+            await tools.pen.learn(document, now)
+            await tools.writer.write(*learned(tools, link, document, repo_id, now), records.seen(document, now))
+            await Exchange(tools, subject, link, document).finish(order)
+    except DeviceError as error:
+        await missed(tools, row.rollout, row.device, error, Backoff())
+
+
+async def missed(tools: Tools, rollout: str, device: str, error: DeviceError, policy: Backoff) -> None:
+    """Record that a device could not be talked to, and when to try again."""
+    now = tools.clock()
+    rows = tools.ledger.devices([device])
+    misses = 1 + (rows[0].failure_count if rows and not rows[0].reachable else 0)
+    due, reason = now + backoff(policy, device=device, failures=misses), f"{error.code}: {error.message}"
+    await tools.writer.write(DeviceUnreachable(at=now, device=device, reason=reason, next_due=due))
+    tools.watcher.progressed(rollout, device, "unreachable", reason)
+
+
+def learned(tools: Tools, link: DeviceLink, document: DeviceDocument, repo_id: str, now: datetime) -> list[Change]:
+    """Return the changes of outcomes that never reached us (R06). One that the device did not sign changes nothing."""
+    found: list[Change] = []
+    for envelope in document.outcomes:
+        try:
+            _, changes = records.received(
+                tools.ledger,
+                envelope,
+                certificate=link.peer_certificate or "",
+                device=document.id,
+                repo_id=repo_id,
+                now=now,
+            )
+        except DeviceError:
+            continue
+        found += changes
+    return found
