@@ -10,7 +10,18 @@ from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
 
 from fwctl_agent.protocol.fields import DIGEST, ID, VERSION, WORD, parse_time
-from fwctl_agent.runtime.settings import Check, CommandCheck, Factory, FileCheck, HttpCheck, ProbeSet, Settings
+from fwctl_agent.runtime.senses import MAX_FACTS, is_fact
+from fwctl_agent.runtime.settings import (
+    Check,
+    CommandCheck,
+    Factory,
+    FactsCommand,
+    FileCheck,
+    HttpCheck,
+    ProbeSet,
+    Readiness,
+    Settings,
+)
 
 T = TypeVar("T", str, int, float, bool, list[Any], dict[str, Any])
 _REQUIRED: Final[Any] = object()
@@ -31,14 +42,25 @@ class ConfigError(Exception):
 class Table:
     """A cursor over one TOML table: each key read once, nothing left over."""
 
-    def __init__(self, value: dict[str, Any], file: Path, name: str) -> None:
+    def __init__(
+        self,
+        value: dict[str, Any],
+        file: Path,
+        name: str,
+        *,
+        remedy: str = "correct agent.toml, or enroll the device again",
+    ) -> None:
         self._left = dict(value)
         self._file = file
         self._name = name
+        self._remedy = remedy
 
     def error(self, key: str, why: str, remedy: str = "") -> ConfigError:
         where = f"{self._file}: [{self._name}] {key}" if self._name else f"{self._file}: {key}"
-        return ConfigError(where, why, remedy or "correct agent.toml, or enroll the device again")
+        return ConfigError(where, why, remedy or self._remedy)
+
+    def has(self, key: str) -> bool:
+        return key in self._left
 
     def take(self, key: str, kind: type[T], default: Any = _REQUIRED) -> T:
         if key not in self._left:
@@ -84,7 +106,8 @@ class Table:
         return tuple(value)
 
     def table(self, key: str, default: Any = _REQUIRED) -> Table:
-        return Table(self.take(key, dict, default), self._file, f"{self._name}.{key}".lstrip("."))
+        value = self.take(key, dict, default)
+        return Table(value, self._file, f"{self._name}.{key}".lstrip("."), remedy=self._remedy)
 
     def tables(self) -> dict[str, Table]:
         """Return what is left as tables by name."""
@@ -94,7 +117,8 @@ class Table:
         value = self.take(key, list, [])
         if not all(isinstance(entry, dict) for entry in value):
             raise self.error(key, "must be a list of tables")
-        return [Table(entry, self._file, f"{self._name}.{key}[{i}]") for i, entry in enumerate(value, start=1)]
+        names = (f"{self._name}.{key}[{i}]".lstrip(".") for i in range(1, len(value) + 1))
+        return [Table(entry, self._file, name, remedy=self._remedy) for entry, name in zip(value, names, strict=True)]
 
     def rest(self) -> dict[str, Any]:
         left, self._left = self._left, {}
@@ -112,7 +136,7 @@ def read_settings(folder: Path) -> Settings:
         ConfigError: it is missing, not TOML, or anything in it is not as it must be.
     """
     file = folder / "agent.toml"
-    top = Table(_toml(file), file, "")
+    top = Table(read_toml(file, "make the folder with: fwctl device enroll"), file, "")
     device, listen, factory, boot = (top.table(name) for name in ("device", "listen", "factory", "boot"))
     installer, probes = top.table("installer"), top.table("probes", {})
     kind = installer.choice("type", ("slots", "command"))
@@ -138,7 +162,9 @@ def read_settings(folder: Path) -> Settings:
         commands={name: installer.argv(name) for name in _COMMANDS} if kind == "command" else {},
         command_timeout=installer.seconds("timeout", 600.0) if kind == "command" else 600.0,
         probes={"default": _EMPTY} | {name: _probe_set(name, table) for name, table in probes.tables().items()},
-        facts=_facts(top.table("facts", {})),
+        facts=facts_of(top.table("facts", {})),
+        readiness=_readiness(top),
+        facts_command=_facts_command(top),
     )
     for table in (top, device, listen, factory, boot, installer):
         table.done()
@@ -148,12 +174,17 @@ def read_settings(folder: Path) -> Settings:
 _EMPTY: Final = ProbeSet(name="default", attempts=1, interval=5.0, deadline=60.0, checks=())
 
 
-def _toml(file: Path) -> dict[str, Any]:
+def read_toml(file: Path, missing: str) -> dict[str, Any]:
+    """Read a TOML file; `missing` is the remedy where there is none.
+
+    Raises:
+        ConfigError: it is missing or not TOML.
+    """
     try:
         with file.open("rb") as stream:
             return tomllib.load(stream)
     except FileNotFoundError as error:
-        raise ConfigError(str(file), "there is no such file", "make the folder with: fwctl device enroll") from error
+        raise ConfigError(str(file), "there is no such file", missing) from error
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(str(file), f"cannot be read: {error}", "check the path and its permissions") from error
     except (tomllib.TOMLDecodeError, RecursionError) as error:
@@ -222,9 +253,30 @@ def _check_url(table: Table, url: str) -> None:
         raise table.error("url", "must be an http:// address")
 
 
-def _facts(table: Table) -> dict[str, str | int | bool]:
+def facts_of(table: Table) -> dict[str, str | int | bool]:
+    """Return all of a table as facts."""
     facts = table.rest()
     for key, value in facts.items():
-        if type(value) not in (str, int, bool) or (isinstance(value, str) and len(value) > 256) or len(facts) > 64:
-            raise table.error(key, "must be text, a whole number, or true or false (at most 64 facts)")
+        if not is_fact(value) or len(facts) > MAX_FACTS:
+            raise table.error(key, f"must be text, a whole number, or true or false (at most {MAX_FACTS} facts)")
     return facts
+
+
+def _readiness(top: Table) -> Readiness | None:
+    if not top.has("readiness"):
+        return None
+    table = top.table("readiness")
+    found = Readiness(command=table.argv("command"), timeout=table.seconds("timeout", 10.0))
+    table.done()
+    return found
+
+
+def _facts_command(top: Table) -> FactsCommand | None:
+    if not top.has("facts_command"):
+        return None
+    table = top.table("facts_command")
+    found = FactsCommand(
+        argv=table.argv("argv"), timeout=table.seconds("timeout", 10.0), every=table.seconds("every", 60.0)
+    )
+    table.done()
+    return found

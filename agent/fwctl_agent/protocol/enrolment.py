@@ -63,6 +63,15 @@ deadline = 60
 # url = "http://127.0.0.1:8080/health"
 # status = 200
 
+# [readiness]                  # asked before an install begins: exit status 0, or the first line says why not
+# command = ["/usr/lib/fwctl/ready"]
+# timeout = 10
+
+# [facts_command]              # prints one JSON object of facts
+# argv = ["/usr/lib/fwctl/facts"]
+# timeout = 10
+# every = 60                   # asked at most once in so many seconds
+
 [facts]                        # told to the fleet: text, whole numbers, true or false
 """
 

@@ -20,14 +20,20 @@ from fwctl_agent.runtime.copies import Corrupt
 from fwctl_agent.runtime.device import BadFactory, Device
 from fwctl_agent.runtime.fs import OsFs
 from fwctl_agent.runtime.installers import CommandInstaller, SlotsInstaller
-from fwctl_agent.runtime.ports import Boot, Clock, Fs, Installer, InstallFailed
+from fwctl_agent.runtime.ports import Boot, Clock, Fs, Installer, InstallFailed, Ready
+from fwctl_agent.runtime.senses import ReadyCommand
 from fwctl_agent.runtime.settings import Settings
 
 _AGAIN = "restore the folder from a backup, or enroll the device again"
 
 
 def assemble(
-    folder: Path, *, settings: Settings | None = None, fs: Fs | None = None, clock: Clock | None = None
+    folder: Path,
+    *,
+    settings: Settings | None = None,
+    fs: Fs | None = None,
+    clock: Clock | None = None,
+    ready: Ready | None = None,
 ) -> Device:
     """Return the device of `folder`, powered on: its boot loader has run, its journal is read.
 
@@ -49,8 +55,9 @@ def assemble(
             boot=boot,
             installer=installer,
             clock=clock or SystemClock(),
-            signer=_signer(folder / enrolment.KEY),
+            signer=read_signer(folder / enrolment.KEY),
             root=_text(folder / enrolment.ROOT),
+            ready=ready or (ReadyCommand(settings.readiness) if settings.readiness else None),
         )
     except Corrupt as error:
         raise ConfigError(f"{folder}/{error}", "no copy of it is whole", _AGAIN) from error
@@ -72,7 +79,12 @@ def _ports(settings: Settings, fs: Fs) -> tuple[Boot, Installer]:
     return CommandBoot(FileBoot(fs), commands), CommandInstaller(fs, commands)
 
 
-def _signer(path: Path) -> Signer:
+def read_signer(path: Path) -> Signer:
+    """Return the device's own key.
+
+    Raises:
+        ConfigError: it cannot be read.
+    """
     try:
         key = load_pem_private_key(path.read_bytes(), password=None)
     except (OSError, ValueError, TypeError, UnsupportedAlgorithm) as error:

@@ -23,7 +23,7 @@ from fwctl_agent.runtime.copies import TwoCopies
 from fwctl_agent.runtime.follow_ups import accept_follow_up
 from fwctl_agent.runtime.intake import Intake
 from fwctl_agent.runtime.machine import Change
-from fwctl_agent.runtime.ports import Boot, Clock, Fs, Installer, InstallFailed, Moment
+from fwctl_agent.runtime.ports import AlwaysReady, Boot, Clock, Fs, Installer, InstallFailed, Moment, Ready
 from fwctl_agent.runtime.record import Image, Job, Record, Slot, Stored
 from fwctl_agent.runtime.settings import Settings
 from fwctl_agent.runtime.trust_store import TrustStore
@@ -51,17 +51,29 @@ class Device:
     """One device: identity, journal, slots, trust. Constructing it is its power-on."""
 
     def __init__(
-        self, settings: Settings, *, fs: Fs, boot: Boot, installer: Installer, clock: Clock, signer: Signer, root: str
+        self,
+        settings: Settings,
+        *,
+        fs: Fs,
+        boot: Boot,
+        installer: Installer,
+        clock: Clock,
+        signer: Signer,
+        root: str,
+        ready: Ready | None = None,
     ) -> None:
         self.settings = settings
         self._fs = fs
         self._boot = boot
         self._installer = installer
         self._clock = clock
+        self._ready = ready or AlwaysReady()
         self._signer = signer
         self._journal = TwoCopies(fs, "state/journal")
         self.trust = TrustStore(fs, root)
         self._intake: Intake | None = None
+        self.measured: tuple[ProbeResult, ...] = ()
+        """the newest probe results since power-on; not stored while they are good"""
         self._hashed: str | None = None
         """slot whose content was hashed and found good since the last rest"""
         stored = self._journal.load()
@@ -147,7 +159,10 @@ class Device:
             self.trust.advance(request.trust, now=self.time().now, fresh=True)
         else:
             self.trust.advance_if_good(request.trust, now=self.time().now)
-        self._commit(self._judged(order, verb, request))
+        change = self._judged(order, verb, request)
+        if verb == "install" and (why := self._ready.why_not()) is not None:
+            raise Refusal("E_DEFERRED", f"this device is not ready: {why}", klass="deferred")
+        self._commit(change)
         # An image that is already there, a no-op, a confirm of good probes: all done within this request.
         return self._must_reply(order)
 
@@ -381,6 +396,7 @@ class Device:
     def probed(self, ok: bool, evidence: tuple[ProbeResult, ...]) -> None:
         """Take a verdict, unless the state it was asked for is over."""
         if isinstance(self._look(), steps.Probe):
+            self.measured = evidence
             job = machine.current_job(self.record)
             if ok and job.watching:
                 return

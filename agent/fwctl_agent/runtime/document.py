@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import fwctl_agent
 from fwctl_agent.protocol.messages import PROTOCOL, DeviceDocument
 from fwctl_agent.runtime.device import Device
@@ -10,12 +12,13 @@ MAX_SHOWN = 8
 """newest outcomes in the document; older ones are asked for by order id"""
 
 
-def document(device: Device, *, uptime: int) -> DeviceDocument:
-    """Return the document from one consistent record; `uptime` in seconds."""
+def document(device: Device, *, uptime: int, facts: Mapping[str, str | int | bool] | None = None) -> DeviceDocument:
+    """Return the document from one consistent record; `uptime` in seconds, `facts` if they are not the static ones."""
     settings, record, trusted = device.settings, device.record, device.trust.trusted
     job = record.job
     active = job if job is not None and job.active else None
-    measured = {result.probe: result.value for result in job.evidence if result.value is not None} if job else {}
+    results = device.measured or (job.evidence if job else ())
+    measured = {result.probe: result.value for result in results if result.value is not None}
     return DeviceDocument(
         id=settings.id,
         model=settings.model,
@@ -37,7 +40,7 @@ def document(device: Device, *, uptime: int) -> DeviceDocument:
         spent=record.spent,
         marks=record.marks,
         outcomes=tuple(stored.envelope for stored in record.outcomes[-MAX_SHOWN:]),
-        facts=settings.facts,
+        facts=settings.facts if facts is None else facts,
         vitals={"uptime": uptime, **measured},
         counter=record.counter,
     )

@@ -13,6 +13,7 @@ from fwctl_agent.protocol.messages import OrderReply
 from fwctl_agent.runtime import probes, steps
 from fwctl_agent.runtime.device import Device
 from fwctl_agent.runtime.ports import InstallFailed
+from fwctl_agent.runtime.senses import OwnSenses, Senses
 
 T = TypeVar("T")
 log = logging.getLogger("fwctl_agent")
@@ -25,8 +26,11 @@ MAX_PAUSE: Final = 60.0
 class Host:
     """Drives a device while something is under way; no task exists while it is idle."""
 
-    def __init__(self, device: Device, *, restart: Callable[[Host], None], offload: bool = True) -> None:
+    def __init__(
+        self, device: Device, *, restart: Callable[[Host], None], offload: bool = True, senses: Senses | None = None
+    ) -> None:
         self.device = device
+        self.senses = senses or OwnSenses(device.settings.facts, device.settings.facts_command)
         self._restart = restart
         self._offload = offload
         self._lock = asyncio.Lock()
@@ -114,7 +118,9 @@ class Host:
             case steps.AwaitConfirm(seconds):
                 await self._pause(seconds)
             case steps.Probe(name, limits, seconds, watch=False):
-                verdict = await probes.judge(self.device.settings.probes[name], limits, seconds=seconds)
+                verdict = await probes.judge(
+                    self.device.settings.probes[name], limits, seconds=seconds, probe=self.senses.probe
+                )
                 await self.call(self.device.probed, *verdict)
             case steps.Probe(name, limits, seconds, watch=True):
                 await self._watch(name, limits, seconds)
@@ -128,7 +134,7 @@ class Host:
     async def _watch(self, name: str, limits: probes.Limits, seconds: float) -> None:
         """One round; in watch a single bad one reverts, so that flapping does (D09)."""
         probe_set = self.device.settings.probes[name]
-        verdict = await probes.once(probe_set, limits)
+        verdict = await self.senses.probe(probe_set, limits)
         await self.call(self.device.probed, *verdict)
         if verdict[0]:
             await self._pause(min(probe_set.interval, seconds))

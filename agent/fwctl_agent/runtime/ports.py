@@ -116,5 +116,19 @@ class Clock(Protocol):
     def moment(self) -> Moment: ...
 
 
+class Ready(Protocol):
+    """Whether an install may begin now. Raises nothing."""
+
+    def why_not(self) -> str | None:
+        """Return None when it may, else the reason for people."""
+
+
+class AlwaysReady:
+    """No readiness command is configured."""
+
+    def why_not(self) -> str | None:
+        return None
+
+
 Reboot = Literal["none", "exit"]
 """`none`: the new slot is current at once; `exit`: the process ends and a supervisor starts it again."""

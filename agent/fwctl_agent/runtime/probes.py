@@ -8,6 +8,7 @@ import http.client
 import os
 import re
 import signal
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
@@ -17,21 +18,26 @@ from fwctl_agent.runtime.settings import Check, CommandCheck, FileCheck, HttpChe
 
 Limits = tuple[tuple[str, int], ...]
 Verdict = tuple[bool, tuple[ProbeResult, ...]]
+Probe = Callable[[ProbeSet, Limits], Awaitable[Verdict]]
 
 MAX_OUTPUT: Final = 4096
 MAX_DETAIL: Final = 200
 _NUMBER: Final = re.compile(r"-?[0-9]{1,15}")
 
 
-async def judge(probe_set: ProbeSet, limits: Limits, *, seconds: float) -> Verdict:
-    """Run rounds until one is all good, attempts or time run out; the verdict is that of the last round (D09)."""
+async def judge(probe_set: ProbeSet, limits: Limits, *, seconds: float, probe: Probe | None = None) -> Verdict:
+    """Run rounds until one is all good, attempts or time run out; the verdict is that of the last round (D09).
+
+    `probe` makes one round; `once` if it is not given.
+    """
+    probe = probe or once
     verdict: Verdict = (False, (ProbeResult("probes", False, "no round of probes ended in time"),))
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(min(probe_set.deadline, seconds)):
             for attempt in range(probe_set.attempts):
                 if attempt:
                     await asyncio.sleep(probe_set.interval)
-                verdict = await once(probe_set, limits)
+                verdict = await probe(probe_set, limits)
                 if verdict[0]:
                     return verdict
     return verdict

@@ -57,6 +57,23 @@ class ProbeSet:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Readiness:
+    """The program that says whether an install may begin now."""
+
+    command: tuple[str, ...]
+    timeout: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class FactsCommand:
+    """The program that prints facts, asked at most once every `every` seconds."""
+
+    argv: tuple[str, ...]
+    timeout: float
+    every: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class Factory:
     """The image that the device left the factory with; slot a."""
 
@@ -87,3 +104,5 @@ class Settings:
     command_timeout: float
     probes: Mapping[str, ProbeSet]
     facts: Mapping[str, str | int | bool] = field(default_factory=dict)
+    readiness: Readiness | None = None
+    facts_command: FactsCommand | None = None

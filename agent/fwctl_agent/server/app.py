@@ -51,7 +51,8 @@ def make_app() -> Starlette:
 
 
 async def get_device(request: Request, host: Host) -> Response:  # noqa: ARG001
-    return _json(200, document(host.device, uptime=int(time.monotonic() - host.started)).to_wire())
+    facts = await host.senses.facts()
+    return _json(200, document(host.device, uptime=int(time.monotonic() - host.started), facts=facts).to_wire())
 
 
 async def put_trust(request: Request, host: Host) -> Response:

@@ -141,6 +141,16 @@ class Clock:
 
 
 @dataclass
+class Switch:
+    """A device whose readiness a test turns on and off."""
+
+    why: str | None = None
+
+    def why_not(self) -> str | None:
+        return self.why
+
+
+@dataclass
 class Bench:
     """One device, its fleet, and what a reconciler would do."""
 
@@ -149,6 +159,7 @@ class Bench:
     clock: Clock = field(default_factory=Clock)
     signer: CryptoSigner = field(default_factory=CryptoSigner.generate_ed25519)
     changes: dict[str, Any] = field(default_factory=dict)
+    ready: Switch = field(default_factory=Switch)
     device: Device = field(init=False)
 
     def __post_init__(self) -> None:
@@ -186,6 +197,7 @@ class Bench:
             clock=self.clock,
             signer=self.signer,
             root=self.fleet.files()["1.root.json"],
+            ready=self.ready,
         )
         return self.device
 

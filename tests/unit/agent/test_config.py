@@ -10,6 +10,7 @@ import pytest
 from fwctl_agent.config import ConfigError, read_settings
 from fwctl_agent.protocol import canonical
 from fwctl_agent.protocol.enrolment import enrolment_files
+from fwctl_agent.runtime.settings import FactsCommand, Readiness
 from tests.support.signing import NOW
 
 FACTS: dict[str, Any] = {
@@ -51,12 +52,18 @@ def test_what_enrolment_writes_is_read_back(tmp_path: Path) -> None:
 
 def test_the_commented_examples_are_right(tmp_path: Path) -> None:
     text = enrolment_files(**FACTS)["agent.toml"].decode()
-    lines = [line[2:] if line.startswith("# ") and ("=" in line or "[[" in line) else line for line in text.split("\n")]
+    commented = ("# ", "# [")
+    lines = [
+        line[2:] if line.startswith(commented[0]) and ("=" in line or line.startswith(commented[1])) else line
+        for line in text.split("\n")
+    ]
     text = "\n".join(lines).replace('type = "slots" ', "# ")
     settings = read_settings(written(tmp_path, text))
     assert set(settings.commands) == {"write", "readback", "activate", "markGood", "revert", "status"}
     assert settings.commands["write"] == ("/usr/lib/fwctl/write", "{slot}")
     assert settings.probes["default"].checks[0].name == "app"
+    assert settings.readiness == Readiness(command=("/usr/lib/fwctl/ready",), timeout=10.0)
+    assert settings.facts_command == FactsCommand(argv=("/usr/lib/fwctl/facts",), timeout=10.0, every=60.0)
 
 
 @pytest.mark.parametrize(
@@ -74,6 +81,11 @@ def test_the_commented_examples_are_right(tmp_path: Path) -> None:
         ('type = "slots"', 'type = "command"', "[installer] write"),
         ("[facts]", "[facts]\nx = 1.5", "[facts] x"),
         ("[facts]", "[colour]\n[facts]", "colour"),
+        ("[facts]", "[readiness]\ntimeout = 5\n[facts]", "[readiness] command"),
+        ("[facts]", "[readiness]\ncommand = ['/x']\ntimeout = 0\n[facts]", "[readiness] timeout"),
+        ("[facts]", "[readiness]\ncommand = '/x'\n[facts]", "[readiness] command"),
+        ("[facts]", "[facts_command]\nargv = ['/x']\nevery = 1e9\n[facts]", "[facts_command] every"),
+        ("[facts]", "[facts_command]\nargv = ['/x']\ncolour = 1\n[facts]", "[facts_command] colour"),
         ("deadline = 60", "deadline = nan", "[probes.default] deadline"),
         ("[facts]", "[[probes.default.checks]]\nname = 'x'\ntype = 'ftp'\n[facts]", "[probes.default.checks[1]] type"),
         (
