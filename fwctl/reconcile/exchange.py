@@ -16,8 +16,9 @@ from fwctl.fleet.interface import DeviceLink
 from fwctl.reconcile import records
 from fwctl.reconcile.commit import Prepared
 from fwctl.reconcile.tools import Tools
+from fwctl.rollouts.decide import DEFER_AGAIN
 from fwctl.rollouts.plan import Wave
-from fwctl.state import Change, OrderMoved, OrderStatus
+from fwctl.state import Change, DeviceDeferred, OrderMoved, OrderStatus
 from fwctl_agent.protocol.messages import BusyReply, DeviceDocument, OrderReply, OrderRequest, RefusedReply
 from fwctl_agent.protocol.statements import ORDER, FollowVerb, InstallOrder, Order, Outcome, order_from_wire
 from fwctl_agent.trust.envelope import Sealed
@@ -235,6 +236,10 @@ class Exchange:
 
     async def _refused(self, order: Order, reply: RefusedReply, now: datetime) -> None:
         why = f"{reply.code}: {reply.message}"
+        if reply.klass == "deferred" and isinstance(order, InstallOrder):
+            due = now + DEFER_AGAIN
+            await self._tools.writer.write(DeviceDeferred(at=now, device=order.device, reason=why, next_due=due))
+            return await self._wait(order, due, f"deferred: {why}")
         if reply.klass != "refused":
             return await self._wait(order, now + AGAIN, f"{reply.klass}: {why}")
         await self._tools.writer.write(

@@ -69,6 +69,7 @@ def device_view(
         order=_open(open_order) if open_order else None,
         failure=_failure(last) if last is not None and settled and last.failure_class else None,
         confirmed=settled and last is not None and not last.failure_class,
+        deferred_since=row.deferred_since if row else None,
         unreachable_since=row.unreachable_since if row and not row.reachable else None,
         misses=row.failure_count if row and not row.reachable else 0,
         due_at=max(due, default=None),

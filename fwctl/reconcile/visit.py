@@ -14,12 +14,12 @@ from fwctl.reconcile.commit import Prepared
 from fwctl.reconcile.exchange import Exchange, Subject, read_order
 from fwctl.reconcile.tools import Tools
 from fwctl.reconcile.views import device_view
-from fwctl.rollouts.actions import Install, Leave, Resume, TakeBack
+from fwctl.rollouts.actions import Defer, Install, Leave, Resume, TakeBack
 from fwctl.rollouts.decide import next_step
 from fwctl.rollouts.failures import backoff
 from fwctl.rollouts.plan import Wave
 from fwctl.rollouts.view import DeviceView, RolloutView
-from fwctl.state import Change, DeviceUnreachable, OrderRow
+from fwctl.state import Change, DeviceDeferred, DeviceUnreachable, OrderRow
 from fwctl_agent.protocol.messages import DeviceDocument
 from fwctl_agent.protocol.statements import InstallOrder, Mandate
 
@@ -64,6 +64,9 @@ class Visitor:
                 await exchange.drive(self._renewed(order, now), reason)
             case TakeBack(install=install, reason=reason):
                 await exchange.take_back(install, reason)
+            case Defer(reason=reason, due=due):
+                await self._tools.writer.write(DeviceDeferred(at=now, device=device, reason=reason, next_due=due))
+                self._tools.watcher.progressed(self._prepared.key, device, "deferred", reason)
             case Leave(reason=reason, due=due):
                 await self._tools.writer.write(records.seen(document, now, due=due))
                 self._tools.watcher.progressed(self._prepared.key, device, "left", reason)
@@ -76,7 +79,7 @@ class Visitor:
         marks = [m.attempt for m in document.marks if (m.mandate, m.verb) == (self._mandate.id, "install")]
         # An order of ours that still runs there is met again by its own number.
         known = max(marks, default=0) - (1 if document.order is not None else 0)
-        return replace(view, due_at=None, attempts=max(view.attempts, known))
+        return replace(view, due_at=None, deferred_since=None, facts=document.facts, attempts=max(view.attempts, known))
 
     def _install(self, device: str, attempt: int, now: datetime) -> InstallOrder:
         prepared, plan = self._prepared, self._prepared.plan

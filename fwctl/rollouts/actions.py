@@ -84,6 +84,14 @@ class TakeBack:
 
 
 @dataclass(frozen=True)
+class Defer:
+    """The device is not ready: note since when, and ask again not before `due`."""
+
+    reason: str
+    due: datetime
+
+
+@dataclass(frozen=True)
 class Leave:
     """Do nothing with this device; ask again not before `due`, if one is given."""
 
@@ -91,4 +99,4 @@ class Leave:
     due: datetime | None = None
 
 
-Step = Install | Resume | TakeBack | Leave
+Step = Install | Resume | TakeBack | Defer | Leave

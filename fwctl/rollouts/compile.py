@@ -56,6 +56,7 @@ def compile_rollout(repo: FleetRepo, rollout: LoadedRollout, *, lock: Lock | Non
         waves=compile_waves(spec.strategy, locked, rollout=rollout.name, place=rollout.path),
         dropped=tuple(sorted(set(locked) - set(targets))),
         not_covered=tuple(sorted(set(targets) - set(locked))),
+        confirm_within=repo.fleet.spec.confirm_seconds,
     )
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from fwctl.rollouts.actions import (
     Action,
+    Defer,
     Finish,
     GoBack,
     Install,
@@ -22,9 +23,13 @@ from fwctl.rollouts.actions import (
 )
 from fwctl.rollouts.going_back import stand_back
 from fwctl.rollouts.plan import Plan
+from fwctl.rollouts.readiness import not_ready
 from fwctl.rollouts.standing import FINAL, Standing, stand
 from fwctl.rollouts.view import DeviceView, RolloutView
 from fwctl.rollouts.waves import WaveStep, looks, move_waves
+
+DEFER_AGAIN = timedelta(minutes=5)
+"""a device that is not ready is asked again so often"""
 
 
 @dataclass(frozen=True)
@@ -61,9 +66,10 @@ def decide(plan: Plan, rollout: RolloutView, now: datetime) -> Decision:
     if (stop := _must_stop(rollout)) is not None:
         return Decision((stop,), standings, None)
     step = WaveStep(holding=rollout.stopped) if rollout.stopped else move_waves(plan, rollout, standings, now)
+    quarantines = _quarantines(rollout, standings)
     if step.actions:
-        return Decision(step.actions, standings, None)
-    actions: list[Action] = [*_quarantines(rollout, standings), *_visits(plan, rollout, standings, now)]
+        return Decision((*quarantines, *step.actions), standings, None)
+    actions: list[Action] = [*quarantines, *_visits(plan, rollout, standings, now)]
     if not actions and not rollout.stopped and (finish := _finished(plan, rollout, standings)) is not None:
         actions.append(finish)
     due = _next_due([*_dues(standings.values()), step.due], now)
@@ -79,6 +85,10 @@ def next_step(plan: Plan, rollout: RolloutView, device: DeviceView, now: datetim
             return TakeBack(device.install, standing.reason)
         return Leave(standing.reason, standing.due)
     standing = stand(plan, fresh, device.id, now)
+    begun = device.order is not None and device.order.accepted
+    due = standing.due is not None and standing.due <= now
+    if due and not begun and (why := not_ready(plan.spec.preconditions, device.facts or {})):
+        return Defer(why, now + DEFER_AGAIN)
     if standing.state == "in-flight" and device.order is not None:
         return Resume(device.order.id, standing.reason)
     if standing.state in ("pending", "retry") and standing.due is not None and standing.due <= now:
@@ -142,12 +152,12 @@ def _must_stop(rollout: RolloutView) -> Stop | GoBack | None:
 
 
 def _finished(plan: Plan, rollout: RolloutView, standings: Mapping[str, Standing]) -> Finish | None:
-    if not all(standing.state in FINAL for standing in standings.values()):
+    if not all(standing.state in FINAL or standing.dropped_out for standing in standings.values()):
         return None
     if any(wave.name not in rollout.waves or rollout.waves[wave.name].state != "passed" for wave in plan.waves):
         return None
     counts: Counter[str] = Counter(standing.state for standing in standings.values())
-    words = (("straggler", "stragglers"), ("failed", "failed"))
+    words = (("straggler", "stragglers"), ("failed", "failed"), ("held", "in quarantine"))
     more = [f"{counts[state]} {word}" for state, word in words if counts[state]]
     finish = Finish("complete", ", ".join([f"{counts['reached']} of {len(standings)} reached", *more]))
     return finish if finish != rollout.finished else None
@@ -160,7 +170,7 @@ def _go_back(plan: Plan, rollout: RolloutView, members: list[str], now: datetime
     room = max(0, plan.spec.rollback.max_concurrent - len(rollout.visiting))
     actions: list[Action] = [Visit(one.device, one.reason) for one in due[:room]]
     counts: Counter[str] = Counter(standing.state for standing in standings.values())
-    if not actions and not counts["in-flight"]:
+    if not actions and not counts["in-flight"] and not rollout.visiting:
         more = [f"{counts['retry']} still to return"] if counts["retry"] else []
         more += [f"{counts['failed']} refuse"] if counts["failed"] else []
         finish = Finish("rolled-back", ", ".join([f"{counts['back']} taken back", *more]))

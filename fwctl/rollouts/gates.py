@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from fractions import Fraction
 
 from fwctl.manifests.models.rollout_parts import Gates
 from fwctl.rollouts.failures import CLASSES
@@ -48,9 +49,11 @@ class Tally:
 
     @classmethod
     def of(cls, standings: Iterable[Standing]) -> Tally:
-        """Count. A device that failed counts by the class of its failure."""
+        """Count. A device that failed counts by the class of its failure; one in quarantine has dropped out."""
         size = reached = counted = other = 0
         for standing in standings:
+            if standing.dropped_out:
+                continue
             size += 1
             reached += standing.state == "reached"
             failed = standing.state == "failed"
@@ -83,7 +86,7 @@ def judge(gates: Gates, tally: Tally) -> Verdict:
     if _above(tally.counted, tally.sample, limit):
         return Fail("maxFailureRate", f"{told}, allowed are {limit:g} %")
     wanted = gates.min_reached.percent
-    if tally.reached * 100 < wanted * tally.size:
+    if tally.reached * 100 < _exact(wanted) * tally.size:
         return Inconclusive(
             "minReached", f"{tally.reached} of {tally.size} reached, {wanted:g} % are wanted; {tally.other} cannot be"
         )
@@ -91,7 +94,12 @@ def judge(gates: Gates, tally: Tally) -> Verdict:
 
 
 def _above(part: int, whole: int, percent: float) -> bool:
-    return whole > 0 and part * 100 > percent * whole
+    return whole > 0 and part * 100 > _exact(percent) * whole
+
+
+def _exact(percent: float) -> Fraction:
+    """Return a percentage as it was written: as floats, 69 of 1500 is more than 4.6 %."""
+    return Fraction(str(percent))
 
 
 def _rate(tally: Tally) -> str:

@@ -53,6 +53,8 @@ class Plan:
     """in the lock, but no longer targeted: they stay as they are"""
     not_covered: tuple[str, ...] = ()
     """targeted, but not in the lock: they need a new lock and approval"""
+    confirm_within: int = 0
+    """seconds after which a device goes back unless it is confirmed; the fleet's, so not in the digest"""
 
     @property
     def key(self) -> str:

@@ -14,6 +14,8 @@ from fwctl_agent.protocol.statements import FailureClass
 
 STRAGGLER_RETRY = timedelta(hours=1)
 """a straggler is looked for so often"""
+GRACE = timedelta(minutes=1)
+"""after `confirmWithin`, until a device that took an order and is silent since is given up"""
 
 StandingState = Literal["pending", "held", "in-flight", "retry", "reached", "failed", "straggler", "back", "untouched"]
 FINAL: tuple[StandingState, ...] = ("reached", "failed", "straggler")
@@ -30,6 +32,11 @@ class Standing:
     rule: str = ""
     klass: FailureClass | None = None
     """of a failure"""
+
+    @property
+    def dropped_out(self) -> bool:
+        """Say whether the device takes no part, as if it were no target: it is in quarantine."""
+        return self.state == "held" and self.rule == not_quarantined.__name__
 
 
 @dataclass(frozen=True)
@@ -103,13 +110,27 @@ def stand(plan: Plan, rollout: RolloutView, device_id: str, now: datetime) -> St
 
 
 def _under_way(plan: Plan, device: DeviceView, order: OpenOrder, now: datetime) -> Standing:
-    if not order.accepted and _out_of_time(plan, device, now):
+    if not order.accepted and device.deferred_since is not None:
+        return _deferred(plan, device, device.deferred_since, now)
+    # One that took the order goes back by itself when no confirm comes; until then it may be restarting.
+    silence = timedelta(seconds=plan.confirm_within) + GRACE if order.accepted else timedelta()
+    if _out_of_time(plan, device, now, at_least=silence):
         return Standing(device.id, "straggler", _unreached(device), _later(device, now))
     silent = f", {_unreached(device)}" if device.unreachable_since else ""
     return Standing(device.id, "in-flight", f"attempt {order.attempt}: {order.state}{silent}", device.due_at or now)
 
 
+def _deferred(plan: Plan, device: DeviceView, since: datetime, now: datetime) -> Standing:
+    """A device that is not ready holds nobody's place, and counts against nothing; its time ends, too."""
+    why = f"not ready since {since:%Y-%m-%d %H:%M:%SZ}"
+    if now - since >= timedelta(seconds=plan.spec.preconditions.readiness.max_defer):
+        return Standing(device.id, "straggler", why, max(device.due_at or now, since + STRAGGLER_RETRY))
+    return Standing(device.id, "retry", why, device.due_at or now)
+
+
 def _may_start(plan: Plan, device: DeviceView, now: datetime) -> Standing:
+    if device.deferred_since is not None:
+        return _deferred(plan, device, device.deferred_since, now)
     if _out_of_time(plan, device, now):
         return Standing(device.id, "straggler", _unreached(device), _later(device, now))
     if device.unreachable_since is not None:
@@ -120,10 +141,9 @@ def _may_start(plan: Plan, device: DeviceView, now: datetime) -> Standing:
     return Standing(device.id, "pending", "may start", device.due_at or now)
 
 
-def _out_of_time(plan: Plan, device: DeviceView, now: datetime) -> bool:
-    limit = plan.spec.gates.timeout_per_device
-    since = device.unreachable_since
-    return since is not None and limit is not None and now - since >= timedelta(seconds=limit)
+def _out_of_time(plan: Plan, device: DeviceView, now: datetime, *, at_least: timedelta = timedelta()) -> bool:
+    limit, since = plan.spec.gates.timeout_per_device, device.unreachable_since
+    return since is not None and limit is not None and now - since >= max(timedelta(seconds=limit), at_least)
 
 
 def _unreached(device: DeviceView) -> str:

@@ -63,6 +63,10 @@ class DeviceView:
     """the revert or cancel under way"""
     back_refused: str | None = None
     """why the device refuses to go back"""
+    facts: Mapping[str, str | int | bool] | None = None
+    """what the device says of itself, in a view made while it answers; None otherwise"""
+    deferred_since: datetime | None = None
+    """since when it is not ready for an order"""
     unreachable_since: datetime | None = None
     misses: int = 0
     """visits in a row that did not reach it"""

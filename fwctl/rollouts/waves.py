@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import assert_never
 
@@ -34,6 +34,8 @@ class WaveStep:
 
 def move_waves(plan: Plan, rollout: RolloutView, standings: Mapping[str, Standing], now: datetime) -> WaveStep:
     """Return what the current wave does next. An inconclusive gate holds: stragglers or a person may still move it."""
+    if rollout.finished is None and (late := _failed_later(plan, rollout, standings)):
+        return WaveStep(late)
     wave = current(plan, rollout)
     if wave is None:
         return WaveStep()
@@ -42,6 +44,9 @@ def move_waves(plan: Plan, rollout: RolloutView, standings: Mapping[str, Standin
     view = rollout.waves.get(wave.name)
     if view is None:
         return WaveStep((MoveWave(wave.name, "open", f"{len(wave.devices)} devices may start"),))
+    if view.state == "failed":
+        # Judged, and killed before anything followed from it: what has settled since does not unsay it (R15).
+        return WaveStep(_failed(plan, wave, "maxFailureRate", view.reason))
     verdict = judge(plan.spec.gates, Tally.of(standings[device] for device in wave.devices if device in standings))
     promoted = rollout.control is not None and wave.name in rollout.control.promoted
     if promoted and rollout.control is not None and not isinstance(verdict, Fail):
@@ -54,7 +59,7 @@ def move_waves(plan: Plan, rollout: RolloutView, standings: Mapping[str, Standin
         case Inconclusive(rule=rule, reason=reason):
             return WaveStep(holding=f"{wave.name}, {rule}: {reason}")
         case Pass(reason=reason):
-            return _passing(rollout, wave, view, reason, now)
+            return _passing(rollout, wave, view, standings, reason, now)
         case _:
             assert_never(verdict)
 
@@ -70,8 +75,7 @@ def looks(plan: Plan, rollout: RolloutView, standings: Mapping[str, Standing], n
     found = []
     for device in wave.devices:
         seen = rollout.devices[device].observed_at if device in rollout.devices else None
-        standing = standings.get(device)
-        if standing is None or standing.state != "reached" or _waits(rollout, device, now):
+        if not _runs(standings, device) or _waits(rollout, device, now):
             continue
         last = max(seen, view.soak_since) if seen else view.soak_since
         if (now >= end and last < end) or (now < end and now >= last + every):
@@ -79,12 +83,23 @@ def looks(plan: Plan, rollout: RolloutView, standings: Mapping[str, Standing], n
     return found
 
 
+def _runs(standings: Mapping[str, Standing], device: str) -> bool:
+    return device in standings and standings[device].state == "reached"
+
+
 def _waits(rollout: RolloutView, device: str, now: datetime) -> bool:
     due = rollout.devices[device].due_at if device in rollout.devices else None
     return due is not None and due > now
 
 
-def _passing(rollout: RolloutView, wave: Wave, view: WaveView, reason: str, now: datetime) -> WaveStep:
+def _passing(
+    rollout: RolloutView,
+    wave: Wave,
+    view: WaveView,
+    standings: Mapping[str, Standing],
+    reason: str,
+    now: datetime,
+) -> WaveStep:
     if not wave.soak:
         return WaveStep((MoveWave(wave.name, "passed", reason),))
     if view.soak_since is None:
@@ -93,7 +108,7 @@ def _passing(rollout: RolloutView, wave: Wave, view: WaveView, reason: str, now:
     if now < end:
         every = max(LEAST_LOOK, timedelta(seconds=wave.soak) / LOOKS_PER_SOAK)
         return WaveStep(due=min(end, now + every), holding=f"{wave.name} soaks until {end:%H:%M:%SZ}")
-    if any(_unseen(rollout, device, end) for device in wave.devices):
+    if any(_unseen(rollout, device, end) for device in wave.devices if _runs(standings, device)):
         return WaveStep()  # `looks` visits them first
     return WaveStep((MoveWave(wave.name, "passed", f"{reason}, healthy through the soak"),))
 
@@ -106,12 +121,28 @@ def _unseen(rollout: RolloutView, device: str, end: datetime) -> bool:
     return view.running is not None and (view.observed_at is None or view.observed_at < end)
 
 
+def _failed_later(plan: Plan, rollout: RolloutView, standings: Mapping[str, Standing]) -> tuple[Action, ...]:
+    """Return what follows when stragglers of a wave that has passed catch up and fail: the same gate holds for them.
+
+    Judged by all devices that the wave ever had, so that somebody who leaves the fleet makes no wave fail.
+    """
+    for wave in plan.waves:
+        if _view(rollout, wave).state == "passed":
+            tally = Tally.of(standings[device] for device in wave.devices if device in standings)
+            verdict = judge(plan.spec.gates, replace(tally, size=len(wave.devices), reached=0, other=0))
+            if isinstance(verdict, Fail):
+                return (_stop(plan, wave, verdict.rule, f"{tally.counted} of {len(wave.devices)} failed in the end"),)
+    return ()
+
+
 def _failed(plan: Plan, wave: Wave, rule: str, reason: str) -> tuple[Action, ...]:
+    return MoveWave(wave.name, "failed", reason), _stop(plan, wave, rule, reason)
+
+
+def _stop(plan: Plan, wave: Wave, rule: str, reason: str) -> Action:
     why = f"{wave.name}: {reason}"
-    move = MoveWave(wave.name, "failed", reason)
-    if plan.spec.rollback.automatic and plan.spec.rollback.allowed:
-        return move, GoBack(rule, why)
-    return move, Stop(rule, why)
+    automatic = plan.spec.rollback.automatic and plan.spec.rollback.allowed
+    return GoBack(rule, why) if automatic else Stop(rule, why)
 
 
 def _view(rollout: RolloutView, wave: Wave) -> WaveView:

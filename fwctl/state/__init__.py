@@ -2,6 +2,7 @@
 
 from fwctl.state.changes import (
     Change,
+    DeviceDeferred,
     DeviceSeen,
     DeviceUnreachable,
     Event,
@@ -35,6 +36,7 @@ __all__ = [
     "BatchWriter",
     "BrokenLink",
     "Change",
+    "DeviceDeferred",
     "DeviceRow",
     "DeviceSeen",
     "DeviceUnreachable",

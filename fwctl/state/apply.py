@@ -5,9 +5,10 @@ from __future__ import annotations
 import sqlite3
 from typing import assert_never
 
-from fwctl.state.apply_waves import quarantined, released, wave_moved
+from fwctl.state.apply_waves import deferred, quarantined, ready, released, wave_moved
 from fwctl.state.changes import (
     Change,
+    DeviceDeferred,
     DeviceSeen,
     DeviceUnreachable,
     Event,
@@ -44,6 +45,8 @@ def apply_change(conn: sqlite3.Connection, chain: Chain, change: Change) -> None
             _device_seen(conn, chain, change)
         case DeviceUnreachable():
             _device_unreachable(conn, chain, change)
+        case DeviceDeferred():
+            deferred(conn, chain, change)
         case RolloutMoved():
             _rollout_moved(conn, chain, change)
         case WaveMoved():
@@ -78,8 +81,8 @@ def _device_seen(conn: sqlite3.Connection, chain: Chain, change: DeviceSeen) -> 
     at = to_text(change.at)
     running = (change.running_release, change.running_image, change.running_version, change.running_mandate)
     old = conn.execute(
-        "SELECT running_release, running_image, running_version, running_mandate, state, reachable, tried_at, counter"
-        " FROM devices WHERE id = ?",
+        "SELECT running_release, running_image, running_version, running_mandate, state, reachable, tried_at, counter,"
+        " deferred_since FROM devices WHERE id = ?",
         (change.device,),
     ).fetchone()
     if old is not None and (at, change.counter if at == old[6] else old[7]) < (old[6], old[7]):
@@ -88,9 +91,12 @@ def _device_seen(conn: sqlite3.Connection, chain: Chain, change: DeviceSeen) -> 
     doc, due = to_json(change.document), to_text_or_none(change.next_due)
     conn.execute(
         "INSERT OR REPLACE INTO devices (id, running_release, running_image, running_version, running_mandate, state,"
-        " observed_at, reachable, tried_at, failure_count, reason, next_due, counter, unreachable_since, spent, doc)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, 1, ?, 0, '', ?, ?, NULL, ?, ?)",
-        (change.device, *running, change.state, at, at, due, counter, " ".join(change.spent), doc),
+        " observed_at, reachable, tried_at, failure_count, reason, next_due, counter, unreachable_since, spent, doc,"
+        " deferred_since) VALUES (?, ?, ?, ?, ?, ?, ?, 1, ?, 0, '', ?, ?, NULL, ?, ?, ?)",
+        (
+            *(change.device, *running, change.state, at, at, due, counter, " ".join(change.spent), doc),
+            old[8] if old is not None else None,
+        ),
     )
     data = {"release": running[0], "image": running[1], "version": running[2], "state": change.state}
     if old is None:
@@ -111,7 +117,7 @@ def _device_unreachable(conn: sqlite3.Connection, chain: Chain, change: DeviceUn
         return
     if old is None:
         conn.execute(
-            "INSERT INTO devices VALUES (?, '', '', '', '', 'unknown', NULL, 0, ?, 1, ?, ?, 0, ?, '', '{}')",
+            "INSERT INTO devices VALUES (?, '', '', '', '', 'unknown', NULL, 0, ?, 1, ?, ?, 0, ?, '', '{}', NULL)",
             (change.device, at, change.reason, due, at),
         )
     else:
@@ -213,6 +219,8 @@ def _order_moved(conn: sqlite3.Connection, chain: Chain, change: OrderMoved) -> 
             *(settled, to_text_or_none(change.due_at), at if settled else None, change.order),
         ),
     )
+    if change.status in (OrderStatus.ACCEPTED, OrderStatus.RUNNING):
+        ready(conn, old[3])
     if status is change.status and same:
         return  # it waits on; the row says why and until when
     data = {"class": change.failure_class, "code": change.code}

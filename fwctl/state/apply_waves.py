@@ -1,10 +1,10 @@
-"""Write changes of waves and quarantine. Runs inside a transaction that the ledger opened."""
+"""Write changes of waves, quarantine and readiness. Runs inside a transaction that the ledger opened."""
 
 from __future__ import annotations
 
 import sqlite3
 
-from fwctl.state.changes import Quarantined, QuarantineReleased, WaveMoved
+from fwctl.state.changes import DeviceDeferred, Quarantined, QuarantineReleased, WaveMoved
 from fwctl.state.events import Chain
 from fwctl.state.times import to_text
 from fwctl.state.transitions import WaveState, check_wave
@@ -54,3 +54,20 @@ def released(conn: sqlite3.Connection, chain: Chain, change: QuarantineReleased)
         chain.append(
             "device.released", at=to_text(change.at), reason=reason, actor=actor, device=change.device, data={}
         )
+
+
+def deferred(conn: sqlite3.Connection, chain: Chain, change: DeviceDeferred) -> None:
+    """Note that a device is not ready; since when is kept until it takes an order."""
+    at = to_text(change.at)
+    old = conn.execute("SELECT deferred_since FROM devices WHERE id = ?", (change.device,)).fetchone()
+    conn.execute(
+        "UPDATE devices SET deferred_since = coalesce(deferred_since, ?), reason = ?, next_due = ? WHERE id = ?",
+        (at, change.reason, to_text(change.next_due), change.device),
+    )
+    if old is not None and old[0] is None:
+        chain.append("device.deferred", at=at, reason=change.reason, device=change.device, data={})
+
+
+def ready(conn: sqlite3.Connection, device: str) -> None:
+    """A device that takes an order is ready."""
+    conn.execute("UPDATE devices SET deferred_since = NULL WHERE id = ? AND deferred_since IS NOT NULL", (device,))

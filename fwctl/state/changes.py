@@ -53,6 +53,16 @@ class DeviceUnreachable:
 
 
 @dataclass(frozen=True, kw_only=True)
+class DeviceDeferred:
+    """A device is not ready for an order; the first time of a row counts, until it takes one."""
+
+    at: datetime
+    device: str
+    reason: str
+    next_due: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
 class RolloutMoved:
     """A rollout (`env/name`) stands here now, for this reason."""
 
@@ -171,6 +181,7 @@ Change: TypeAlias = (
     SetMeta
     | DeviceSeen
     | DeviceUnreachable
+    | DeviceDeferred
     | RolloutMoved
     | WaveMoved
     | Quarantined

@@ -28,7 +28,7 @@ from fwctl.state.transitions import OPEN_ORDERS, OrderStatus, RolloutState, Wave
 _DEVICE = (
     "SELECT id, running_release, running_image, running_version, running_mandate, state, observed_at, reachable,"
     " tried_at, failure_count, reason, next_due, counter,"
-    " unreachable_since, spent FROM devices"
+    " unreachable_since, spent, deferred_since FROM devices"
 )
 _ROLLOUT = (
     "SELECT key, mandate, commit_id, state, reason, rule, round, actor, started_at, finished_at, updated_at,"
@@ -184,7 +184,7 @@ class Queries:
 
 
 def _device(row: tuple[Any, ...]) -> DeviceRow:
-    values = _timed(row, (6, 8, 11, 13))
+    values = _timed(row, (6, 8, 11, 13, 15))
     values[7], values[14] = bool(row[7]), tuple(row[14].split())
     return DeviceRow(*values)
 

@@ -29,6 +29,8 @@ class DeviceRow:
     unreachable_since: datetime | None
     spent: tuple[str, ...]
     """mandates that the device has taken back"""
+    deferred_since: datetime | None
+    """since when it is not ready for an order"""
 
 
 @dataclass(frozen=True, slots=True)

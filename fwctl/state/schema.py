@@ -40,6 +40,7 @@ _WAVES = (
         device TEXT PRIMARY KEY, reason TEXT NOT NULL, rollout TEXT NOT NULL, actor TEXT NOT NULL, since TEXT NOT NULL
     ) STRICT, WITHOUT ROWID""",
     "ALTER TABLE rollouts ADD COLUMN back_since TEXT",
+    "ALTER TABLE devices ADD COLUMN deferred_since TEXT",
 )
 
 _TABLES = (

@@ -147,7 +147,6 @@ def test_the_manifest_stands_for_the_release_that_is_signed() -> None:
     [
         ('window: {allow: [{cron: "0 1 * * *", duration: 4h}]}', "spec.window"),
         ("lateJoiners: {max: 5}", "spec.lateJoiners"),
-        ("preconditions: {facts: [{key: battery, operator: GreaterThan, value: 30}]}", "spec.preconditions.facts"),
         ("gates: {health: {limits: {temperature: {min: 3}}}}", "spec.gates.health.limits.temperature"),
         ("gates: {health: {limits: {temperature: {max: 3.5}}}}", "spec.gates.health.limits.temperature"),
         ("gates: {health: {limits: {temperature: {max: -1}}}}", "spec.gates.health.limits.temperature"),
