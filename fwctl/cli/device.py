@@ -1,4 +1,4 @@
-"""`fwctl device`: enrol, list, show."""
+"""`fwctl device`: enrol, list, show, history."""
 
 from __future__ import annotations
 
@@ -98,3 +98,14 @@ def show(context: typer.Context, name: Device, format_: TextOrJson = "text") -> 
     detail = device_detail(open_book(settings), name)
     say(SHOW[format_](detail))
     next_is(f"fwctl events --for {name}")
+
+
+@group.command()
+def history(context: typer.Context, name: Device, format_: TextOrJson = "text") -> None:
+    """Show every firmware on a device, and by whose word."""
+    from fwctl.cli.lineage import device_history
+    from fwctl.render.lineage import RENDERERS
+
+    settings: Context = context.obj
+    say(RENDERERS[format_](device_history(settings, name)))
+    next_is(f"fwctl device show {name}", f"fwctl events --for {name}")

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from fwctl.cli.context import Context, next_is
+from fwctl.cli.nexts import after_pass
 from fwctl.errors import UsageError
 
 
@@ -31,7 +32,8 @@ def reconcile(
     """Push approved firmware to the devices that are due.
 
     One pass: what is approved at the commit is sent, confirmed and recorded; it can be killed at any instant.
-    Exits 0 when all went well or goes on, 1 when a rollout is stopped, held or not approved.
+    Exits 0 when all went well or goes on, 1 when a rollout is paused, held, stopped, aborted,
+    going back or back, or not approved.
     """
     from fwctl.cli.passing import Passes
 
@@ -46,7 +48,7 @@ def reconcile(
     if watch:
         return passes.forever(interval, format_)
     report = passes.once(format_)
-    next_is("fwctl status")
+    next_is(*after_pass(report))
     if not report.ok:
         raise typer.Exit(1)
     return None

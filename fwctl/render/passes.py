@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from fwctl.reconcile.loop import PassReport, RolloutReport
-from fwctl.render.words import STANDINGS, counted, document
+from fwctl.render.words import STANDINGS, STATE_ICONS, counted, document, visible
 from fwctl_agent.protocol.fields import format_time
 
 
 def text(report: PassReport) -> str:
     """Return the pass for people: one line per rollout."""
     lines = [f"Commit {report.commit[:12]}, epoch {report.epoch}: {counted(report.visits, 'visit')}"]
-    lines += [f"  {one.key}  {one.state}  {_counts(one)}" + _because(one) for one in report.rollouts]
+    lines += [
+        f"  {one.key}  {STATE_ICONS.get(one.state, '·')} {one.state}  {_counts(one)}" + _because(one)
+        for one in report.rollouts
+    ]
     if not report.rollouts:
         lines.append("  no rollouts are declared")
     if report.next_due:
@@ -52,4 +55,4 @@ def _counts(one: RolloutReport) -> str:
 
 
 def _because(one: RolloutReport) -> str:
-    return f"\n    because {one.reason}" if one.reason and one.state not in ("complete", "progressing") else ""
+    return f"\n    because {visible(one.reason)}" if one.reason and one.state != "complete" else ""

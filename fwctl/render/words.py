@@ -20,12 +20,30 @@ ICONS: Final = {
     "held": "‖",
     "straggler": "?",
     "failed": "✖",
+    "back": "↩",
+    "untouched": "·",
     "ok": "✔",
     "warn": "!",
     "fail": "✖",
 }
 """always shown with the word itself"""
-STANDINGS: Final = ("reached", "in-flight", "retry", "pending", "held", "straggler", "failed")
+WAVE_ICONS: Final = {"waiting": "·", "open": "▶", "soaking": "◔", "passed": "✔", "failed": "✖"}
+STATE_ICONS: Final = {
+    "not-approved": "‖",
+    "waiting": "·",
+    "progressing": "▶",
+    "complete": "✔",
+    "paused": "‖",
+    "held": "‖",
+    "stopped": "✖",
+    "aborted": "✖",
+    "rolling-back": "↩",
+    "rolled-back": "↩",
+}
+STANDINGS: Final = (
+    *("reached", "in-flight", "retry", "pending", "held", "straggler", "failed"),
+    *("back", "untouched"),
+)
 """the order in which counts of devices are told"""
 
 
@@ -74,6 +92,19 @@ def span(length: timedelta) -> str:
         if seconds >= size:
             return f"{seconds // size} {unit}"
     return f"{seconds} s"
+
+
+def exactly(seconds: int) -> str:
+    """Return a duration as one writes it in a manifest: `15m`, `90s`, `0s`."""
+    for unit, size in (("d", 86400), ("h", 3600), ("m", 60)):
+        if seconds and seconds % size == 0:
+            return f"{seconds // size}{unit}"
+    return f"{seconds}s"
+
+
+def visible(text: str) -> str:
+    """Return text from a device or a person as one line that cannot steer a terminal."""
+    return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)
 
 
 def fold(text: str, width: int) -> str:

@@ -33,6 +33,8 @@ from fwctl.state import (
     RolloutMoved,
     RolloutState,
     SetMeta,
+    WaveMoved,
+    WaveState,
     acquire_lease,
     ledger_path,
 )
@@ -56,6 +58,7 @@ _MASKS = (
     (re.compile(r"(?<=begins with )[0-9a-f]{16}"), "<digest>"),
     (re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d)?Z?"), "<time>"),
     (re.compile(r"\d{4}-\d\d-\d\d"), "<date>"),
+    (re.compile(r"\b\d\d:\d\d:\d\dZ"), "<clock>"),
     (re.compile(r"\b\d+ (s|min|h|d) ago *"), "<age> "),
     (re.compile(r"SEEN +STATE"), "SEEN  STATE"),
     (re.compile(r"\bin \d+ (s|min|h|d)\b"), "in <age>"),
@@ -217,6 +220,14 @@ def recorded(fleet: Fleet) -> Fleet:
         SetMeta(at=now, key="last_applied_commit", value=moved.commit),
         moved,
         replace(moved, state=RolloutState.PROGRESSING, reason="2 devices are due"),
+        WaveMoved(
+            at=now,
+            rollout="dev/sensors",
+            mandate=mandate,
+            wave="wave-1",
+            state=WaveState.OPEN,
+            reason="2 devices may start",
+        ),
         OrderIntended(
             at=now,
             order="1" * 64,

@@ -1,0 +1,122 @@
+"""The work behind `status --watch` and `--wait`: read again and again, and never write."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from fwctl.cli.context import Context
+from fwctl.cli.standing import RolloutStatus, Status, status_of
+from fwctl.errors import UsageError, WorldError
+from fwctl.reconcile.commit import CommitState
+
+EVERY = 1.0
+"""seconds between two looks"""
+GOOD = ("complete",)
+BAD = ("stopped", "held", "aborted", "rolled-back")
+"""states that nothing leaves without a person"""
+
+
+def seconds(text: str) -> int:
+    """Return the seconds of `10m`.
+
+    Raises:
+        UsageError: it is no duration.
+    """
+    from pydantic_core import PydanticCustomError
+
+    from fwctl.manifests.scalars import parse_duration
+
+    try:
+        return parse_duration(text)
+    except PydanticCustomError:
+        raise UsageError(
+            f"{text[:40]!r} is no time",
+            code="E_USAGE",
+            place="--timeout",
+            remedy="A whole number and s, m, h or d, such as 10m.",
+        ) from None
+
+
+@dataclass
+class Follower:
+    """Reads a commit once, and the ledger as often as it is asked."""
+
+    settings: Context
+    name: str
+    pause: Callable[[float], None] = time.sleep
+    _state: CommitState | None = field(default=None, init=False)
+
+    def look(self) -> Status:
+        """Return where things stand now; a new commit is read when there is one."""
+        commit = self.settings.repo.resolve("HEAD")
+        if self._state is None or self._state.commit != commit:
+            commit, files = self.settings.committed()
+            self._state = self.settings.read(files, commit)
+        return status_of(self.settings, self._state, self.name)
+
+    def until_over(self, timeout: timedelta | None) -> Iterator[Status]:
+        """Yield the status again and again; the last one is over.
+
+        Raises:
+            WorldError: `E_TIMEOUT`, if it is not over in time.
+        """
+        began = time.monotonic()
+        while True:
+            status = self.look()
+            yield status
+            if over(status):
+                return
+            if timeout is not None and time.monotonic() - began >= timeout.total_seconds():
+                raise _too_long(status, timeout)
+            self.pause(EVERY)
+
+
+def over(status: Status) -> bool:
+    """Say whether nothing will move any more without a person."""
+    return all(one.state in (*GOOD, *BAD) for one in status.rollouts)
+
+
+def exit_code(status: Status) -> int:
+    """Return 0 if everything is complete, else 1."""
+    return int(any(one.state not in GOOD for one in status.rollouts))
+
+
+def _too_long(status: Status, timeout: timedelta) -> WorldError:
+    late = next(one for one in status.rollouts if one.state not in (*GOOD, *BAD))
+    why = f": {late.reason}" if late.reason else ""
+    return WorldError(
+        f"{late.key} is still {late.state} after {timeout.total_seconds():g} s{why}",
+        code="E_TIMEOUT",
+        place=late.key,
+        remedy=f"fwctl explain {late.key}",
+    )
+
+
+def changes(before: Status | None, after: Status) -> list[str]:
+    """Return a line for everything that changed; the first time for every rollout and every wave that was opened."""
+    old = {one.key: one for one in before.rollouts} if before else {}
+    return [line for one in after.rollouts for line in _changes(old.get(one.key), one, after.now)]
+
+
+def _changes(old: RolloutStatus | None, new: RolloutStatus, now: datetime) -> list[str]:
+    from fwctl.render.status import standing_counts, wave_state
+    from fwctl.render.words import visible
+
+    lines = []
+    if old is None or (old.state, old.reason) != (new.state, new.reason):
+        lines.append(f"{new.state}: {new.reason}" if new.reason else new.state)
+    earlier = {line.wave.name: line for line in old.waves} if old else {}
+    for line in new.waves:
+        was = earlier.get(line.wave.name)
+        if line.state != "waiting" and (was is None or (was.state, was.counts) != (line.state, line.counts)):
+            lines.append(f"{line.wave.name} {wave_state(line)}: {standing_counts(line.standings)}")
+    failed = {one.device for one in old.standings if one.state == "failed"} if old else set[str]()
+    lines += [
+        f"{one.device} failed: {one.reason}"
+        for one in new.standings
+        if one.state == "failed" and one.device not in failed
+    ]
+    return [f"{now:%H:%M:%S}Z {new.key}  {visible(line)}" for line in lines]

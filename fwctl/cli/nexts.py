@@ -1,0 +1,33 @@
+"""What to type next, by where a rollout stands: one table for every command that shows a state."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from fwctl.reconcile.loop import PassReport
+
+NEXT: Mapping[str, tuple[str, ...]] = {
+    "not-approved": ("fwctl approve {key}",),
+    "waiting": ("fwctl reconcile --once",),
+    "progressing": ("fwctl reconcile --once", "fwctl status {key} --watch"),
+    "paused": ("fwctl resume {key} --reason WHY", "fwctl explain {key}"),
+    "held": ("fwctl explain {key}",),
+    "stopped": ("fwctl explain {key}", "fwctl rollback {key} --reason WHY"),
+    "aborted": ("fwctl rollout report {key}", "fwctl events --for {key}"),
+    "rolling-back": ("fwctl reconcile --once", "fwctl status {key} --watch"),
+    "rolled-back": ("fwctl explain {key}", "fwctl rollout report {key}"),
+    "complete": ("fwctl rollout report {key}",),
+}
+
+
+def next_commands(key: str, state: str) -> tuple[str, ...]:
+    """Return the literal commands that make sense for a rollout in this state."""
+    return tuple(command.format(key=key) for command in NEXT.get(state, ("fwctl status {key}",)))
+
+
+def after_pass(report: PassReport) -> tuple[str, ...]:
+    """Return what to type after a pass: about the first rollout that needs somebody, else the status."""
+    needy = [one for one in report.rollouts if one.state not in ("waiting", "progressing", "complete")]
+    return next_commands(needy[0].key, needy[0].state) if needy else ("fwctl status",)
