@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from fwctl.cli.context import Context
 from fwctl.cli.planning import PlanResult, find_rollouts, forecast
@@ -13,8 +13,8 @@ from fwctl.render.words import counted
 from fwctl.trust.authority import approval_path, envelope_bytes
 from fwctl.trust.keystore import KeyStore
 from fwctl.trust.signing import sign_approval
-from fwctl_agent.protocol.statements import Approval
-from fwctl_agent.trust.approvals import Vote
+from fwctl_agent.protocol.statements import Approval, Mandate
+from fwctl_agent.trust.approvals import CLOCK_TOLERANCE, Vote
 
 _RENEW_BEFORE = timedelta(days=7)
 
@@ -91,7 +91,7 @@ def check(settings: Context, request: Request) -> Ready:
     approval = Approval(
         mandate=prepared.mandate,
         stage=stage,
-        approved_at=now,
+        approved_at=_after_earlier(state, prepared.mandate, now),
         expires=now + timedelta(days=days),
         signer=signer,
         meaning=request.meaning,
@@ -127,6 +127,16 @@ def sign_and_commit(settings: Context, ready: Ready) -> Approved:
 
 def _missing(prepared: Prepared) -> str:
     return "" if prepared.approved_stage and not prepared.not_approved else prepared.not_approved
+
+
+def _after_earlier(state: CommitState, mandate: Mandate, now: datetime) -> datetime:
+    """Return `now`, or the second after this rollout's newest earlier approval: devices tell their order by it alone.
+
+    A date further ahead than a clock may be is left alone: it is not worth following.
+    """
+    dates = state.authority.approval_dates(mandate)
+    newest = max((date for date in dates if date <= now + CLOCK_TOLERANCE / 2), default=now - timedelta(seconds=1))
+    return max(now, newest + timedelta(seconds=1))
 
 
 def _covers(vote: Vote, approval: Approval) -> bool:

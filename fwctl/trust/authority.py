@@ -13,8 +13,9 @@ from fwctl.errors import TrustRefused
 from fwctl_agent.errors import Refusal
 from fwctl_agent.protocol import canonical
 from fwctl_agent.protocol.messages import TrustVersions
-from fwctl_agent.protocol.statements import Mandate, Release
+from fwctl_agent.protocol.statements import APPROVAL, Approval, Mandate, Release
 from fwctl_agent.trust.approvals import Tally, tally, verify_release
+from fwctl_agent.trust.envelope import Sealed
 from fwctl_agent.trust.metadata import TrustedMetadata
 from fwctl_agent.trust.policy import Policy
 
@@ -160,6 +161,17 @@ class Authority:
         folder, own = approval_folder(mandate.env, mandate.name), mandate.id.removeprefix("sha256:")
         found = ((path, _APPROVAL.fullmatch(path)) for path in sorted(self.files) if path.startswith(folder))
         return tuple(path for path, match in found if match and match["mandate"] != own)
+
+    def approval_dates(self, mandate: Mandate) -> tuple[datetime, ...]:
+        """Return when earlier content of this rollout was approved, as the statements say; unverified."""
+        dates = []
+        for path in self.stale(mandate):
+            try:
+                sealed = Sealed.open(canonical.decode(self.files[path], what=path), APPROVAL)
+                dates.append(Approval.from_wire(sealed.statement()).approved_at)
+            except Refusal:
+                continue
+        return tuple(dates)
 
     def bundle(self, newer_than: int) -> dict[str, str]:
         """Return the trust files for a device that trusts root version `newer_than`."""
