@@ -50,6 +50,7 @@ class Table:
         *,
         remedy: str = "correct agent.toml, or enroll the device again",
     ) -> None:
+        self._all = frozenset(value)
         self._left = dict(value)
         self._file = file
         self._name = name
@@ -60,7 +61,12 @@ class Table:
         return ConfigError(where, why, remedy or self._remedy)
 
     def has(self, key: str) -> bool:
+        """Say whether `key` is there and not yet read."""
         return key in self._left
+
+    def was(self, key: str) -> bool:
+        """Say whether `key` was there, read or not."""
+        return key in self._all
 
     def take(self, key: str, kind: type[T], default: Any = _REQUIRED) -> T:
         if key not in self._left:

@@ -7,7 +7,7 @@ import signal
 import socket
 import ssl
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 import uvicorn
 
@@ -23,10 +23,17 @@ class AgentServer(uvicorn.Server):
     """uvicorn with a handshake time limit, our protocol, and signals that end in a clean exit."""
 
     def __init__(
-        self, listener: socket.socket, tls: ssl.SSLContext, *, connections: int | None, ready: Callable[[], None]
+        self,
+        listener: socket.socket,
+        tls: ssl.SSLContext,
+        *,
+        connections: int | None,
+        ready: Callable[[], None],
+        around: Callable[[Any], Any] = lambda app: app,
     ) -> None:
+        """`around` puts something between the connection and the application."""
         config = uvicorn.Config(
-            make_app(),
+            around(make_app()),
             http=AgentProtocol,
             ws="none",
             lifespan="off",
