@@ -32,7 +32,7 @@ def check(repo: Contents, declared: Declared) -> list[Diagnostic]:
         if _knowable(repo, declared, rollout):
             covered[rollout.key] = resolve_targets(repo, rollout)
             found += _targets(repo, rollout, covered[rollout.key])
-    return [*found, *_replaces(repo, declared), *_overlaps(repo, covered)]
+    return [*found, *_controls(repo, declared), *_replaces(repo, declared), *_overlaps(repo, covered)]
 
 
 def _knowable(repo: Contents, declared: Declared, rollout: LoadedRollout) -> bool:
@@ -172,6 +172,18 @@ def _origins(repo: Contents, rollout: LoadedRollout) -> Mapping[str, Loc]:
         for device in group_members(repo, repo.groups[name]):
             origin.setdefault(device.id, ("spec", "targets", "groups", index))
     return origin
+
+
+def _controls(repo: Contents, declared: Declared) -> Iterator[Diagnostic]:
+    """A control file that controls nothing would be taken for a rollout that has been stopped."""
+    loc: Loc = ("metadata", "name")
+    for key, control in repo.controls.items():
+        if key in declared.rollouts:
+            continue
+        hint = did_you_mean(key, declared.rollouts)
+        remedy = f"{hint} Rename the file, or remove it." if hint else "Remove the file."
+        message = f"there is no rollout {quoted(key)} to control"
+        yield repo.sources.diagnostic(control.path, loc, code="E_DANGLING", message=message, remedy=remedy)
 
 
 def _replaces(repo: Contents, declared: Declared) -> Iterator[Diagnostic]:

@@ -149,11 +149,16 @@ _TABLE: Final[dict[str, Code]] = {
     ),
     "E_NO_WAVE": Code(
         "no such wave",
-        "`approvalBefore` names a wave that the strategy does not have.",
+        "`approvalBefore`, or `promoted` in a control file, names a wave that the strategy does not have.",
         "Name one of the waves that `fwctl plan` shows.",
     ),
     "E_STRATEGY": Code(
         "strategy cannot be compiled", "This release compiles Canary, Direct and Rolling.", "Use one of them."
+    ),
+    "E_CONTROL": Code(
+        "control that cannot be",
+        "A rollout cannot be controlled so: its approval forbids going back, or what it is about is over.",
+        "Correct the file in `control/`, or remove it.",
     ),
     "E_LOCK_INVALID": Code(
         "not a lock", "The lock beside the manifest is damaged.", "Write it again with `fwctl plan --lock`."

@@ -8,7 +8,7 @@ from fwctl.manifests.checks import Declared, check
 from fwctl.manifests.codes import CODES
 from fwctl.manifests.diagnostic import Diagnostic, Place, ordered
 from fwctl.manifests.inventory import flatten
-from fwctl.manifests.models import DeviceGroup, DeviceInventory, Firmware, Fleet, Rollout
+from fwctl.manifests.models import DeviceGroup, DeviceInventory, Firmware, Fleet, Rollout, RolloutControl
 from fwctl.manifests.parse import Parsed, parse_file
 from fwctl.manifests.paths import Classified, ManifestPath, classify
 from fwctl.manifests.repo import (
@@ -16,6 +16,7 @@ from fwctl.manifests.repo import (
     Device,
     FleetRepo,
     Loaded,
+    LoadedControl,
     LoadedFirmware,
     LoadedGroup,
     LoadedRollout,
@@ -55,6 +56,7 @@ def _whole_repo(contents: Contents, fleet: Fleet) -> FleetRepo:
         groups=contents.groups,
         firmware=contents.firmware,
         rollouts=contents.rollouts,
+        controls=contents.controls,
         sources=contents.sources,
         fleet=fleet,
     )
@@ -68,6 +70,7 @@ def _assemble(devices: Mapping[str, Device], parsed: list[Parsed], sources: Sour
     groups: dict[str, LoadedGroup] = {}
     firmware: dict[tuple[str, str], LoadedFirmware] = {}
     rollouts: dict[str, LoadedRollout] = {}
+    controls: dict[str, LoadedControl] = {}
     for one in parsed:
         path, raw, parts = one.path.path, one.source.data, one.path.parts
         match one.model:
@@ -77,11 +80,14 @@ def _assemble(devices: Mapping[str, Device], parsed: list[Parsed], sources: Sour
                 firmware[(parts[0], parts[1])] = LoadedFirmware(path, raw, model)
             case Rollout() as model:
                 rollouts["/".join(parts)] = LoadedRollout(path, raw, model, parts[0], parts[1], one.source)
+            case RolloutControl() as model:
+                controls["/".join(parts)] = LoadedControl(path, "/".join(parts), model)
     return Contents(
         devices=devices,
         groups=dict(sorted(groups.items())),
         firmware=dict(sorted(firmware.items())),
         rollouts=dict(sorted(rollouts.items())),
+        controls=dict(sorted(controls.items())),
         sources=sources,
     )
 

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from fwctl.manifests.diagnostic import Diagnostic, Loc, Place, Related, quoted
 from fwctl.manifests.fields import did_you_mean
-from fwctl.manifests.models import API_VERSION, KINDS, DeviceGroup, Firmware, Manifest, Rollout
+from fwctl.manifests.models import API_VERSION, KINDS, DeviceGroup, Firmware, Manifest, Rollout, RolloutControl
 from fwctl.manifests.paths import ManifestPath
 from fwctl.manifests.positions import Span
 from fwctl.manifests.schema_findings import explain
@@ -114,7 +114,7 @@ def _own_name(path: ManifestPath, model: Manifest, source: Source) -> list[Diagn
     """Compare what the path says with what the content says."""
     said: list[tuple[Loc, str, str]] = []
     match model:
-        case DeviceGroup() | Rollout():
+        case DeviceGroup() | Rollout() | RolloutControl():
             said = [(("metadata", "name"), model.metadata.name, path.parts[-1])]
         case Firmware():
             said = [

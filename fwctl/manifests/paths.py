@@ -16,6 +16,7 @@ KIND_OF: Final = {
     "groups": "DeviceGroup",
     "firmware": "Firmware",
     "rollouts": "Rollout",
+    "control": "RolloutControl",
 }
 # Kept by git, people or other parts of fwctl beside manifests.
 _COMPANIONS: Final = frozenset({".gitkeep", ".gitignore", ".gitattributes", "README.md", "CODEOWNERS", "OWNERS"})
@@ -24,6 +25,7 @@ _SHAPES: Final = {
     "DeviceGroup": ("groups/<name>.yaml", (NAME_PATTERN,)),
     "Firmware": ("firmware/<model>/<version>.yaml", (ID_PATTERN, VERSION_PATTERN)),
     "Rollout": ("rollouts/<env>/<name>.yaml", (ID_PATTERN, NAME_PATTERN)),
+    "RolloutControl": ("control/<env>/<name>.yaml", (ID_PATTERN, NAME_PATTERN)),
 }
 
 

@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import NamedTuple
 
 from fwctl.manifests.diagnostic import Diagnostic, Loc
-from fwctl.manifests.models import DeviceGroup, Firmware, Fleet, Rollout
+from fwctl.manifests.models import DeviceGroup, Firmware, Fleet, Rollout, RolloutControl
 from fwctl.manifests.models.devices import GroupSpec
 from fwctl.manifests.sources import Source, Sources
 
@@ -91,6 +91,15 @@ class LoadedRollout:
 
 
 @dataclass(frozen=True)
+class LoadedControl:
+    """What a person decided about the rollout `key`, and where it stands."""
+
+    path: str
+    key: str
+    model: RolloutControl
+
+
+@dataclass(frozen=True)
 class Contents:
     """What could be read of a repository, not yet known to be whole. Mappings are sorted by key."""
 
@@ -98,6 +107,8 @@ class Contents:
     groups: Mapping[str, LoadedGroup]
     firmware: Mapping[tuple[str, str], LoadedFirmware]
     rollouts: Mapping[str, LoadedRollout]
+    controls: Mapping[str, LoadedControl]
+    """by the rollout's key"""
     sources: Sources
 
     @cached_property

@@ -11,10 +11,12 @@ from typing import Any
 from fwctl.errors import FwctlError, InputError
 from fwctl.manifests.diagnostic import Diagnostic, ordered
 from fwctl.manifests.load import load
-from fwctl.manifests.repo import FleetRepo, Loaded, LoadedRollout
+from fwctl.manifests.models.control import ControlState
+from fwctl.manifests.repo import FleetRepo, Loaded, LoadedControl, LoadedRollout
 from fwctl.rollouts.check import check_plans, lock_path
 from fwctl.rollouts.compile import compile_rollout, mandate_of, read_lock
 from fwctl.rollouts.plan import Plan
+from fwctl.rollouts.view import Control, ControlWord
 from fwctl.trust.authority import Authority, Verdict
 from fwctl_agent.protocol.lock import Lock, MerkleTree
 from fwctl_agent.protocol.messages import TrustVersions
@@ -47,6 +49,8 @@ class Prepared:
     verdict: Verdict | None
     refused: FwctlError | None
     """why nothing of it may run, apart from missing approvals (release not signed, withdrawn, ...)"""
+    control: Control | None = None
+    """what a person decided, as far as it is about this mandate"""
     approvals: tuple[dict[str, Any], ...] = ()
     releases: tuple[dict[str, Any], ...] = ()
 
@@ -140,8 +144,9 @@ def prepare(
     if lock is None:
         return Prepared(rollout, plan, None, None, None, None)
     mandate = mandate_of(plan, manifest=rollout.raw, lock=lock)
+    control = control_of(repo.controls.get(rollout.key), mandate)
     if authority is None:
-        return Prepared(rollout, plan, lock, mandate, None, None)
+        return Prepared(rollout, plan, lock, mandate, None, None, control)
     refused: FwctlError | None = None
     try:
         authority.check_release(plan.release)
@@ -154,9 +159,31 @@ def prepare(
         mandate,
         authority.judge(mandate, stages=max(wave.stage for wave in plan.waves), now=now),
         refused,
+        control,
         authority.approvals(mandate),
         authority.releases(plan.release.model, plan.release.version),
     )
+
+
+def control_of(loaded: LoadedControl | None, mandate: Mandate) -> Control | None:
+    """Return what was decided about this mandate. A pause holds whatever is approved; all else is about one mandate."""
+    if loaded is None:
+        return None
+    spec = loaded.model.spec
+    mine = spec.mandate == mandate.id
+    promoted = frozenset(spec.promoted) if mine else frozenset[str]()
+    state = _CONTROL[spec.state] if mine or spec.state == "paused" else "running"
+    if state == "running" and not promoted:
+        return None
+    return Control(state, spec.reason, spec.actor, revert=spec.revert and mine, promoted=promoted)
+
+
+_CONTROL: Mapping[ControlState, ControlWord] = {
+    "running": "running",
+    "paused": "paused",
+    "aborted": "aborted",
+    "rolledBack": "rolled-back",
+}
 
 
 def _statements(files: Mapping[str, bytes]) -> dict[str, bytes]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 from typing import Literal, cast
 
 from fwctl.reconcile.commit import Prepared
@@ -11,7 +12,8 @@ from fwctl.rollouts.view import DeviceView, Failure, OpenOrder, OrderState, Roll
 from fwctl.state import DeviceRow, Ledger, OrderRow, OrderStatus, RolloutRow, RolloutState, WaveState
 from fwctl_agent.protocol.statements import FailureClass, Verb
 
-_STOPPED = (RolloutState.HELD, RolloutState.STOPPED, RolloutState.ABORTED, RolloutState.PAUSED)
+_STOPPED = (RolloutState.HELD, RolloutState.STOPPED, RolloutState.ABORTED)
+"""these stay, whatever git says, until something else is approved; a pause lasts as long as git says so"""
 
 
 def rollout_view(ledger: Ledger, prepared: Prepared) -> RolloutView:
@@ -20,8 +22,16 @@ def rollout_view(ledger: Ledger, prepared: Prepared) -> RolloutView:
     orders = _by_device(ledger.orders(mandate=mandate)) if mandate else {}
     rows = {row.id: row for row in ledger.devices(prepared.plan.members)}
     held = {row.device: row.reason for row in ledger.quarantine()}
+    freed = ledger.releases()
     devices = {
-        device: device_view(device, rows.get(device), orders.get(device, ()), mandate, quarantined=held.get(device))
+        device: device_view(
+            device,
+            rows.get(device),
+            orders.get(device, ()),
+            mandate,
+            quarantined=held.get(device),
+            released=freed.get(device),
+        )
         for device in prepared.plan.members
         if device in rows or device in orders or device in held
     }
@@ -30,9 +40,10 @@ def rollout_view(ledger: Ledger, prepared: Prepared) -> RolloutView:
     return RolloutView(
         approved_stage=prepared.approved_stage,
         not_approved=prepared.not_approved,
-        stopped=_stopped(row, mandate),
+        stopped=_stopped(row, prepared),
         back_since=row.back_since if row and row.mandate == mandate else None,
         finished=_finish(row, mandate),
+        control=prepared.control,
         waves={wave.wave: WaveView(_word(wave.state), wave.reason, wave.soak_since) for wave in waves},
         devices=devices,
     )
@@ -45,6 +56,7 @@ def device_view(
     mandate: str,
     *,
     quarantined: str | None = None,
+    released: datetime | None = None,
 ) -> DeviceView:
     """Return the view of one device within one mandate."""
     orders = tuple(orders)
@@ -61,6 +73,7 @@ def device_view(
         running=(row.running_release or None) if row else None,
         by_mandate=bool(row and row.running_mandate == mandate),
         quarantined=quarantined,
+        forgiven=_forgiven(installs, released),
         install=last.id if last else None,
         back=_open(back) if back is not None and back.status is not OrderStatus.SETTLED else None,
         back_refused=f"{back.code}: {back.reason}" if back is not None and back.failure_class == "refused" else None,
@@ -75,6 +88,13 @@ def device_view(
         due_at=max(due, default=None),
         back_due_at=back.due_at if back is not None and back.status is not OrderStatus.SETTLED else None,
     )
+
+
+def _forgiven(installs: Iterable[OrderRow], released: datetime | None) -> int | None:
+    """Return the last attempt that had ended when the device left quarantine."""
+    if released is None:
+        return None
+    return max((one.attempt for one in installs if one.finished_at and one.finished_at <= released), default=0)
 
 
 def _open(order: OrderRow) -> OpenOrder:
@@ -99,9 +119,13 @@ def _by_device(orders: Iterable[OrderRow]) -> Mapping[str, list[OrderRow]]:
     return found
 
 
-def _stopped(row: RolloutRow | None, mandate: str) -> str:
+def _stopped(row: RolloutRow | None, prepared: Prepared) -> str:
     """A stop belongs to one mandate: new content, newly approved, starts afresh."""
-    if row is None or row.mandate != mandate or row.state not in _STOPPED:
+    mandate = prepared.mandate.id if prepared.mandate else ""
+    if row is None or row.mandate != mandate:
+        return ""
+    paused = prepared.control is not None and prepared.control.state == "paused"
+    if row.state not in _STOPPED and not (paused and row.state is RolloutState.PAUSED):
         return ""
     return f"{row.state} by rule {row.rule}: {row.reason}" if row.rule else f"{row.state}: {row.reason}"
 

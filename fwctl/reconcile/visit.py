@@ -75,7 +75,8 @@ class Visitor:
         """Return the device's view after this observation; a lost ledger learns the attempts from its marks."""
         row = self._tools.ledger.devices([document.id])[0]
         orders = self._tools.ledger.orders(mandate=self._mandate.id, device=document.id)
-        view = device_view(document.id, row, orders, self._mandate.id)
+        released = self._tools.ledger.releases(document.id).get(document.id)
+        view = device_view(document.id, row, orders, self._mandate.id, released=released)
         marks = [m.attempt for m in document.marks if (m.mandate, m.verb) == (self._mandate.id, "install")]
         # An order of ours that still runs there is met again by its own number.
         known = max(marks, default=0) - (1 if document.order is not None else 0)

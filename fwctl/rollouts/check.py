@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 
 from fwctl.errors import InputError
-from fwctl.manifests.diagnostic import Diagnostic, Loc
+from fwctl.manifests.diagnostic import Diagnostic, Loc, quoted
+from fwctl.manifests.fields import did_you_mean
 from fwctl.manifests.repo import FleetRepo, LoadedRollout
-from fwctl.rollouts.compile import compile_rollout, read_lock
+from fwctl.rollouts.compile import compile_rollout, mandate_of, read_lock
 from fwctl.rollouts.plan import Plan
 from fwctl.rollouts.unsupported import not_enforced
+from fwctl_agent.protocol.lock import Lock
 
 _Finding = Callable[[str, str, Loc, str], Diagnostic]
 
@@ -48,12 +50,32 @@ def _check(repo: FleetRepo, rollout: LoadedRollout, files: Mapping[str, bytes]) 
         yield finding("E_NOT_ENFORCED", f"this release of fwctl does not enforce {what} yet", loc, remedy)
     if lock is None:
         return
+    yield from _control(repo, rollout, plan, lock)
     if any(leaf.chain != plan.chain for leaf in lock.leaves):
         wanted = f"{plan.release.model} {plan.release.version}"
         yield finding("E_LOCK_STALE", f"{path} locks another release than {wanted}", ("spec", "firmware"), again)
     elif any(leaf.stage != plan.wave_of[leaf.device].stage for leaf in lock.leaves):
         yield finding("E_LOCK_STALE", f"{path} has other stages than the strategy", ("spec", "strategy"), again)
     yield from _membership(plan, finding, again)
+
+
+def _control(repo: FleetRepo, rollout: LoadedRollout, plan: Plan, lock: Lock) -> Iterator[Diagnostic]:
+    """Find a control that cannot be done; one about an earlier mandate is history and says nothing."""
+    control = repo.controls.get(rollout.key)
+    if control is None or control.model.spec.mandate != mandate_of(plan, manifest=rollout.raw, lock=lock).id:
+        return
+    spec, waves = control.model.spec, [wave.name for wave in plan.waves]
+    for index, wave in enumerate(spec.promoted):
+        if wave not in waves:
+            hint = did_you_mean(wave, waves) or f"There is {', '.join(waves[:5])}."
+            message = f"{quoted(rollout.key)} has no wave {quoted(wave)}"
+            at: Loc = ("spec", "promoted", index)
+            yield repo.sources.diagnostic(control.path, at, code="E_NO_WAVE", message=message, remedy=hint)
+    if not plan.spec.rollback.allowed and (spec.revert or spec.state == "rolledBack"):
+        at = ("spec", "revert") if spec.revert else ("spec", "state")
+        message = f"the approval of {quoted(rollout.key)} forbids going back: devices would refuse it"
+        remedy = "Use `aborted` without `revert`, or roll out the older firmware under a new approval."
+        yield repo.sources.diagnostic(control.path, at, code="E_CONTROL", message=message, remedy=remedy)
 
 
 def _membership(plan: Plan, finding: _Finding, again: str) -> Iterator[Diagnostic]:

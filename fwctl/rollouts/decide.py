@@ -118,10 +118,12 @@ def _visits(plan: Plan, rollout: RolloutView, standings: Mapping[str, Standing],
 
 
 def _in_flight(rollout: RolloutView, standing: Standing) -> bool:
-    """A device that has taken an order holds its place until it answers, a straggler too."""
+    """A device that has taken an order holds its place until it answers (a straggler too) or is put in quarantine."""
     device = rollout.devices.get(standing.device)
     if standing.state == "in-flight" or standing.device in rollout.visiting:
         return True
+    if standing.dropped_out:
+        return False
     return device is not None and device.order is not None and device.order.accepted
 
 
@@ -131,7 +133,8 @@ def _quarantines(rollout: RolloutView, standings: Mapping[str, Standing]) -> lis
     for standing in standings.values():
         device = rollout.devices.get(standing.device)
         lasting = standing.klass in ("install", "health", "unconfirmed", "silent-revert")
-        if standing.state == "failed" and lasting and device is not None and not device.quarantined:
+        settled = device is None or device.quarantined or device.pardoned  # it was looked at after it failed
+        if standing.state == "failed" and lasting and not settled:
             found.append(Quarantine(standing.device, standing.reason))
     return found
 

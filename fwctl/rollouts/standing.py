@@ -89,16 +89,19 @@ def stand(plan: Plan, rollout: RolloutView, device_id: str, now: datetime) -> St
         klass = device.failure.klass if device.failure else "health"
         why = "the device took this firmware back; a new round needs a new approval"
         return Standing(device_id, "failed", why, None, klass=klass)
+    if device.order is not None and device.quarantined and device.unreachable_since:
+        # It took an order and went silent: a person has given it up, and its place with it (CONTRACTS).
+        return Standing(device_id, "held", f"in quarantine: {device.quarantined}", None, rule=not_quarantined.__name__)
     if device.order is not None:
         return _under_way(plan, device, device.order, now)
     if device.running == plan.release.digest:
         # Success is only what the device reports to run, never what an order was meant to do.
         return Standing(device_id, "reached", f"runs {plan.release.version}", None)
-    if device.confirmed:
+    if device.confirmed and not device.pardoned:
         why = "silent-revert: it confirmed and does not run the firmware any more"
         return Standing(device_id, "failed", why, None, klass="silent-revert")
-    failure = device.failure
-    if failure and device.attempts >= attempts_allowed(failure.klass, plan.retry):
+    failure = None if device.pardoned else device.failure
+    if failure and device.tries >= attempts_allowed(failure.klass, plan.retry):
         why = f"{failure.klass} ({failure.code}): {CLASSES[failure.klass].then}"
         return Standing(device_id, "failed", why, None, klass=failure.klass)
     case = Case(plan, rollout, plan.wave_of[device_id], device)
@@ -135,8 +138,8 @@ def _may_start(plan: Plan, device: DeviceView, now: datetime) -> Standing:
         return Standing(device.id, "straggler", _unreached(device), _later(device, now))
     if device.unreachable_since is not None:
         return Standing(device.id, "retry", _unreached(device), device.due_at or now)
-    if device.failure is not None:
-        due = retry_at(plan.retry, device=device.id, failures=device.attempts, failed_at=device.failure.at)
+    if device.failure is not None and not device.pardoned:
+        due = retry_at(plan.retry, device=device.id, failures=device.tries, failed_at=device.failure.at)
         return Standing(device.id, "retry", f"after {device.failure.klass} ({device.failure.code})", due)
     return Standing(device.id, "pending", "may start", device.due_at or now)
 

@@ -50,6 +50,8 @@ class DeviceView:
     """the device has taken this mandate back"""
     quarantined: str | None = None
     """the reason, if it is in quarantine"""
+    forgiven: int | None = None
+    """the last attempt that ended before the device was released from quarantine; None if it never was"""
     attempts: int = 0
     """install orders of this mandate that were ever intended"""
     order: OpenOrder | None = None
@@ -75,12 +77,25 @@ class DeviceView:
     back_due_at: datetime | None = None
     """when to ask again about the revert"""
 
+    @property
+    def pardoned(self) -> bool:
+        """Say whether nothing has been tried since it was released from quarantine."""
+        return self.forgiven is not None and self.forgiven >= self.attempts
+
+    @property
+    def tries(self) -> int:
+        """Return the attempts that count: those since it was released."""
+        return self.attempts - (self.forgiven or 0)
+
+
+ControlWord = Literal["running", "paused", "aborted", "rolled-back"]
+
 
 @dataclass(frozen=True)
 class Control:
     """What a person decided about a rollout, from `control/` in git or from the ledger (`--now`)."""
 
-    state: Literal["running", "paused", "aborted", "rolled-back"]
+    state: ControlWord
     reason: str
     actor: str
     revert: bool = False

@@ -48,8 +48,9 @@ def quarantined(conn: sqlite3.Connection, chain: Chain, change: Quarantined) -> 
 
 
 def released(conn: sqlite3.Connection, chain: Chain, change: QuarantineReleased) -> None:
-    """Let a device out of quarantine."""
+    """Let a device out of quarantine; the moment is kept, because what it did before counts no more."""
     if conn.execute("DELETE FROM quarantine WHERE device = ?", (change.device,)).rowcount:
+        conn.execute("INSERT OR REPLACE INTO releases VALUES (?, ?)", (change.device, to_text(change.at)))
         reason, actor = change.reason, change.actor
         chain.append(
             "device.released", at=to_text(change.at), reason=reason, actor=actor, device=change.device, data={}

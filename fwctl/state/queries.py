@@ -116,6 +116,12 @@ class Queries:
         rows = self._rows("SELECT device, reason, rollout, actor, since FROM quarantine ORDER BY device", ())
         return tuple(QuarantineRow(*_timed(row, (4,))) for row in rows)
 
+    def releases(self, device: str | None = None) -> dict[str, datetime]:
+        """Return when devices (or one) left quarantine last."""
+        statement, values = "SELECT device, at FROM releases", [] if device is None else [device]
+        rows = self._rows(statement if device is None else f"{statement} WHERE device = ?", values)
+        return {row[0]: _timed(row, (1,))[1] for row in rows}
+
     def orders(
         self, *, mandate: str | None = None, device: str | None = None, open_only: bool = False
     ) -> tuple[OrderRow, ...]:

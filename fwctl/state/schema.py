@@ -39,6 +39,8 @@ _WAVES = (
     """CREATE TABLE quarantine (
         device TEXT PRIMARY KEY, reason TEXT NOT NULL, rollout TEXT NOT NULL, actor TEXT NOT NULL, since TEXT NOT NULL
     ) STRICT, WITHOUT ROWID""",
+    # when a device left quarantine last: what it did before counts no more
+    "CREATE TABLE releases (device TEXT PRIMARY KEY, at TEXT NOT NULL) STRICT, WITHOUT ROWID",
     "ALTER TABLE rollouts ADD COLUMN back_since TEXT",
     "ALTER TABLE devices ADD COLUMN deferred_since TEXT",
 )

@@ -36,6 +36,6 @@ def test_every_command_is_in_the_reference(generated: dict[str, str]) -> None:
             assert f"## `fwctl {path}`" in generated["docs/reference/cli.md"]
 
 
-@pytest.mark.parametrize("kind", ["Fleet", "DeviceInventory", "DeviceGroup", "Firmware", "Rollout"])
+@pytest.mark.parametrize("kind", ["Fleet", "DeviceInventory", "DeviceGroup", "Firmware", "Rollout", "RolloutControl"])
 def test_every_kind_is_in_the_reference(kind: str, generated: dict[str, str]) -> None:
     assert f"\n## {kind}\n" in generated["docs/reference/manifests.md"]

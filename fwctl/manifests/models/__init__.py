@@ -1,6 +1,7 @@
 """The models, a module per kind."""
 
 from fwctl.manifests.models.base import API_VERSION, Model, plain
+from fwctl.manifests.models.control import ControlSpec, RolloutControl
 from fwctl.manifests.models.devices import DeviceEntry, DeviceGroup, DeviceInventory
 from fwctl.manifests.models.firmware import Firmware
 from fwctl.manifests.models.fleet import Fleet
@@ -8,13 +9,14 @@ from fwctl.manifests.models.rollout import Rollout, RolloutSpec, Targets, resolv
 from fwctl.manifests.models.selector import BUILT_IN_KEYS, Selector
 from fwctl.manifests.models.strategy import BlueGreen, Canary, Direct, Regional, Rolling, Strategy
 
-Manifest = Fleet | DeviceInventory | DeviceGroup | Firmware | Rollout
+Manifest = Fleet | DeviceInventory | DeviceGroup | Firmware | Rollout | RolloutControl
 KINDS: dict[str, type[Manifest]] = {
     "Fleet": Fleet,
     "DeviceInventory": DeviceInventory,
     "DeviceGroup": DeviceGroup,
     "Firmware": Firmware,
     "Rollout": Rollout,
+    "RolloutControl": RolloutControl,
 }
 
 __all__ = [
@@ -23,6 +25,7 @@ __all__ = [
     "KINDS",
     "BlueGreen",
     "Canary",
+    "ControlSpec",
     "DeviceEntry",
     "DeviceGroup",
     "DeviceInventory",
@@ -34,6 +37,7 @@ __all__ = [
     "Regional",
     "Rolling",
     "Rollout",
+    "RolloutControl",
     "RolloutSpec",
     "Selector",
     "Strategy",

@@ -17,7 +17,7 @@ REFUSED = [
 WARNED = ["groups/x.yml", "devices/x.csv", "devices/x.YAML", "groups/notes.txt", "rollouts/dev/x.json", "fleet.yml"]
 PASSED = [
     "README.md", "docs/x.yaml", "groups/README.md", "devices/.gitkeep", "firmware/sensor-v1/1.0.alice.dsse.json",
-    "rollouts/dev/one.lock", "trust/root.json", "approvals/dev/one/x.yaml", "control/dev/one.yaml", "policies/p.yaml",
+    "rollouts/dev/one.lock", "trust/root.json", "approvals/dev/one/x.yaml", "control/README.md", "policies/p.yaml",
     ".github/workflows/ci.yaml", "src/Fleet.yaml",
 ]  # fmt: skip
 

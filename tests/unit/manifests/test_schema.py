@@ -25,6 +25,7 @@ def test_a_file_per_kind() -> None:
         "firmware.schema.json",
         "fleet.schema.json",
         "rollout.schema.json",
+        "rolloutcontrol.schema.json",
     ]
 
 
