@@ -79,11 +79,11 @@ def judge(gates: Gates, tally: Tally) -> Verdict:
     """
     limit, told = gates.max_failure_rate.percent, _rate(tally)
     early = tally.sample >= gates.max_failure_rate.min_sample and _above(tally.counted, tally.sample, limit)
-    if early or _above(tally.counted, tally.size, limit):
+    if early or too_many(gates, tally.counted, tally.size):
         return Fail("maxFailureRate", f"{told}, allowed are {limit:g} %")
     if tally.unsettled:
         return Undecided()
-    if _above(tally.counted, tally.sample, limit):
+    if too_many(gates, tally.counted, tally.sample):
         return Fail("maxFailureRate", f"{told}, allowed are {limit:g} %")
     wanted = gates.min_reached.percent
     if tally.reached * 100 < _exact(wanted) * tally.size:
@@ -91,6 +91,11 @@ def judge(gates: Gates, tally: Tally) -> Verdict:
             "minReached", f"{tally.reached} of {tally.size} reached, {wanted:g} % are wanted; {tally.other} cannot be"
         )
     return Pass(f"{tally.reached} of {tally.size} reached, {tally.counted} failed")
+
+
+def too_many(gates: Gates, failed: int, size: int) -> bool:
+    """Say whether so many failures are more than `size` devices may have."""
+    return _above(failed, size, gates.max_failure_rate.percent)
 
 
 def _above(part: int, whole: int, percent: float) -> bool:

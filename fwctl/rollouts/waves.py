@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import assert_never
 
 from fwctl.rollouts.actions import Action, GoBack, MoveWave, Stop, Visit
-from fwctl.rollouts.gates import Fail, Inconclusive, Pass, Tally, Undecided, judge
+from fwctl.rollouts.gates import Fail, Inconclusive, Pass, Tally, Undecided, judge, too_many
 from fwctl.rollouts.plan import Plan, Wave
 from fwctl.rollouts.standing import Standing
 from fwctl.rollouts.view import RolloutView, WaveView
@@ -129,9 +129,9 @@ def _failed_later(plan: Plan, rollout: RolloutView, standings: Mapping[str, Stan
     for wave in plan.waves:
         if _view(rollout, wave).state == "passed":
             tally = Tally.of(standings[device] for device in wave.devices if device in standings)
-            verdict = judge(plan.spec.gates, replace(tally, size=len(wave.devices), reached=0, other=0))
-            if isinstance(verdict, Fail):
-                return (_stop(plan, wave, verdict.rule, f"{tally.counted} of {len(wave.devices)} failed in the end"),)
+            if too_many(plan.spec.gates, tally.counted, len(wave.devices)):
+                why = f"{tally.counted} of {len(wave.devices)} failed in the end"
+                return (_stop(plan, wave, "maxFailureRate", why),)
     return ()
 
 

@@ -27,7 +27,7 @@ def sizes(plan: Plan) -> list[tuple[str, int, int]]:
     return [(wave.name, wave.stage, len(wave.devices)) for wave in plan.waves]
 
 
-# -- the lot ------------------------------------------------------------------------------------------------------------
+# -- the lot -----------------------------------------------------------------------------------------------------------
 
 
 @given(members=IDS, seed=st.integers())
@@ -58,7 +58,7 @@ def test_a_greater_share_holds_everybody_of_a_smaller_one(count: int, first: int
     assert few <= more
 
 
-# -- whole devices ------------------------------------------------------------------------------------------------------
+# -- whole devices -----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -119,7 +119,7 @@ def test_waves_part_the_fleet(count: int) -> None:
     assert all(wave.devices == tuple(sorted(wave.devices)) and wave.devices for wave in plan.waves)
 
 
-# -- approval points ----------------------------------------------------------------------------------------------------
+# -- approval points ---------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -155,7 +155,7 @@ def test_an_approval_before_a_wave_that_there_is_not_is_refused() -> None:
     assert (caught.value.code, "wave-1 to wave-4" in caught.value.message) == ("E_NO_WAVE", True)
 
 
-# -- Rolling ------------------------------------------------------------------------------------------------------------
+# -- Rolling -----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

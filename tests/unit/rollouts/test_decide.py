@@ -104,22 +104,37 @@ def test_an_unreachable_device_is_tried_again_and_becomes_a_straggler_after_its_
     assert late.due == NOW + STRAGGLER_RETRY
 
 
-def test_a_device_that_accepted_keeps_its_place_however_long_it_is_silent() -> None:
+def test_a_device_that_accepted_is_given_up_only_when_it_must_have_gone_back_by_itself() -> None:
+    plan = replace(PLAN, confirm_within=1200)
     taken = DeviceView(id="a", order=order("accepted", accepted=True), unreachable_since=NOW, misses=9, attempts=1)
-    assert stand(PLAN, view_of(taken), "a", NOW + timedelta(days=2)).state == "in-flight"
+    in_time, too_late = NOW + timedelta(seconds=1259), NOW + timedelta(seconds=1260)
+    assert stand(plan, view_of(taken), "a", in_time).state == "in-flight"
+    assert stand(plan, view_of(taken), "a", too_late).state == "straggler"
     only_sent = replace(taken, order=order("sent"))
-    assert stand(PLAN, view_of(only_sent), "a", NOW + timedelta(days=2)).state == "straggler"
+    assert stand(plan, view_of(only_sent), "a", in_time).state == "straggler", "after timeoutPerDevice"
+
+
+def test_a_straggler_that_took_an_order_keeps_its_place() -> None:
+    plan = plan_of(["a", "b", "c"], ["strategy: {type: Direct}", "limits: {maxConcurrent: 1}"])
+    taken = DeviceView(id="a", order=order("accepted", accepted=True), unreachable_since=NOW, misses=9, attempts=1)
+    decision = decide(plan, view_of(taken), NOW + timedelta(minutes=30))
+    assert decision.standings["a"].state == "straggler"
+    assert decision.actions == (), "who knows whether it is out of service (I7)"
+    only_sent = replace(taken, order=order("sent"))
+    (visit,) = decide(plan, view_of(only_sent), NOW + timedelta(minutes=30)).actions
+    assert visit == Visit("b", "may start")
 
 
 def test_the_end_counts_stragglers_and_failures() -> None:
+    plan = plan_of(["a", "b", "c"], ["strategy: {type: Direct}", "gates: {maxFailureRate: {percent: 50}}"])
     done = [DeviceView(id=device, running=TARGET) for device in ("a", "b")]
     lost = DeviceView(id="c", unreachable_since=NOW - timedelta(hours=2), misses=5, due_at=NOW + timedelta(hours=1))
-    (end,) = decide(PLAN, view_of(*done, lost, waves=PASSED), NOW).actions
+    (end,) = decide(plan, view_of(*done, lost, waves=PASSED), NOW).actions
     assert end == Finish("complete", "2 of 3 reached, 1 stragglers")
     broken = DeviceView(
         id="c", attempts=1, failure=Failure(1, "health", "E_PROBE_FAILED", NOW), quarantined="it failed"
     )
-    (end,) = decide(PLAN, view_of(*done, broken, waves=PASSED), NOW).actions
+    (end,) = decide(plan, view_of(*done, broken, waves=PASSED), NOW).actions
     assert end == Finish("complete", "2 of 3 reached, 1 failed")
 
 
