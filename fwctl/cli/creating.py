@@ -19,8 +19,10 @@ metadata: {{name: {name}}}
 spec:
   firmware: {{model: {model}, version: "{version}"}}
   targets: {targets}
-  strategy: {{type: Direct}}
 """
+_STRATEGY = "  strategy: {{type: {strategy}}}\n"
+DEFAULT = "Canary"
+"""what a manifest means that names no strategy"""
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,7 @@ def create_rollout(
     devices: Sequence[str],
     groups: Sequence[str],
     everyone: bool,
+    strategy: str = DEFAULT,
 ) -> Created:
     """Write the manifest, if the repository validates with it; nothing is written otherwise.
 
@@ -62,6 +65,7 @@ def create_rollout(
     lists = [f"groups: [{', '.join(groups)}]"] * bool(groups) + [f"devices: [{', '.join(devices)}]"] * bool(devices)
     targets = "{all: true}" if everyone else "{" + ", ".join(lists) + "}"
     text = _MANIFEST.format(name=name, model=model, version=version, targets=targets)
+    text += "" if strategy == DEFAULT else _STRATEGY.format(strategy=strategy)
     repo = load_or_refuse(files | {str(path): text.encode()})
     write_atomic(settings.worktree / path, text.encode())
     return Created(path, text, len(resolve_targets(repo, repo.rollouts[f"{env}/{name}"])))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -35,13 +35,23 @@ def create(
         typer.Option("--group", metavar="NAME", help="A group; repeat it.", autocompletion=completing.groups),
     ] = None,
     everyone: Annotated[bool, typer.Option("--all", help="Every device of the model in the environment.")] = False,
+    strategy: Annotated[
+        Literal["Canary", "Rolling", "Direct"], typer.Option(help="How they get there; Direct is all at once.")
+    ] = "Canary",
 ) -> None:
-    """Write a rollout manifest with the Direct strategy."""
+    """Write the smallest rollout manifest: a few devices first."""
     from fwctl.cli.creating import create_rollout
 
     settings: Context = context.obj
     created = create_rollout(
-        settings, name, firmware, env=env, devices=devices or (), groups=groups or (), everyone=everyone
+        settings,
+        name,
+        firmware,
+        env=env,
+        devices=devices or (),
+        groups=groups or (),
+        everyone=everyone,
+        strategy=strategy,
     )
     say(created.text.rstrip())
     say(f"\nWrote {created.path}: {created.targets} device{'s' if created.targets != 1 else ''}")

@@ -63,7 +63,9 @@ def detection(repo: FleetRepo) -> str:
     every, alone = (span(timedelta(seconds=s)) for s in (spec.pass_interval, spec.confirm_seconds))
     return (
         f"passInterval {every}: what happens on a device is seen at most {every} later;\n"
-        f"a device that nobody confirms goes back by itself after {alone}."
+        f"a device that nobody confirms goes back by itself after {alone}.\n"
+        f"A gate stops the fleet at most {every} after the failures that break it, or at once while a pass runs;\n"
+        "what goes wrong in a soak each device takes back by itself, without waiting for a pass."
     )
 
 

@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from fwctl.render.words import counted, document, labelled
+from fwctl.manifests.models import Canary, Rolling
+from fwctl.render.words import counted, document, exactly, labelled
+from fwctl.rollouts.cohorts import share
 
 if TYPE_CHECKING:
     from fwctl.cli.planning import PlanResult
+    from fwctl.manifests.models.rollout_parts import Limit
     from fwctl.reconcile.commit import Prepared
+    from fwctl.rollouts.plan import Plan, Wave
 
 _SHOWN = 20
 
@@ -40,12 +44,18 @@ def _one(result: PlanResult) -> str:
         *labelled(pair for pair in pairs if pair[1]),
         "",
     ]
+    steps, staged = steps_of(plan), 1
     for wave in plan.waves:
-        soak = f", soak {wave.soak}s" if wave.soak else ""
-        lines.append(f"  {wave.name} (stage {wave.stage}): {_devices(len(wave.devices))}{soak}")
+        if wave.stage > staged:
+            staged = wave.stage
+            lines.append(f"  -- {wave.name} waits for approval of stage {staged} --")
+        lines.append(f"  {wave.name} (stage {wave.stage}): {_devices(len(wave.devices))}{_how(wave, steps)}")
         lines += [f"    + {device}" for device in wave.devices[:_SHOWN]]
         if len(wave.devices) > _SHOWN:
             lines.append(f"    ... and {len(wave.devices) - _SHOWN} more (--format json lists all)")
+    merged = sorted(steps.keys() - {wave.name for wave in plan.waves})
+    lines += [f"  {name} adds nobody ({steps[name]}): merged" for name in merged]
+    lines += ["", f"  gates: {gates(plan)}", f"  then:  {_then(plan)}"]
     lines += _beside("Skipped for now", [f"{skip.device}: {skip.reason}" for skip in result.skips])
     lines += _beside("Not covered by the lock (run `fwctl plan --lock` to add them)", plan.not_covered)
     seen = f"{result.observed} of {len(plan.members)} seen by the ledger" if result.observed else "no device seen yet"
@@ -55,6 +65,58 @@ def _one(result: PlanResult) -> str:
         f"{result.to_update} to update, {len(result.skips)} skipped; {seen}.",
     ]
     return "\n".join(lines)
+
+
+def steps_of(plan: Plan) -> dict[str, str]:
+    """Return wave name -> the share it was cut by, as in "5 % of 37 = 2", also of steps that add nobody."""
+    strategy, total = plan.spec.strategy, len(plan.members)
+    if isinstance(strategy, Canary):
+        shares = (strategy.initial_percentage, *strategy.increments)
+        return {f"wave-{n}": f"{p:g} % of {total} = {share(p, total)}" for n, p in enumerate(shares, start=1)}
+    if isinstance(strategy, Rolling):
+        size = strategy.batch_size
+        told = (
+            f"{size.value} % of {total} = {max(1, size.of(total))}" if size.unit == "percent" else f"{size} at a time"
+        )
+        return {wave.name: told for wave in plan.waves}
+    return {}
+
+
+def gates(plan: Plan) -> str:
+    """Return what decides whether a wave passes, in one line."""
+    spec, watch = plan.spec.gates, plan.spec.watch_seconds
+    rate, time = spec.max_failure_rate, spec.timeout_per_device
+    parts = [
+        f"at most {rate.percent:g} % failed (early stop from {rate.min_sample} settled)",
+        f"at least {spec.min_reached.percent:g} % reached",
+        *([f"{exactly(time)} per device"] if time else []),
+        f"probes {spec.health.probes}" + (f" watched for {exactly(watch)}" if watch else ""),
+        *(f"{name} {_range(limit)}" for name, limit in sorted(spec.health.limits.items())),
+    ]
+    return ", ".join(parts)
+
+
+def _range(limit: Limit) -> str:
+    low = [f"at least {limit.min:g}"] if limit.min is not None else []
+    return " and ".join([*low, *([f"at most {limit.max:g}"] if limit.max is not None else [])])
+
+
+def _then(plan: Plan) -> str:
+    rollback = plan.spec.rollback
+    if not rollback.allowed:
+        return "a failed gate stops the rollout; going back needs its own approval"
+    if not rollback.automatic:
+        return "a failed gate stops the rollout; going back is yours to order"
+    return f"a failed gate takes every device back, within {exactly(rollback.deadline)}"
+
+
+def _how(wave: Wave, steps: Mapping[str, str]) -> str:
+    parts = [
+        *([steps[wave.name]] if wave.name in steps else []),
+        *([f"at most {wave.max_unavailable} at once"] if wave.max_unavailable else []),
+        *([f"soak {exactly(wave.soak)}"] if wave.soak else []),
+    ]
+    return "".join(f", {part}" for part in parts)
 
 
 def _approvals(prepared: Prepared) -> str:

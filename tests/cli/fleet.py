@@ -190,7 +190,9 @@ def build(folder: Path) -> Fleet:
     fleet.write("devices/bench.yaml", _DEVICES)
     fleet.write("groups/bench.yaml", _GROUP)
     fleet.ok("firmware", "add", folder / "app.bin", "--model", "sensor-v1", "--version", "2.5.0", "--notes", "First.")
-    fleet.ok("rollout", "create", "sensors", "--firmware", "sensor-v1@2.5.0", "--group", "bench")
+    fleet.ok(
+        "rollout", "create", "sensors", "--firmware", "sensor-v1@2.5.0", "--group", "bench", "--strategy", "Direct"
+    )
     fleet.ok("plan", "sensors", "--lock")
     fleet.commit("Plan the rollout")
     return fleet

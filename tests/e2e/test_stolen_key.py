@@ -136,7 +136,17 @@ def thief(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Thief]:
         world.git("rm", "--quiet", "rollouts/dev/sensors.yaml", "rollouts/dev/sensors.lock")
         for name, version, device in (("only-other", "2.7.0", OTHER), ("waiting", "2.8.0", VICTIM)):
             world.add_firmware(firmware(version), version)
-            world.fwctl("rollout", "create", name, "--firmware", f"sensor-v1@{version}", "--device", device)
+            world.fwctl(
+                "rollout",
+                "create",
+                name,
+                "--firmware",
+                f"sensor-v1@{version}",
+                "--device",
+                device,
+                "--strategy",
+                "Direct",
+            )
             world.fwctl("plan", name, "--lock")
         world.commit()
         world.fwctl("approve", "only-other", "--yes")

@@ -53,7 +53,7 @@ def test_ten_commands_lead_from_an_empty_folder_to_an_updated_device(world: Worl
     )
     world.keep(agent).listening()
     follow("fwctl firmware add")
-    follow("fwctl rollout create")
+    follow("fwctl rollout create", " --strategy Direct")
     follow("fwctl plan")
     follow("git add -A && git commit")
     assert ".key.pem" not in world.git("ls-files", cwd=fleet), "a device's key must never be committed"

@@ -297,7 +297,9 @@ class World:
         if path.exists():
             path.write_text(re.sub(r'version: "[^"]+"', f'version: "{version}"', path.read_text()))
         else:
-            self.fwctl("rollout", "create", "sensors", "--firmware", f"{MODEL}@{version}", "--all")
+            self.fwctl(
+                "rollout", "create", "sensors", "--firmware", f"{MODEL}@{version}", "--all", "--strategy", "Direct"
+            )
         self.fwctl("plan", "sensors", "--lock")
         self.commit(f"Release {version}")
         if approve:

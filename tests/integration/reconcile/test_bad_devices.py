@@ -275,7 +275,9 @@ def test_a_rollout_without_its_image_holds_up_no_other(street: Street) -> None:
     for name, version in (("first", "2.4.0"), ("second", "2.5.0")):
         street.house(name)
         world.add_firmware(firmware(version), version)
-        world.fwctl("rollout", "create", name, "--firmware", f"sensor-v1@{version}", "--device", name)
+        world.fwctl(
+            "rollout", "create", name, "--firmware", f"sensor-v1@{version}", "--device", name, "--strategy", "Direct"
+        )
         world.fwctl("plan", name, "--lock")
         world.commit()
         world.fwctl("approve", name, "--yes")
