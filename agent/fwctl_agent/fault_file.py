@@ -154,10 +154,10 @@ def _names(table: Table, key: str, form: re.Pattern[str]) -> tuple[str, ...]:
 
 
 def _slow(read: _Reader) -> Slow:
-    delay, rate = read.span("delay", 0.0) or 0.0, read.table.number("bytesPerSecond", 1, 1 << 40, 0)
-    if not delay and not read.table.was("bytesPerSecond"):
+    delay, limited = read.span("delay", 0.0) or 0.0, read.table.was("bytesPerSecond")
+    if not delay and not limited:
         raise read.table.error("delay", "or bytesPerSecond must be given")
-    return Slow(delay=delay, bytes_per_second=rate or None)
+    return Slow(delay=delay, bytes_per_second=read.table.number("bytesPerSecond", 1, 1 << 40) if limited else None)
 
 
 def _refuse(read: _Reader) -> Refuse:
