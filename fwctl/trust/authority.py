@@ -153,7 +153,8 @@ class Authority:
                 break
         stale = self.stale(mandate)
         if approved == 0 and stale and code == "E_SIG_MISSING":
-            code, why = "E_APPROVAL_STALE", f"approved was other content ({', '.join(_who(path) for path in stale)})"
+            who = ", ".join(sorted({_who(path) for path in stale}))
+            code, why = "E_APPROVAL_STALE", f"nobody has approved this content yet; earlier content was, by {who}"
         return Verdict(approved, code, why, tuple(sorted(people)), stale, judged)
 
     def stale(self, mandate: Mandate) -> tuple[str, ...]:
