@@ -80,7 +80,7 @@ def _init(settings: Context, folder: Path, repo_id: str, person: str) -> Made:
     if "fleet.yaml" in files:
         known = load(files).repo
         wanted = known.fleet.spec.repo_id if known else wanted
-    name = _slug(person or _git_name(repo.git_dir) or getpass.getuser())
+    name = slug(person or _git_name(repo.git_dir) or getpass.getuser())
     keystore, now = settings.keystore(wanted), settings.now()
     trust = development_trust(keystore, files, repo_id=wanted, person=name, now=now)
     new = trust | ({} if "fleet.yaml" in files else {"fleet.yaml": FLEET.format(repo_id=wanted).encode()})
@@ -101,7 +101,8 @@ def _git_name(git_dir: Path) -> str:
     return (user_config("user.name", cwd=git_dir) or ("",))[-1]
 
 
-def _slug(name: str) -> str:
+def slug(name: str) -> str:
+    """Return a name as signers and actors are called."""
     return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:40].strip("-") or "owner"
 
 

@@ -12,6 +12,7 @@ from typer.core import TyperGroup
 from fwctl import __version__
 from fwctl.cli import (
     approve,
+    control,
     demo,
     device,
     diff,
@@ -23,6 +24,7 @@ from fwctl.cli import (
     init,
     keys,
     plan,
+    quarantine,
     reconcile,
     rollout,
     schema,
@@ -96,6 +98,7 @@ def main(
 
 COMMANDS = (
     approve,
+    control,
     demo,
     device,
     diff,
@@ -107,6 +110,7 @@ COMMANDS = (
     init,
     keys,
     plan,
+    quarantine,
     reconcile,
     rollout,
     schema,

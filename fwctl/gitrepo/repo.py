@@ -147,6 +147,10 @@ class Repo:
         identity, head = self._identity(), self._head_or_none()
         return CommitId(commit_files(self.git_dir, self.worktree, files, message, head=head or "", env=identity))
 
+    def user(self) -> str:
+        """Return the name that commits of this user carry. Raises InputError E_GIT_IDENTITY when git has none."""
+        return self._identity()["GIT_AUTHOR_NAME"]
+
     def _unborn(self) -> bool:
         branch = self._git("symbolic-ref", "--quiet", "HEAD")
         if branch.status != 0:

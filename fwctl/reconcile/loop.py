@@ -121,6 +121,8 @@ class Loop:
     tools: Tools
     deadline: datetime
     stopping: Callable[[], bool] = lambda: False
+    only: str | None = None
+    """the one rollout that a person's word must not wait for: it is stopped or taken back; nothing goes forward"""
     visits: int = 0
     failed: dict[str, FwctlError] = field(default_factory=dict)
     """rollouts whose image is not to be had: they wait, the others go on"""
@@ -146,15 +148,16 @@ class Loop:
         for error in self.failed.values():
             raise error
         finished = self.tools.clock()
-        await self.writer.write(SetMeta(at=finished, key="last_applied_commit", value=self.state.commit))
-        reports = tuple(self._report(prepared, finished) for prepared in self.state.rollouts.values())
+        if self.only is None:  # a part of a commit is not the commit
+            await self.writer.write(SetMeta(at=finished, key="last_applied_commit", value=self.state.commit))
+        reports = tuple(self._report(prepared, finished) for prepared in self._rollouts())
         return PassReport(self.state.commit, self.lease.epoch, self.visits, reports, started, finished)
 
     async def _round(self) -> bool:
         """Decide once and start what is to be done; False when the pass is over."""
         self._reap()
         now, begun = self.tools.clock(), time.monotonic()
-        rollouts = [one for one in self.state.rollouts.values() if one.mandate and one.key not in self.failed]
+        rollouts = [one for one in self._rollouts() if one.mandate and one.key not in self.failed]
         work = [self._decide(prepared, now) for prepared in rollouts]
         # What goes back comes first: it is what somebody is waiting for.
         work.sort(key=lambda one: one.view.back_since is None)
@@ -162,7 +165,7 @@ class Loop:
         over = now >= self.deadline or self.stopping()
         for one in () if over else work:
             acted = await self._act(one, now) or acted
-        if not over:
+        if not over and self.only is None:
             self._begin_leftovers(now)
         if self.active:
             # Deciding costs time in a large fleet: it takes a fifth of the loop's time at the most.
@@ -171,6 +174,10 @@ class Loop:
         if over:
             return False
         return acted or await self._pause(work, now)
+
+    def _rollouts(self) -> list[Prepared]:
+        """Return the rollouts that this pass is about."""
+        return [one for key, one in self.state.rollouts.items() if self.only in (None, key)]
 
     def _reap(self) -> None:
         """Forget finished visits; one that failed for a reason of ours ends the pass."""
@@ -194,7 +201,7 @@ class Loop:
 
     async def _open(self, now: datetime) -> None:
         """Say in the ledger which rollouts this commit has, before anything is sent for them."""
-        for prepared in self.state.rollouts.values():
+        for prepared in self._rollouts():
             row = self.ledger.rollout(prepared.key)
             mandate = prepared.mandate.id if prepared.mandate else ""
             if row is None or row.mandate != mandate:
@@ -205,7 +212,11 @@ class Loop:
         visiting = frozenset(device for rollout, device in self.active if rollout == prepared.key)
         view = replace(rollout_view(self.ledger, prepared), visiting=visiting)
         self.views[prepared.key] = view
-        return _Running(prepared, view, decide(prepared.plan, view, now))
+        decision = decide(prepared.plan, view, now)
+        if self.only is not None and view.back_since is None:
+            stops = tuple(action for action in decision.actions if isinstance(action, Stop | GoBack))
+            decision = Decision(stops, {}, None)
+        return _Running(prepared, view, decision)
 
     async def _act(self, one: _Running, now: datetime) -> bool:
         """Do what was decided; visits go on in the background."""

@@ -15,7 +15,7 @@ from fwctl.reconcile.authority import Freshness, Pen
 from fwctl.reconcile.commit import CommitState, read_commit
 from fwctl.reconcile.loop import LEASE_TTL, Loop, PassReport
 from fwctl.reconcile.tools import Tools, Watcher
-from fwctl.state import BatchWriter, Lease, Ledger, SetMeta, acquire_lease, ledger_path
+from fwctl.state import BatchWriter, Event, Lease, Ledger, SetMeta, acquire_lease, ledger_path
 from fwctl.storage import Storage, from_spec
 from fwctl.trust.keystore import FRESHNESS, ORDER, KeyStore
 from fwctl_agent.protocol import canonical
@@ -31,6 +31,17 @@ class Setting:
     keystore: KeyStore
     state_dir: Path
     clock: Callable[[], datetime]
+
+
+@dataclass(frozen=True)
+class AtOnce:
+    """A person's word that does not wait for the next pass. It stops or takes back one rollout."""
+
+    rollout: str
+    actor: str
+    reason: str
+    word: str
+    """what was decided: pause, abort, rollback"""
 
 
 def storage_of(state: CommitState, state_dir: Path) -> Storage:
@@ -55,8 +66,11 @@ async def reconcile_once(
     watcher: Watcher,
     repo: Repo | None = None,
     stopping: Callable[[], bool] = lambda: False,
+    at_once: AtOnce | None = None,
 ) -> PassReport:
     """Run one pass over the commit with these files; with `repo`, only if it descends from the last applied one.
+
+    With `at_once` the pass is about one rollout, and only stops it or takes it back; that it ran is recorded.
 
     Once `stopping` says so, nothing new is begun, and the pass ends when what runs has come to rest.
 
@@ -82,6 +96,9 @@ async def reconcile_once(
             )
             loop = _loop(state, setting, ledger, lease, writer, now + max_duration, watcher)
             loop.stopping = stopping
+            if at_once is not None:
+                loop.only = at_once.rollout
+                await writer.write(_asked(at_once, commit, now))
             try:
                 return await loop.run()
             except* FwctlError as group:
@@ -110,6 +127,17 @@ def _loop(
         watcher=watcher,
     )
     return Loop(state, ledger, lease, writer, tools, deadline)
+
+
+def _asked(word: AtOnce, commit: str, now: datetime) -> Event:
+    return Event(
+        at=now,
+        kind="control.now",
+        reason=word.reason,
+        actor=word.actor,
+        rollout=word.rollout,
+        data={"verb": word.word, "commit": commit},
+    )
 
 
 def _lowest(ledger: Ledger) -> TrustVersions | None:
