@@ -10,6 +10,8 @@ import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, MutableMapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from functools import cached_property
+from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from securesystemslib.signer import Signer
@@ -19,6 +21,7 @@ from fwctl_agent.faults import Fault, Sight, hits
 from fwctl_agent.protocol import canonical
 from fwctl_agent.protocol.statements import OUTCOME, ProbeResult
 from fwctl_agent.runtime import probes
+from fwctl_agent.runtime.assemble import read_signer
 from fwctl_agent.runtime.device import Device
 from fwctl_agent.runtime.ports import Clock, Fs, Moment, Ready, Stream
 from fwctl_agent.runtime.record import Job
@@ -43,12 +46,16 @@ class Subject:
     name: str
     """its TLS name"""
     faults: tuple[Fault, ...]
-    signer: Signer
+    key: Path
     clock: Clock
     started: float = field(default_factory=time.monotonic)
     device: Device | None = None
     struck: set[tuple[str, str | None]] = field(default_factory=set)
     gone_until: float = 0.0
+
+    @cached_property
+    def signer(self) -> Signer:
+        return read_signer(self.key)
 
     @property
     def gone(self) -> bool:

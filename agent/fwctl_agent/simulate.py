@@ -26,7 +26,7 @@ from fwctl_agent.fault_file import read_script
 from fwctl_agent.faulty import FaultyApp, FaultyClock, FaultyFs, FaultyReady, FaultySenses, Subject
 from fwctl_agent.protocol import enrolment
 from fwctl_agent.protocol.fields import ID
-from fwctl_agent.runtime.assemble import assemble, read_signer
+from fwctl_agent.runtime.assemble import assemble
 from fwctl_agent.runtime.boot import FileBoot
 from fwctl_agent.runtime.clock import SystemClock
 from fwctl_agent.runtime.device import Device
@@ -84,9 +84,7 @@ class Simulation:
         self._script = read_script(options.faults, names) if options.faults else None
         found = faults.assign(self._script, names) if self._script else {}
         self._subjects = {
-            names[device]: Subject(
-                names[device], some, read_signer(self._folders[names[device]] / enrolment.KEY), SystemClock()
-            )
+            names[device]: Subject(names[device], some, self._folders[names[device]] / enrolment.KEY, SystemClock())
             for device, some in found.items()
         }
         self._ids = {device: self._subjects[names[device]] for device in found}
@@ -226,12 +224,16 @@ class Simulation:
             for name, subject in self._subjects.items()
             if any(isinstance(fault.what, own) for fault in subject.faults)
         }
+        spent = 0.0
         while struck:
-            await asyncio.sleep(PULSE)
+            # Many devices take their time: looking at them stays a small part of what is done.
+            await asyncio.sleep(max(PULSE, 10 * spent))
+            begun = time.monotonic()
             for name, subject in struck.items():
                 self._vanish(subject)
                 if subject.strike(faults.SilentRevert, per_order=True) is not None:
                     self._reboot(name, other_slot=True)
+            spent = time.monotonic() - begun
 
     def _vanish(self, subject: Subject) -> None:
         away = subject.strike(faults.Vanish, per_order=False)
