@@ -16,23 +16,23 @@ from securesystemslib.signer import Signer
 from fwctl_agent.errors import Refusal
 from fwctl_agent.protocol import canonical
 from fwctl_agent.protocol.messages import OrderReply, OrderRequest, TrustVersions
-from fwctl_agent.protocol.statements import ORDER, OUTCOME, FailureClass, ProbeResult, RunningImage
+from fwctl_agent.protocol.statements import OUTCOME, FailureClass, ProbeResult, RunningImage
 from fwctl_agent.runtime import machine, steps
 from fwctl_agent.runtime.clock import BUILD_TIME
 from fwctl_agent.runtime.copies import TwoCopies
-from fwctl_agent.runtime.follow_ups import accept_follow_up
+from fwctl_agent.runtime.images import Image, Slot
 from fwctl_agent.runtime.intake import Intake
+from fwctl_agent.runtime.judging import judge, verb_of
 from fwctl_agent.runtime.machine import Change
 from fwctl_agent.runtime.ports import AlwaysReady, Boot, Clock, Fs, Installer, InstallFailed, Moment, Ready
-from fwctl_agent.runtime.record import Image, Job, Record, Slot, Stored
+from fwctl_agent.runtime.record import Job, Record, Stored
 from fwctl_agent.runtime.settings import Settings
 from fwctl_agent.runtime.trust_store import TrustStore
-from fwctl_agent.trust.envelope import Sealed, seal
-from fwctl_agent.trust.verifier import DeviceContext, TrustedTime, judge_follow_up, judge_install
+from fwctl_agent.trust.envelope import seal
+from fwctl_agent.trust.verifier import TrustedTime
 
 MAX_STARTS = 10
 MAX_STEPS = 64
-MAX_ORDER_ENVELOPE = 32 << 10
 
 
 class Busy(Exception):
@@ -151,7 +151,7 @@ class Device:
         known = self.reply(order)
         if known is not None:
             return known
-        verb = _verb(request)
+        verb = verb_of(request)
         job = self.record.job
         if verb == "install" and job is not None and job.active:
             raise Busy(job.order.id)
@@ -173,49 +173,20 @@ class Device:
         return reply
 
     def _judged(self, order: str, verb: str, request: OrderRequest) -> Change:
-        policy, job = self.trust.trusted.policy, self.record.job
-        if policy is None:
-            raise Refusal("E_POLICY_UNTRUSTED", "this device trusts no policy yet; send one with the order")
-        if len(canonical.dump(request.order)) > MAX_ORDER_ENVELOPE:
-            raise Refusal("E_LIMIT", f"the signed order has more than {MAX_ORDER_ENVELOPE} bytes")
-        context, time = self._context(), self.time()
-        if verb == "install":
-            install = judge_install(request, context=context, policy=policy, time=time)
-            _check_address(order, install.order.id)
-            if install.order.probes not in self.settings.probes:
-                raise Refusal("E_PROBE_SET", f"this device has no probe set named {install.order.probes}")
-            change = machine.accept_install(self.record, install, request.order, now=self.moment())
-            done = change.record.job is not None and not change.record.job.active
-            floor = policy.floors.get(self.settings.model, 0)
-            return replace(change, record=machine.raise_floor(change.record, floor)) if done else change
-        release = job.release if job else None
-        follow = judge_follow_up(request, context=context, policy=policy, time=time, release=release)
-        _check_address(order, follow.order.id)
-        selector = self._boot.state()
-        switched = job is not None and (selector.trial == job.slot or not selector.settled)
-        change = accept_follow_up(self.record, follow, request.order, switched=switched, now=self.moment())
-        after = change.record.job
-        if follow.order.verb == "revert" and after is not None and after.state == "reverting":
-            self._check_content(after.back, after.origin)
-        return change
-
-    def _context(self) -> DeviceContext:
-        settings, record = self.settings, self.record
-        return DeviceContext(
-            id=settings.id,
-            repo_id=settings.repo_id,
-            model=settings.model,
-            hardware=settings.hardware,
-            env=settings.env,
-            enrolled_at=settings.enrolled_at,
-            running=record.image.running,
-            floor=record.floor,
-            release_counters=dict(record.release_counters),
-            epochs={epoch.key: epoch.epoch for epoch in record.epochs},
-            spent=frozenset(spent.mandate for spent in record.spent),
-            marks={(mark.mandate, mark.verb): mark.attempt for mark in record.marks},
-            running_approved_at=record.image.approved_at,
+        change = judge(
+            order,
+            request,
+            settings=self.settings,
+            record=self.record,
+            selector=self._boot.state(),
+            policy=self.trust.trusted.policy,
+            time=self.time(),
+            now=self.moment(),
         )
+        job = change.record.job
+        if verb == "revert" and job is not None and job.state == "reverting":
+            self._check_content(job.back, job.origin)
+        return change
 
     # -- the image ----------------------------------------------------------------------------------------------
 
@@ -461,18 +432,6 @@ class Device:
         if settling or self.booted == record.current or record.slot(self.booted).image is None:
             return Change(record)
         return Change(replace(record, current=self.booted))
-
-
-def _verb(request: OrderRequest) -> str:
-    """Read the verb before anything is verified: it only chooses which checks are made."""
-    statement = Sealed.open(request.order, ORDER).statement()
-    verb = statement.get("verb") if isinstance(statement, dict) else None
-    return verb if isinstance(verb, str) else ""
-
-
-def _check_address(asked: str, found: str) -> None:
-    if asked != found:
-        raise Refusal("E_SCHEMA", "the address names another order than the one that was sent")
 
 
 def _digest(pieces: Iterator[bytes]) -> str:

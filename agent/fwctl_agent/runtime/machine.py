@@ -13,6 +13,7 @@ from typing import Any
 from fwctl_agent.errors import Refusal
 from fwctl_agent.protocol.messages import AttemptMark, Spent, State
 from fwctl_agent.protocol.statements import FailureClass, Outcome, Phase, ProbeResult, Result
+from fwctl_agent.runtime.images import Slot
 from fwctl_agent.runtime.ports import Moment
 from fwctl_agent.runtime.record import (
     MAX_KEYS,
@@ -23,7 +24,6 @@ from fwctl_agent.runtime.record import (
     Job,
     Reason,
     Record,
-    Slot,
     Stored,
 )
 from fwctl_agent.trust.verifier import AcceptedInstall
