@@ -129,6 +129,7 @@ class Sight:
     up: float
     """seconds since the simulator's start"""
     phase: str = "idle"
+    """the state of its newest install order, ended or not"""
     version: str | None = None
     """the firmware that it is being given, or else runs"""
     confirmed: float | None = None

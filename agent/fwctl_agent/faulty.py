@@ -95,7 +95,7 @@ class Subject:
         concerned = job.active or confirmed is not None
         return Sight(
             up=up,
-            phase=job.state if concerned else "idle",
+            phase=job.state,
             version=job.release.version if concerned else running,
             confirmed=confirmed,
         )
@@ -191,6 +191,10 @@ class FaultySenses:
         if ill is None:
             return await self._senses.probe(probe_set, limits)
         return False, (ProbeResult(ill.probe, False, "simulated fault", ill.value),)
+
+    def watches(self, probe_set: ProbeSet) -> bool:
+        may_fall_ill = any(isinstance(fault.what, faults.Unhealthy) for fault in self._subject.faults)
+        return may_fall_ill or self._senses.watches(probe_set)
 
     async def facts(self) -> Mapping[str, str | int | bool]:
         told = await self._senses.facts()

@@ -134,6 +134,10 @@ class Host:
     async def _watch(self, name: str, limits: probes.Limits, seconds: float) -> None:
         """One round; in watch a single bad one reverts, so that flapping does (D09)."""
         probe_set = self.device.settings.probes[name]
+        if not self.senses.watches(probe_set):
+            # Ten thousand devices without probes would otherwise be woken up for nothing, again and again.
+            await self._pause(seconds)
+            return
         verdict = await self.senses.probe(probe_set, limits)
         await self.call(self.device.probed, *verdict)
         if verdict[0]:

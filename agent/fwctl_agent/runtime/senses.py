@@ -30,6 +30,9 @@ class Senses(Protocol):
     async def probe(self, probe_set: ProbeSet, limits: probes.Limits) -> probes.Verdict:
         """Run every check of the set once."""
 
+    def watches(self, probe_set: ProbeSet) -> bool:
+        """Say whether another round of the set could say anything new."""
+
     async def facts(self) -> Facts:
         """Return what the device tells of itself now."""
 
@@ -46,6 +49,9 @@ class OwnSenses:
 
     async def probe(self, probe_set: ProbeSet, limits: probes.Limits) -> probes.Verdict:
         return await probes.once(probe_set, limits)
+
+    def watches(self, probe_set: ProbeSet) -> bool:
+        return bool(probe_set.checks)
 
     async def facts(self) -> Facts:
         """Ask the program at most once every `every` seconds; what it last said counts until then.

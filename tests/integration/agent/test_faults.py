@@ -197,6 +197,17 @@ def test_a_device_that_loses_power_in_a_download_goes_on_from_its_journal(yard: 
             assert client.push(order, IMAGE[offset:], offset)[1]["state"] == "trial"
 
 
+def test_a_device_can_vanish_once_it_went_back(yard: Yard) -> None:
+    with faulty(yard, 'kind = "vanish"\nphase = "reverted"\nseconds = 1') as running:
+        order = confirmed(yard, running)
+        revert, request = yard.follow_up("revert", order)
+        with yard.client(DEVICE, running.address) as client, pytest.raises(LOST):
+            client.put(revert, request)
+        until(lambda: reachable(yard, running))
+        with yard.client(DEVICE, running.address) as client:
+            assert outcome_of(client.poll(revert, 0)).result == "reverted"
+
+
 def test_a_device_that_never_comes_back_is_gone(yard: Yard) -> None:
     with faulty(yard, 'kind = "vanish"\nafter = 1') as running:
         until(lambda: not reachable(yard, running))
