@@ -20,11 +20,11 @@ from fwctl.rollouts.compile import release_of
 from fwctl.rollouts.decide import decide
 from fwctl.rollouts.standing import Standing, StandingState
 from fwctl.rollouts.view import RolloutView
-from fwctl.state import DeviceRow, Ledger, RolloutRow
+from fwctl.state import DeviceRow, Ledger, QuarantineRow, RolloutRow
 from fwctl.trust.authority import Authority
 
-STATES = (*get_args(StandingState), "idle", "unseen", "unreachable")
-"""all that a device can be: its standing in a rollout, or without one what the ledger knows"""
+STATES = (*get_args(StandingState), "idle", "unseen", "unreachable", "quarantined")
+"""all that a device can be: its standing in a rollout, or without one what the ledger knows; quarantined beside it"""
 NOT_JUDGED = "approvals are not judged: no root of trust is pinned here"
 
 
@@ -37,6 +37,7 @@ class DeviceLine:
     groups: tuple[str, ...]
     rollout: str
     standing: Standing | None
+    quarantine: QuarantineRow | None = None
 
     @property
     def state(self) -> str:
@@ -99,6 +100,8 @@ class Book:
     prepared: Mapping[str, Prepared]
     views: Mapping[str, RolloutView]
     recorded: Mapping[str, RolloutRow]
+    held: Mapping[str, QuarantineRow]
+    """devices in quarantine"""
 
     @cached_property
     def places(self) -> Mapping[str, tuple[str, Standing]]:
@@ -127,7 +130,8 @@ class Book:
 
     def line(self, device: Device) -> DeviceLine:
         rollout, standing = self.places.get(device.id, ("", None))
-        return DeviceLine(device, self.rows.get(device.id), self.memberships.get(device.id, ()), rollout, standing)
+        row, groups = self.rows.get(device.id), self.memberships.get(device.id, ())
+        return DeviceLine(device, row, groups, rollout, standing, self.held.get(device.id))
 
     def firmware(self) -> tuple[FirmwareLine, ...]:
         return tuple(self._firmware(one) for one in self.repo.firmware.values())
@@ -179,7 +183,8 @@ def open_book(settings: Context) -> Book:
         rows = {row.id: row for row in ledger.devices()} if ledger else {}
         recorded = {row.key: row for row in ledger.rollouts()} if ledger else {}
         views = {key: view_of(ledger, one, authority) for key, one in prepared.items()}
-    return Book(settings, repo, files, authority, now, rows, prepared, views, recorded)
+        held = {row.device: row for row in ledger.quarantine()} if ledger else {}
+    return Book(settings, repo, files, authority, now, rows, prepared, views, recorded, held)
 
 
 def view_of(ledger: Ledger | None, prepared: Prepared, authority: Authority | None) -> RolloutView:

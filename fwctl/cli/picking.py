@@ -67,7 +67,7 @@ def select(book: Book, wanted: Filter) -> tuple[DeviceLine, ...]:
         if (not wanted.group or wanted.group in line.groups)
         and (not wanted.model or line.device.model == wanted.model)
         and (not wanted.env or line.device.env == wanted.env)
-        and (not wanted.state or line.state == wanted.state)
+        and (not wanted.state or wanted.state in (line.state, "quarantined" if line.quarantine else ""))
     )
 
 

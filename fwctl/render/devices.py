@@ -48,7 +48,7 @@ def show_text(detail: DeviceDetail) -> str:
     text = [f"Device {device.id}: {_state(line)}", *labelled(pairs), "", *_running(detail)]
     if line.standing is not None:
         text += ["", f"Rollout {line.rollout}: {line.standing.state}", *labelled([("because", line.standing.reason)])]
-    text += _orders(detail) + _outcome(detail)
+    text += _quarantine(detail) + _orders(detail) + _outcome(detail)
     if detail.events:
         shown = [(str(e.seq), f"{e.at:%Y-%m-%d %H:%M:%S}Z", e.kind, e.reason) for e in detail.events]
         text += ["", f"Newest events (all: fwctl events --for {device.id})", *columns(shown, indent="  ")]
@@ -104,7 +104,7 @@ SHOW: Mapping[str, Callable[[DeviceDetail], str]] = {"text": show_text, "json": 
 def _state(line: DeviceLine) -> str:
     icon = f"{ICONS[line.state]} " if line.state in ICONS else ""
     within = f" in {line.rollout}" if line.rollout else ""
-    return f"{icon}{line.state}{within}"
+    return f"{icon}{line.state}{within}" + (", in quarantine" if line.quarantine else "")
 
 
 def _seen(line: DeviceLine, now: datetime) -> str:
@@ -117,6 +117,18 @@ def _place(line: DeviceLine) -> list[tuple[str, str]]:
     device = line.device
     named = (("site", device.site), ("region", device.region), ("zone", device.time_zone))
     return [(key, value) for key, value in named if value]
+
+
+def _quarantine(detail: DeviceDetail) -> list[str]:
+    held, device = detail.line.quarantine, detail.line.device.id
+    if held is None:
+        return []
+    pairs = [
+        ("because", held.reason),
+        ("by", f"{held.actor}, {ago(held.since, detail.now)}" + (f", in {held.rollout}" if held.rollout else "")),
+        ("ends by", f"fwctl quarantine release {device} --reason WHY"),
+    ]
+    return ["", "In quarantine: it starts nothing new", *labelled(pairs)]
 
 
 def _running(detail: DeviceDetail) -> list[str]:
@@ -161,7 +173,7 @@ def _outcome(detail: DeviceDetail) -> list[str]:
 
 
 def _json(line: DeviceLine) -> dict[str, Any]:
-    device, row, standing = line.device, line.row, line.standing
+    device, row, standing, held = line.device, line.row, line.standing, line.quarantine
     return {
         "id": device.id,
         "model": device.model,
@@ -176,6 +188,9 @@ def _json(line: DeviceLine) -> dict[str, Any]:
         "groups": list(line.groups),
         "state": line.state,
         "rollout": line.rollout or None,
+        "quarantine": {"reason": held.reason, "actor": held.actor, "since": stamp(held.since), "rollout": held.rollout}
+        if held
+        else None,
         "standing": {"state": standing.state, "reason": standing.reason, "due": stamp(standing.due)}
         if standing
         else None,
