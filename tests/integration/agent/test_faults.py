@@ -302,6 +302,20 @@ def test_the_start_says_how_many_devices_each_fault_hits(yard: Yard, tmp_path: P
         ]
 
 
+def test_the_same_seed_hits_the_same_devices_again(yard: Yard, tmp_path: Path) -> None:
+    def hit(seed: int) -> list[str]:
+        file = tmp_path / "faults.toml"
+        file.write_text(f'seed = {seed}\n[[faults]]\nkind = "facts"\nshare = 0.34\nfacts = {{hit = true}}\n')
+        with simulator(yard.folder / "enrolled", 3, "--memory", "--faults", str(file)) as running:
+            devices = [f"d000{number}" for number in range(3)]
+            return [device for device in devices if told(yard, running, device)["facts"] == {"hit": True}]
+
+    first = hit(1)
+    assert len(first) == 1
+    assert hit(1) == first
+    assert any(hit(seed) != first for seed in (2, 3, 4, 5, 6))
+
+
 def test_a_mistake_in_the_file_ends_the_start_with_place_and_remedy(yard: Yard, tmp_path: Path) -> None:
     file = tmp_path / "faults.toml"
     file.write_text('[[faults]]\nkind = "slwo"\n')
