@@ -42,6 +42,12 @@ class Explained:
     """other topics, with what they are"""
 
 
+def is_kind_or_code(topic: str) -> bool:
+    """Say whether the topic is one that manifests or findings know, so that no repository is needed for it."""
+    head = topic.partition(".")[0].lower()
+    return topic[:2].upper() in ("E_", "W_", "I_") or head in {kind.lower() for kind in KINDS}
+
+
 def explain_topic(topic: str) -> Explained:
     """Return what is known about `KIND`, `KIND.field.field` or a code; without a topic, what there is to ask for.
 

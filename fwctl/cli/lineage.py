@@ -139,7 +139,7 @@ def _ordered(
         wave=order.wave,
         attempt=order.attempt,
         commit=commits.get(order.mandate, ""),
-        approvals=_approvals(files, order.mandate),
+        approvals=approvals_of(files, order.mandate),
         found=None,
         ordered=order.intended_at,
         confirmed=confirmed,
@@ -179,7 +179,8 @@ def _commits(ledger: Ledger, rollouts: set[str]) -> dict[str, str]:
     return found
 
 
-def _approvals(files: Mapping[str, bytes], mandate: str) -> tuple[Approval, ...]:
+def approvals_of(files: Mapping[str, bytes], mandate: str) -> tuple[Approval, ...]:
+    """Return who signed an approval of this mandate, as the repository's files have it."""
     wanted, found = mandate.removeprefix("sha256:"), []
     for path, data in sorted(files.items()):
         match = _APPROVAL.fullmatch(path)

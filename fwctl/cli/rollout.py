@@ -1,7 +1,8 @@
-"""`fwctl rollout`: create, list, show."""
+"""`fwctl rollout`: create, list, show, report."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
@@ -81,3 +82,27 @@ def show(context: typer.Context, rollout: Rollout, format_: TextOrJson = "text")
     key = find_rollouts(book.repo, rollout)[0].key
     say(ROLLOUT_SHOW[format_](next(line for line in book.rollouts() if line.prepared.key == key)))
     next_is(f"fwctl status {key}", f"fwctl events --for {key}")
+
+
+@group.command()
+def report(
+    context: typer.Context,
+    rollout: Rollout,
+    format_: Annotated[Literal["text", "json", "html"], typer.Option("--format", help="How to write it.")] = "text",
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help="Where to; standard output by default.")] = None,
+) -> None:
+    """Tell how a rollout went: waves, failures, times back."""
+    from fwctl.cli.reporting import make_report
+    from fwctl.files import write_atomic
+    from fwctl.render.report import RENDERERS
+
+    settings: Context = context.obj
+    made = make_report(settings, rollout)
+    text = RENDERERS[format_](made)
+    if out is None:
+        say(text)
+    else:
+        write_atomic(out, text.encode() + b"\n")
+        say(f"Wrote {out}")
+    key = made.status.key
+    next_is(f"fwctl explain {key}", f"fwctl events --for {key}")

@@ -13,8 +13,10 @@ from fwctl.rollouts.plan import Plan, Wave
 from fwctl.rollouts.standing import Standing
 from fwctl.rollouts.view import RolloutView
 from fwctl.rollouts.waves import current
-from fwctl.state import Ledger, OrderRow, OrderStatus, WaveRow
+from fwctl.state import EventRow, Ledger, OrderRow, OrderStatus, WaveRow
 
+INTERRUPTED = ("paused", "held", "stopped", "aborted", "rolling-back", "rolled-back")
+"""states that somebody or some rule brought a rollout to"""
 WaveStateWord = Literal["waiting", "open", "soaking", "passed", "failed"]
 
 
@@ -136,3 +138,13 @@ def _was_away(ledger: Ledger, device: str, since: datetime, until: datetime) -> 
         elif event.kind in ("device.reachable", "device.seen") and event.at < since:
             away = False
     return away
+
+
+def why_stopped(ledger: Ledger, key: str, mandate: str) -> EventRow | None:
+    """Return the event that stopped a rollout or sent it back: what became of it later does not tell the rule."""
+    kinds = ("rollout.rolling-back", "rollout.stopped", "rollout.aborted", "rollout.held", "rollout.paused")
+    found = None
+    for event in ledger.events(rollout=key):
+        if event.kind in kinds and event.data.get("mandate") == mandate:
+            found = event
+    return found
