@@ -17,7 +17,7 @@ def stand_back(plan: Plan, rollout: RolloutView, device_id: str, now: datetime) 
     """Return where a member stands while the rollout goes back."""
     device = rollout.devices.get(device_id) or DeviceView(id=device_id)
     if device.spent:
-        return Standing(device_id, "back", "back on what it ran before", None)
+        return Standing(device_id, "back", f"back on what it ran before{_because(device)}", None)
     if device.back_refused:
         return Standing(device_id, "failed", f"refuses to go back: {device.back_refused}", None)
     ours = device.by_mandate and device.running == plan.release.digest
@@ -35,4 +35,11 @@ def stand_back(plan: Plan, rollout: RolloutView, device_id: str, now: datetime) 
 def _why_untouched(plan: Plan, device: DeviceView) -> str:
     if device.running == plan.release.digest:
         return f"ran {plan.release.version} before this rollout"
-    return "never switched to the firmware" if device.install else "never got the firmware"
+    return f"never switched to the firmware{_because(device)}" if device.install else "never got the firmware"
+
+
+def _because(device: DeviceView) -> str:
+    """Say how its own attempt ended, which the way back would hide."""
+    if device.confirmed and not device.spent:
+        return ": silent-revert, it confirmed and did not run the firmware"
+    return f": {device.failure.klass} ({device.failure.code})" if device.failure else ""
