@@ -211,14 +211,19 @@ class Exchange:
     async def _record(self, envelope: dict[str, Any], *, also: str) -> Outcome:
         """Write a signed outcome; the order `also` ends by it too (a confirm ends its install order)."""
         now, device = self._tools.clock(), self._document.id
-        outcome, changes = records.received(
-            self._tools.ledger,
-            envelope,
-            certificate=self._link.peer_certificate or "",
-            device=device,
-            repo_id=self._subject.repo_id,
-            now=now,
-        )
+        try:
+            outcome, changes = records.received(
+                self._tools.ledger,
+                envelope,
+                certificate=self._link.peer_certificate or "",
+                device=device,
+                repo_id=self._subject.repo_id,
+                now=now,
+            )
+        except DeviceError as error:
+            # It says that the order is over and does not prove how: this attempt is over, so that attempts can end.
+            await self._tools.writer.write(*records.unproved(self._tools.ledger, also, error, now))
+            raise
         row = self._tools.ledger.order(also)
         if row is None or row.mandate != outcome.mandate:
             raise DeviceError(

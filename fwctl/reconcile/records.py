@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from fwctl.errors import DeviceError
 from fwctl.fleet.outcomes import verify_outcome
 from fwctl.rollouts.plan import Wave
 from fwctl.state import (
@@ -122,6 +123,23 @@ def settled(ledger: Ledger, order: str, outcome: Outcome, now: datetime) -> list
             failure_class=_failure_class(outcome, row),
             code=outcome.code or "",
             reason=outcome.result,
+        )
+    ]
+
+
+def unproved(ledger: Ledger, order: str, error: DeviceError, now: datetime) -> list[Change]:
+    """Return the end of an install order whose outcome nobody can believe; nothing if it is over already."""
+    row = ledger.order(order)
+    if row is None or row.verb != "install" or row.status is OrderStatus.SETTLED:
+        return []
+    return [
+        OrderMoved(
+            at=now,
+            order=order,
+            status=OrderStatus.SETTLED,
+            failure_class="unreachable",
+            code=error.code,
+            reason=error.message,
         )
     ]
 
