@@ -50,7 +50,8 @@ class Effect:
     """What becomes of so many devices."""
 
     who: str
-    devices: int
+    devices: int | None
+    """None where no ledger tells it"""
     what: str
 
 
@@ -387,18 +388,25 @@ def _effects(case: _Case) -> Iterator[Effect]:
         return
     back = case.wish.verb == "rollback" or case.wish.revert
     counts = Counter(_backwards(case) if back else _forwards(case))
-    waits = "wait until it is resumed" if case.wish.verb == "pause" else f"never get {version} under this approval"
+    waits = (
+        "will wait until it is resumed"
+        if case.wish.verb == "pause"
+        else f"will never get {version} under this approval"
+    )
     if case.wish.verb == "resume":
-        waits = "may start when they are due"
+        waits = "may start when due"
     words: Sequence[tuple[str, str]] = (
         ("queued", waits),
-        ("in flight", "are cancelled, or taken back" if back else "finish what they began"),
-        ("done", "are taken back to what they ran before" if back else f"keep {version}"),
-        ("away", "are taken back when they return"),
-        ("failed", "stay as they are"),
-        ("unchanged", f"ran {version} before this rollout and keep it"),
-        ("back", "are back already"),
+        ("in flight", "will be cancelled, or taken back" if back else "will finish what was begun"),
+        ("done", "will be taken back to what ran before" if back else f"will keep {version}"),
+        ("away", "will be taken back on return"),
+        ("failed", "will stay as is"),
+        ("unchanged", f"ran {version} before this rollout, and will keep it"),
+        ("back", "went back already"),
     )
+    if not case.seen:
+        yield from (Effect(who, None, what) for who, what in words[:3])
+        return
     for who, what in words:
         if counts[who]:
             yield Effect(who, counts[who], what)
@@ -407,10 +415,10 @@ def _effects(case: _Case) -> Iterator[Effect]:
 def _promotion(case: _Case) -> Iterator[Effect]:
     waves, wave = case.prepared.plan.waves, _promotable(case)
     later = waves[waves.index(wave) + 1 :]
-    what = f"go on; gate and soak of {wave.name} are not waited for"
+    what = f"gate and soak of {wave.name} are not waited for"
     yield Effect(wave.name, len(wave.devices), what)
     if later:
-        may = "may start" if later[0].stage <= case.prepared.approved_stage else "wait for their approval"
+        may = "may start" if later[0].stage <= case.prepared.approved_stage else "waits for approval"
         yield Effect(later[0].name, len(later[0].devices), may)
 
 

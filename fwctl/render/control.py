@@ -22,13 +22,24 @@ _HEADS: Mapping[str, str] = {
     "rollback": "Rolling back",
 }
 
+_DONE: Mapping[str, str] = {
+    "pause": "paused",
+    "resume": "resumed",
+    "promote": "{waves} promoted",
+    "abort": "aborted",
+    "rollback": "rollback ordered",
+}
+
 
 def meaning(proposal: Proposal) -> str:
     """Return what it means for devices, before anything is done."""
     lines = [f"{_HEADS[proposal.wish.verb]} {proposal.key} means:"]
     if not proposal.seen:
         lines.append("  This machine has no ledger: how far the devices are, only their reconciler knows.")
-    rows = [(f"{one.who}:", counted(one.devices, "device"), one.what) for one in proposal.effects]
+    known: list[tuple[str, ...]] = [
+        (f"{one.who}:", counted(one.devices, "device"), one.what) for one in proposal.effects if one.devices
+    ]
+    rows = known or [(f"{one.who}:", one.what) for one in proposal.effects]
     return "\n".join([*lines, *columns(rows, indent="  ")])
 
 
@@ -38,8 +49,8 @@ def text(done: Done) -> str:
     if proposal.standing:
         lines = [f"{proposal.standing}. Nothing was changed."]
     else:
-        promoted = f" ({', '.join(spec.promoted)})" if proposal.wish.verb == "promote" else ""
-        lines = [f"{proposal.key}: {proposal.wish.verb}{promoted} by {spec.actor}, commit {done.commit[:12]}"]
+        what = _DONE[proposal.wish.verb].format(waves=", ".join(spec.promoted))
+        lines = [f"{proposal.key}: {what} by {spec.actor}, commit {done.commit[:12]}"]
         lines.append(f"wrote   {proposal.path}")
     if done.report is not None:
         counts = ", ".join(f"{number} {state}" for state, number in sorted(done.report.counts.items()) if number)

@@ -7,7 +7,18 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from syrupy.assertion import SnapshotAssertion
 
-from fwctl.state import Ledger, RolloutMoved, RolloutState, WaveMoved, WaveState, acquire_lease, ledger_path
+from fwctl.state import (
+    Ledger,
+    OrderIntended,
+    OrderMoved,
+    OrderStatus,
+    RolloutMoved,
+    RolloutState,
+    WaveMoved,
+    WaveState,
+    acquire_lease,
+    ledger_path,
+)
 from tests.cli.fleet import Fleet
 from tests.cli.test_terminal import at_terminal
 
@@ -111,7 +122,7 @@ def test_a_rollback_that_the_approval_forbids(planned: Fleet, snapshot: Snapshot
     assert str(planned.run(*SAID["rollback"])) == snapshot
 
 
-def test_a_failed_gate_is_never_promoted(fleet: Fleet, snapshot: SnapshotAssertion) -> None:
+def test_what_a_gate_stopped_needs_a_new_approval(fleet: Fleet, snapshot: SnapshotAssertion) -> None:
     prepared, now = fleet.prepared(), datetime.now(UTC).replace(microsecond=0)
     assert prepared.mandate is not None
     where = {"at": now, "rollout": "dev/sensors", "mandate": prepared.mandate.id, "reason": "1 of 2 failed (50 %)"}
@@ -119,6 +130,33 @@ def test_a_failed_gate_is_never_promoted(fleet: Fleet, snapshot: SnapshotAsserti
         WaveMoved(**where, wave="wave-1", state=WaveState.OPEN),
         WaveMoved(**where, wave="wave-1", state=WaveState.FAILED),
         RolloutMoved(**where, commit="0" * 40, state=RolloutState.STOPPED, rule="maxFailureRate"),
+    )
+    assert str(fleet.run(*SAID["promote"])) == snapshot(name="promote")
+    assert str(fleet.run(*SAID["resume"])) == snapshot(name="resume")
+
+
+def test_a_failed_gate_is_never_promoted(fleet: Fleet, snapshot: SnapshotAssertion) -> None:
+    """It has failed by what the ledger knows, though no pass has acted on it yet."""
+    prepared, now = fleet.prepared(), datetime.now(UTC).replace(microsecond=0)
+    assert prepared.mandate is not None
+    intended = OrderIntended(
+        at=now,
+        order="2" * 64,
+        device="sensor-2",
+        rollout="dev/sensors",
+        mandate=prepared.mandate.id,
+        verb="install",
+        release=prepared.plan.release.digest,
+        attempt=1,
+        stage=1,
+        wave="wave-1",
+        refers_to="",
+        body={},
+        due_at=None,
+        reason="may start",
+    )
+    fleet.record(
+        intended, OrderMoved(at=now, order="2" * 64, status=OrderStatus.SETTLED, failure_class="health", code="E_PROBE")
     )
     assert str(fleet.run(*SAID["promote"])) == snapshot
 
@@ -161,7 +199,7 @@ def test_the_name_is_typed_at_a_terminal(fleet: Fleet) -> None:
     code, screen = at_terminal(fleet, "rollback", "sensors", *WHY, "--no-input", typed="sensors\n")
     assert (code, "E_NO_INPUT" in screen) == (2, True), screen
     code, screen = at_terminal(fleet, "rollback", "sensors", *WHY, typed="sensors\n")
-    assert (code, "rollback by alice" in screen) == (0, True), screen
+    assert (code, "rollback ordered by alice" in screen) == (0, True), screen
 
 
 QUARANTINE = (
@@ -196,9 +234,9 @@ def test_a_device_that_git_has_lost_can_be_released(fleet: Fleet) -> None:
 
 
 def test_quarantine_waits_for_the_reconciler(fleet: Fleet) -> None:
-    with Ledger.open(ledger_path(fleet.state)) as ledger:
-        with acquire_lease(ledger, holder="the daemon", now=datetime.now(UTC), ttl=timedelta(minutes=1)):
-            answer = fleet.run("quarantine", "add", "sensor-3", *WHY)
+    held = {"holder": "the daemon", "now": datetime.now(UTC), "ttl": timedelta(minutes=1)}
+    with Ledger.open(ledger_path(fleet.state)) as ledger, acquire_lease(ledger, **held):
+        answer = fleet.run("quarantine", "add", "sensor-3", *WHY)
     assert (answer.exit_code, "E_LOCKED" in answer.stderr, "the daemon" in answer.stderr) == (6, True, True)
 
 
