@@ -27,7 +27,7 @@ def explain(
     ] = "",
     format_: TextOrJson = "text",
 ) -> None:
-    """Tell why something does not move, or what a field or code means."""
+    """Tell why something does not move; explain fields and codes."""
     from fwctl.cli.explaining import explain_topic, is_kind_or_code
     from fwctl.render.explain import RENDERERS
 

@@ -23,6 +23,15 @@ from fwctl.rollouts.failures import CLASSES
 from fwctl.rollouts.standing import Standing
 from fwctl.state import EventRow
 
+_WAYS: Mapping[str, str] = {
+    "not-approved": "the approvals that are missing",
+    "paused": "a person who resumes it",
+    "held": "somebody who looks, then a new approval",
+    "stopped": "a newer release, or a new `round`, newly approved; or taking it back",
+    "aborted": "a newer release, or a new `round`, newly approved",
+    "rolled-back": "a newer release, or a new `round`, newly approved; nothing else brings it forward again",
+}
+"""what moves a rollout that stands still"""
 _MOVED = ("reached", "back", "untouched")
 _RULES: Mapping[str, str] = {
     "not_stopped": "the rollout is stopped",
@@ -64,6 +73,11 @@ class Stuck:
     next_due: datetime | None
     now: datetime
     device: str = ""
+
+    @property
+    def change(self) -> str:
+        """What moves the rollout itself on; empty while passes do."""
+        return _WAYS.get(self.state, "")
 
     @property
     def still(self) -> bool:
@@ -179,10 +193,11 @@ def _change(status: RolloutStatus, state: str, first: Standing) -> tuple[str, tu
         )
     if state == "failed":
         then = CLASSES[first.klass].then if first.klass else "an operator must look"
-        return f"{then}; released from quarantine, or in a newer release, it gets a fresh chance", (
-            f"fwctl device history {first.device}",
-            f"fwctl quarantine release {first.device} --reason WHY",
-        )
+        history = f"fwctl device history {first.device}"
+        if first.klass == "health":
+            return f"{then}: a newer release, or a new `round` of this one, newly approved", (history,)
+        fresh = f"fwctl quarantine release {first.device} --reason WHY"
+        return f"{then}; released from quarantine it gets a fresh chance", (history, fresh)
     if state == "straggler":
         return "it is looked for again, and catches up under the same gates", ("fwctl reconcile --once",)
     if state in ("retry", "pending"):

@@ -16,11 +16,14 @@ def text(history: History) -> str:
     """Return a line per event: number, time, what, about whom, why."""
     if not history.events:
         return "No events."
-    rows = [
-        (str(e.seq), f"{e.at:%Y-%m-%d %H:%M:%S}Z", e.kind, " ".join(filter(None, (e.rollout, e.device))), _why(e))
-        for e in history.events
-    ]
+    rows = [(str(e.seq), f"{e.at:%Y-%m-%d %H:%M:%S}Z", e.kind, _about(e), _why(e)) for e in history.events]
     return "\n".join(line.rstrip() for line in columns(rows))
+
+
+def _about(event: EventRow) -> str:
+    """A wave is named by its event's data, not by a column of its own."""
+    wave = str(event.data.get("wave", "")) if event.kind.startswith("wave.") else ""
+    return " ".join(filter(None, (event.rollout, wave, event.device)))
 
 
 def _why(event: EventRow) -> str:

@@ -20,17 +20,21 @@ def text(found: Sequence[Stuck]) -> str:
 
 def _one(one: Stuck) -> str:
     what = f"Device {one.device} in {one.rollout}" if one.device else f"Rollout {one.rollout}"
-    since = f"{one.since:%Y-%m-%d %H:%M:%S}Z, {ago(one.since, one.now)}" if one.since else ""
-    pairs = [("because", visible(one.reason)), ("since", since)]
+    pairs = [("because", visible(one.reason))]
     if (cause := one.cause) is not None:
-        at = f"{cause.at:%Y-%m-%d %H:%M:%S}Z, by {visible(cause.actor)}"
-        earlier = [("because", f"{visible(cause.reason)} ({at})")] if cause.reason != one.reason else [("told", at)]
-        pairs = [*pairs[:1], ("rule", str(cause.data.get("rule", ""))), *earlier, *pairs[1:]]
+        if cause.reason != one.reason:
+            pairs.append(("before", visible(cause.reason)))
+        at = f"{cause.at:%Y-%m-%d %H:%M:%S}Z, {ago(cause.at, one.now)}, by {visible(cause.actor)}"
+        pairs += [("rule", str(cause.data.get("rule", ""))), ("since", at)]
+    elif one.since:
+        pairs.append(("since", f"{one.since:%Y-%m-%d %H:%M:%S}Z, {ago(one.since, one.now)}"))
+    pairs.append(("changes", one.change))
     lines = [f"{what}: {STATE_ICONS.get(one.state, '·')} {one.state}", *labelled(pair for pair in pairs if pair[1])]
     for case in one.cases:
         lines += ["", *_case(case, one)]
     if not one.cases:
-        lines += ["", "Nothing stands still: every device is where it should be."]
+        what = "the device" if one.device else "every device"
+        lines += ["", f"Nothing waits: {what} is where it should be."]
     elif not one.device and one.moving:
         lines += ["", f"{counted(one.moving, 'device')} not shown: where it should be."]
     return "\n".join(lines)
@@ -62,6 +66,7 @@ def _json(one: Stuck) -> dict[str, Any]:
         "device": one.device or None,
         "state": one.state,
         "reason": one.reason,
+        "change": one.change or None,
         "cause": {
             "kind": one.cause.kind,
             "rule": one.cause.data.get("rule") or None,

@@ -123,7 +123,7 @@ def _curves(report: Report, scale: _Scale, top: int, floor: int) -> Iterable[str
 def _path(moments: Sequence[datetime], total: int, scale: _Scale, top: int, floor: int) -> str:
     """Return a step curve of how many there were so far."""
     every = max(1, len(moments) // _POINTS)
-    parts = [f"M{scale.x(scale.begin):.1f},{floor}"]
+    parts = [f"M{scale.x(moments[0]):.1f},{floor}"]
     for count, moment in enumerate(moments, start=1):
         if count % every == 0 or count == len(moments):
             y = floor - (floor - top) * min(1.0, count / total)

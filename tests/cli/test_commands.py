@@ -88,6 +88,8 @@ def test_an_approval_shows_what_it_signs(planned: Fleet, snapshot: SnapshotAsser
 
 HELP = (
     "",
+    *("abort", "pause", "promote", "quarantine", "quarantine add", "quarantine list", "quarantine release"),
+    *("resume", "rollback"),
     *("approve", "demo", "device", "device enroll", "device list", "device show", "diff", "doctor", "events"),
     *("explain", "firmware", "firmware add", "firmware list", "firmware show", "firmware sign", "group"),
     *("group list", "group show", "init", "keys", "keys list", "plan", "reconcile", "rollout", "rollout create"),

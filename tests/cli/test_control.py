@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -125,12 +126,18 @@ def test_a_rollback_that_the_approval_forbids(planned: Fleet, snapshot: Snapshot
 def test_what_a_gate_stopped_needs_a_new_approval(fleet: Fleet, snapshot: SnapshotAssertion) -> None:
     prepared, now = fleet.prepared(), datetime.now(UTC).replace(microsecond=0)
     assert prepared.mandate is not None
-    where = {"at": now, "rollout": "dev/sensors", "mandate": prepared.mandate.id, "reason": "1 of 2 failed (50 %)"}
-    fleet.record(
-        WaveMoved(**where, wave="wave-1", state=WaveState.OPEN),
-        WaveMoved(**where, wave="wave-1", state=WaveState.FAILED),
-        RolloutMoved(**where, commit="0" * 40, state=RolloutState.STOPPED, rule="maxFailureRate"),
+    key, mandate, why = "dev/sensors", prepared.mandate.id, "1 of 2 failed (50 %)"
+    opened = WaveMoved(at=now, rollout=key, mandate=mandate, wave="wave-1", state=WaveState.OPEN, reason=why)
+    stopped = RolloutMoved(
+        at=now,
+        rollout=key,
+        mandate=mandate,
+        commit="0" * 40,
+        state=RolloutState.STOPPED,
+        reason=why,
+        rule="maxFailureRate",
     )
+    fleet.record(opened, replace(opened, state=WaveState.FAILED), stopped)
     assert str(fleet.run(*SAID["promote"])) == snapshot(name="promote")
     assert str(fleet.run(*SAID["resume"])) == snapshot(name="resume")
 
@@ -234,10 +241,22 @@ def test_a_device_that_git_has_lost_can_be_released(fleet: Fleet) -> None:
 
 
 def test_quarantine_waits_for_the_reconciler(fleet: Fleet) -> None:
-    held = {"holder": "the daemon", "now": datetime.now(UTC), "ttl": timedelta(minutes=1)}
-    with Ledger.open(ledger_path(fleet.state)) as ledger, acquire_lease(ledger, **held):
+    now, ttl = datetime.now(UTC), timedelta(minutes=1)
+    with (
+        Ledger.open(ledger_path(fleet.state)) as ledger,
+        acquire_lease(ledger, holder="the daemon", now=now, ttl=ttl),
+    ):
         answer = fleet.run("quarantine", "add", "sensor-3", *WHY)
     assert (answer.exit_code, "E_LOCKED" in answer.stderr, "the daemon" in answer.stderr) == (6, True, True)
+
+
+@pytest.mark.parametrize("style", ["text", "json"])
+def test_the_difference_shows_what_was_decided(fleet: Fleet, style: str) -> None:
+    fleet.ok(*SAID["pause"])
+    answer = fleet.run("diff", "HEAD~1", "HEAD", "--format", style)
+    assert answer.exit_code == 1
+    assert "dev/sensors" in answer.stdout
+    assert "no data from Lyon" in answer.stdout
 
 
 def test_a_pass_tells_who_paused_it(fleet: Fleet, snapshot: SnapshotAssertion) -> None:

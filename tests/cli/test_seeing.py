@@ -75,7 +75,7 @@ STORIES: dict[str, Callable[[Fleet], Fleet]] = {
     "complete": complete,
 }
 COMMANDS = (
-    *("status sensors", "explain sensors", "rollout report sensors", "plan sensors"),
+    *("status sensors", "explain sensors", "rollout report sensors", "events --for sensors"),
     *("status sensors --format json", "explain sensors --format json", "rollout report sensors --format json"),
 )
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import pty
+import signal
 import subprocess
 import sys
 
 from tests.cli.fleet import ENTRY, ENVIRONMENT, Fleet
+from tests.cli.waves import canary, complete, soaking
 
 
 def at_terminal(fleet: Fleet, *words: str, typed: str = "", color: bool = True) -> tuple[int, str]:
@@ -71,3 +73,32 @@ def test_a_bar_for_many_devices_leaves_nothing_behind(fleet: Fleet) -> None:
     code, screen = at_terminal(fleet, "device", "enroll", "--all", "--out", str(fleet.folder / "out"))
     assert (code, "Enrolling" in screen) == (0, True)
     assert len(list((fleet.folder / "out").iterdir())) == 15
+
+
+def test_a_rollout_is_watched_with_a_bar_per_wave(planned: Fleet) -> None:
+    fleet = complete(canary(planned))
+    code, screen = at_terminal(fleet, "status", "sensors", "--watch")
+    assert code == 0
+    live, _, last = screen.rpartition("Fleet acme")
+    assert all(f"wave-{number}" in live for number in (1, 2, 3))
+    assert "10/10" in live
+    assert "━" in live
+    assert "✔ complete" in last
+    assert "10/10" not in last
+
+
+def test_watching_ends_by_ctrl_c(planned: Fleet) -> None:
+    fleet = soaking(canary(planned))
+    process = subprocess.Popen(
+        [sys.executable, "-c", ENTRY, *fleet.options, "status", "sensors", "--watch"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | ENVIRONMENT,
+    )
+    assert process.stdout is not None
+    first = process.stdout.readline()
+    assert "dev/sensors  progressing: wave-1 soaks until" in first
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=20)
+    assert (process.returncode, err) == (130, "")
