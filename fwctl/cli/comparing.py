@@ -18,8 +18,11 @@ from fwctl.rollouts.compile import compile_rollout, read_lock
 from fwctl.rollouts.plan import Plan
 
 Symbol = Literal["+", "~", "-"]
-Kind = Literal["fleet", "rollout", "firmware", "group", "device", "lock", "trust", "signature", "approval"]
-KINDS: tuple[Kind, ...] = ("fleet", "rollout", "lock", "firmware", "group", "device", "trust", "signature", "approval")
+Kind = Literal["fleet", "rollout", "control", "firmware", "group", "device", "lock", "trust", "signature", "approval"]
+KINDS: tuple[Kind, ...] = (
+    *("fleet", "rollout", "control", "lock", "firmware", "group", "device"),
+    *("trust", "signature", "approval"),
+)
 WORK_TREE = "work tree"
 
 
@@ -125,6 +128,8 @@ def _objects(repo: FleetRepo) -> _Objects:
     found: _Objects = {("fleet", repo.fleet.spec.repo_id): ("fleet.yaml", *_both(repo.fleet.spec))}
     for key, rollout in repo.rollouts.items():
         found["rollout", key] = (rollout.path, *_both(rollout.model.spec))
+    for key, control in repo.controls.items():
+        found["control", key] = (control.path, *_both(control.model.spec))
     for (model, version), firmware in repo.firmware.items():
         found["firmware", f"{model}@{version}"] = (firmware.path, *_both(firmware.model.spec))
     for name, group in repo.groups.items():
