@@ -52,6 +52,7 @@ OUTCOMES = {
     "E_UNCONFIRMED": ("unconfirmed", "No confirmation came within `confirmWithin`; the device went back."),
 }
 BESIDE = {
+    "E_NEVER_ARRIVED": "The rollout went back before an order reached its device: there is nothing to take back.",
     "E_BUSY": "A device runs another order; the reply names it.",
     "E_GIT_EMPTY": "The repository has no commit yet.",
     "E_UNKNOWN_ORDER": "A device forgot the order that it was asked for; it is looked at again.",
