@@ -93,7 +93,11 @@ def device_history(settings: Context, name: str) -> Lineage:
 def _steps(ledger: Ledger, repo: FleetRepo, files: Mapping[str, bytes], device: str) -> Iterator[Step]:
     orders, events = ledger.orders(device=device), tuple(ledger.events(device=device))
     versions = {release_of(one.model).digest: version for (_, version), one in repo.firmware.items()}
-    versions |= {str(e.data["release"]): str(e.data["version"]) for e in events if e.data.get("release")}
+    versions |= {
+        str(e.data["release"]): str(e.data["version"])
+        for e in events
+        if e.data.get("release") and e.data.get("version")
+    }
     commits = _commits(ledger, {order.rollout for order in orders})
     said = {
         row.order: evidence.read(row)
