@@ -7,6 +7,7 @@ import os
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -17,7 +18,7 @@ import pytest
 import yaml
 
 from tests.docs.blocks import ROOT, environment
-from tests.support.world import Process, World, firmware
+from tests.support.world import Process, World, firmware, until
 
 pytestmark = pytest.mark.e2e
 
@@ -100,6 +101,7 @@ def test_systemd_finds_nothing_wrong(fleet: World) -> None:
         "fwctl-agent.service",
         "fwctl-reconcile.service",
         "fwctl-reconcile.timer",
+        "fwctl-watch.service",
     ]
     copies = fleet.folder / "units"
     copies.mkdir()
@@ -126,6 +128,19 @@ def test_the_service_runs_a_pass(fleet: World) -> None:
     command = re.findall(r"^ExecStart=(.*)$", text, re.MULTILINE)
     done = shell(here(command[0], fleet), fleet)
     assert done.returncode == 0, done.stderr
+
+
+def test_the_daemon_reconciles_until_it_is_told_to_end(fleet: World) -> None:
+    fleet.release(firmware("2.5.2"), "2.5.2")
+    text = (EXAMPLES / "systemd" / "fwctl-watch.service").read_text()
+    command = re.findall(r"^ExecStart=(.*)$", text, re.MULTILINE)[0].replace(REMOTE, str(fleet.repo))
+    env = {**variables(fleet), "PYTHONUNBUFFERED": "1"}
+    daemon = fleet.keep(Process(shlex.split(here(command, fleet)), fleet.folder / "daemon.log", env)).start()
+    until(lambda: "complete" in daemon.said(), what="the daemon to have rolled out")
+    assert fleet.journal("device-001")["running"]["version"] == "2.5.2"
+    daemon.send(signal.SIGTERM)
+    assert daemon.wait() == 0
+    assert "nothing is left half-done" in daemon.said()
 
 
 def test_the_files_that_the_page_names_are_all_that_a_reconciler_needs(fleet: World) -> None:

@@ -9,12 +9,30 @@ from typing import get_args
 
 import pytest
 
+from fwctl.rollouts.view import WaveWord
+from fwctl.state import RolloutState
 from fwctl_agent.protocol.messages import State
 from tests.docs.blocks import ROOT
 
 TOP = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md", "agent/README.md", "examples/README.md")
 PAGES = sorted(chain((ROOT / name for name in TOP), (ROOT / "docs").rglob("*.md")))
 ARCHITECTURE = (ROOT / "docs" / "architecture.md").read_text("utf-8")
+
+
+def section(title: str) -> str:
+    """Return what stands below a heading of the architecture page."""
+    found = re.search(rf"^##+ {re.escape(title)}\n(.*?)(?=^##+ |\Z)", ARCHITECTURE, re.MULTILINE | re.DOTALL)
+    assert found, title
+    return found[1]
+
+
+def drawn_below(title: str) -> set[str]:
+    """Return the states in the diagram of a section, by the names that a reader sees."""
+    block = re.search(r"```mermaid\nstateDiagram-v2\n(.*?)```", section(title), re.DOTALL)
+    assert block, title
+    shown = {short: name for name, short in re.findall(r'state "([a-z-]+)" as (\w+)', block[1])}
+    arrows = re.findall(r"^    (\S+) --> ([^\s:]+)", block[1], re.MULTILINE)
+    return {shown.get(end, end) for ends in arrows for end in ends if end != "[*]"}
 
 
 def anchors(page: Path) -> set[str]:
@@ -43,10 +61,18 @@ def test_every_room_is_named_and_every_named_room_is_there(top: str) -> None:
 
 
 def test_the_state_diagram_has_the_states_of_the_agent() -> None:
-    block = re.search(r"```mermaid\nstateDiagram-v2\n(.*?)```", ARCHITECTURE, re.DOTALL)
-    assert block
-    drawn = {name for line in block[1].splitlines() for name in re.findall(r"\b[a-z]+\b", line.partition(":")[0])}
-    assert drawn == set(get_args(State)) - {"idle"}
+    assert drawn_below("The agent") == set(get_args(State)) - {"idle"}
+
+
+def test_the_state_diagrams_of_waves_and_rollouts_have_their_states() -> None:
+    assert drawn_below("Waves") == set(get_args(WaveWord))
+    assert drawn_below("A rollout, there and back") == {state.value for state in RolloutState}
+
+
+def test_every_table_of_the_ledger_is_explained() -> None:
+    text = section("The ledger")
+    named = set(re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE))
+    assert named == set(re.findall(r"CREATE TABLE (\w+)", (ROOT / "fwctl" / "state" / "schema.py").read_text("utf-8")))
 
 
 def test_every_diagram_is_one_that_github_draws() -> None:

@@ -9,11 +9,20 @@ from pathlib import Path
 import pytest
 import yaml
 
-from fwctl.manifests.models import Rollout
+from fwctl.manifests.models import Canary, Rollout, RolloutSpec
+from fwctl.manifests.models.rollout_parts import Gates, Limits, Retry, Rollback
 from fwctl.rollouts.unsupported import not_enforced
 from tests.docs.blocks import ROOT, marked, run, typed
 
 pytestmark = pytest.mark.e2e
+
+
+def rollout_in(page: str, name: str) -> Rollout:
+    """Return the rollout in the block of a page that stands under `<!-- yaml: NAME -->`."""
+    block = re.search(rf"<!-- yaml: {name} -->\n```yaml\n(.*?)^```$", (ROOT / page).read_text(), re.DOTALL | re.M)
+    assert block, f"{page} has no block {name}"
+    # By way of JSON: strict models take a list for a tuple only there.
+    return Rollout.model_validate_json(json.dumps(yaml.safe_load(block[1])))
 
 
 def test_the_quick_start_works_word_for_word(tmp_path: Path) -> None:
@@ -30,14 +39,28 @@ def test_the_tutorial_works_word_for_word(tmp_path: Path) -> None:
     for word in ("E_TYPE", "E_APPROVAL_STALE", "E_PROBE_FAILED", "E_LEDGER_MISSING"):
         assert word in said, f"{word}\n{said}"
     assert said.count("2 reached") >= 3
+    for word in ("paused", "rolled-back", "quarantine", "maxFailureRate"):
+        assert word in said, f"{word}\n{said}"
+    assert (tmp_path / "report.html").read_text("utf-8").startswith("<!")
 
 
 def test_the_rollout_on_the_first_page_is_one() -> None:
-    block = re.search(
-        r"<!-- yaml: rollout -->\n```yaml\n(.*?)^```$", (ROOT / "README.md").read_text(), re.DOTALL | re.M
-    )
-    assert block
-    # By way of JSON: strict models take a list for a tuple only there.
-    rollout = Rollout.model_validate_json(json.dumps(yaml.safe_load(block[1])))
-    assert rollout.spec.strategy.type == "Direct"
+    rollout = rollout_in("README.md", "rollout")
+    assert rollout.spec.strategy.type == "Canary"
     assert list(not_enforced(rollout.spec)) == []
+
+
+def test_what_the_first_page_calls_defaults_are_the_defaults() -> None:
+    rollout = rollout_in("README.md", "rollout")
+    least = {"firmware": rollout.spec.firmware, "targets": rollout.spec.targets}
+    assert rollout.spec == RolloutSpec(**least)
+
+
+def test_the_canary_of_the_how_to_is_the_default_but_for_its_approval_point() -> None:
+    spec = rollout_in("docs/how-to/release-carefully.md", "canary").spec
+    assert list(not_enforced(spec)) == []
+    assert isinstance(spec.strategy, Canary)
+    plain = Canary(type="Canary")
+    assert spec.strategy == plain.model_copy(update={"approval_before": ("wave-4",)})
+    assert (spec.gates, spec.rollback) == (Gates(), Rollback())
+    assert (spec.retry, spec.limits) == (Retry(), Limits())
