@@ -65,8 +65,9 @@ class CanaryWorld:
     def settled(self, version: str = GOOD) -> None:
         """Bring everybody to a good version first."""
         self.release(version, strategy="{type: Direct}")
-        report = self.world.reconciled()["rollouts"][0]
-        assert report["state"] == "complete", report
+        ran = self.world.once(duration=60)
+        ended(ran, 0)
+        assert self.state() == "complete", ran.text
 
     # -- questions ----------------------------------------------------------------------------------------------------
 
