@@ -52,8 +52,7 @@ def test_the_rollout_on_the_first_page_is_one() -> None:
 
 def test_what_the_first_page_calls_defaults_are_the_defaults() -> None:
     rollout = rollout_in("README.md", "rollout")
-    least = {"firmware": rollout.spec.firmware, "targets": rollout.spec.targets}
-    assert rollout.spec == RolloutSpec(**least)
+    assert rollout.spec == RolloutSpec(firmware=rollout.spec.firmware, targets=rollout.spec.targets)
 
 
 def test_the_canary_of_the_how_to_is_the_default_but_for_its_approval_point() -> None:
