@@ -22,11 +22,11 @@ def _identity(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(name, value)
 
 
-def fleet(world: World, strategy: str = CANARY, count: int = 4) -> World:
+def fleet(world: World, strategy: str = CANARY, count: int = 4, *simulator: str) -> World:
     """Release 2.5.0 by a strategy to simulated devices; nothing has run yet."""
     world.init()
     world.enroll_simulated(count)
-    world.simulator()
+    world.simulator(*simulator)
     world.add_firmware(OLD, "2.5.0")
     world.fwctl("rollout", "create", "sensors", "--firmware", "sensor-v1@2.5.0", "--all")
     path = world.repo / "rollouts" / "dev" / "sensors.yaml"
@@ -150,6 +150,17 @@ def test_a_rollback_waits_for_the_next_pass_unless_told_otherwise(world: World) 
     assert runs(world) == ["2.5.0"] * 4
     assert once(world)["state"] == "rolled-back"
     assert runs(world) == ["0.0.0"] * 4
+
+
+def test_devices_that_are_just_restarting_are_taken_back_too(world: World) -> None:
+    fleet(world, "{type: Direct}", 4, "--boot-delay", "2")
+    begun = world.once("--format", "json", duration=1)
+    assert said(begun)["rollouts"][0]["counts"] == {"in-flight": 4}, begun.text
+    ran = world.fwctl("rollback", "sensors", "--now", "--confirm", "sensors", "--reason", WHY, "--format", "json")
+    answer = said(ran)
+    assert [(one["who"], one["devices"]) for one in answer["effects"]] == [("in flight", 4)]
+    assert answer["now"]["state"] == "rolled-back", ran.text
+    assert set(runs(world)) == {"0.0.0"}
 
 
 def test_at_once_never_installs(world: World) -> None:
