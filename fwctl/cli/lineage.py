@@ -55,6 +55,8 @@ class Step:
     klass: str
     code: str
     said: Said | None
+    image: str = ""
+    """of what was found running: a factory image has no release"""
 
 
 @dataclass(frozen=True)
@@ -164,11 +166,11 @@ def _found(events: tuple[EventRow, ...], ordered: set[str]) -> list[Step]:
         if not event.kind.startswith("device.") or not image or image == last:
             continue
         last = image
-        if release in ordered or any(step.release == image for step in steps):
+        if release in ordered or any(step.image == image for step in steps):
             continue
         version = str(event.data.get("version", "")) or "unknown"
         steps.append(
-            Step(version, release or image, "", "", "", 0, "", (), event.at, None, None, None, "found", "", "", None)
+            Step(version, release, "", "", "", 0, "", (), event.at, None, None, None, "found", "", "", None, image)
         )
     return steps
 

@@ -37,6 +37,7 @@ def _step(step: Step) -> list[str]:
         ("kept", _at(step.confirmed)),
         ("undone", _at(step.reverted)),
         ("release", step.release),
+        ("image", step.image),
         ("mandate", step.mandate),
         ("commit", step.commit),
     ]
@@ -59,7 +60,8 @@ def as_json(lineage: Lineage) -> str:
 def _json(step: Step) -> dict[str, Any]:
     return {
         "version": step.version,
-        "release": step.release,
+        "release": step.release or None,
+        "image": step.image or None,
         "mandate": step.mandate or None,
         "rollout": step.rollout or None,
         "wave": step.wave or None,

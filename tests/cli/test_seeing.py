@@ -83,7 +83,7 @@ COMMANDS = (
 @pytest.mark.parametrize("command", COMMANDS)
 @pytest.mark.parametrize("story", STORIES)
 def test_a_rollout_in_waves(fresh: Fleet, story: str, command: str, snapshot: SnapshotAssertion) -> None:
-    assert str(STORIES[story](fresh).run(*command.split())) == snapshot
+    assert str(STORIES[story](fresh).ok(*command.split())) == snapshot
 
 
 @pytest.mark.parametrize("format_", ["text", "json"])
@@ -91,14 +91,14 @@ def test_a_rollout_in_waves(fresh: Fleet, story: str, command: str, snapshot: Sn
 def test_the_lineage_of_a_device(fresh: Fleet, which: int, format_: str, snapshot: SnapshotAssertion) -> None:
     fleet = going_back(fresh, over=True)
     device = fleet.prepared().plan.waves[1].devices[which]
-    assert str(fleet.run("device", "history", device, "--format", format_)) == snapshot
+    assert str(fleet.ok("device", "history", device, "--format", format_)) == snapshot
 
 
 def test_why_a_device_does_not_move(fresh: Fleet, snapshot: SnapshotAssertion) -> None:
     fleet = stopped(fresh)
     waves = fleet.prepared().plan.waves
     for device in (waves[0].devices[0], waves[1].devices[1], waves[1].devices[4], waves[2].devices[0]):
-        assert str(fleet.run("explain", device)) == snapshot
+        assert str(fleet.ok("explain", device)) == snapshot
 
 
 def test_waiting_answers_by_its_exit_code(fresh: Fleet, tmp_path: Path, snapshot: SnapshotAssertion) -> None:
