@@ -39,7 +39,8 @@ def test_late_health_failures_take_a_large_canary_back_within_the_deadline(world
     assert len(fleet.touched()) == DEVICES // 2
     ill, times = fleet.quarantined(), rollback_times(fleet)
     assert ill
-    assert len(times) + len(ill) >= DEVICES // 2
+    # Who got ill after the rollback had begun went back by itself.
+    assert DEVICES // 2 * 0.9 <= len(times) <= DEVICES // 2 - len(ill)
     p50, p95 = (times[len(times) * share // 100] for share in (50, 95))
     print(f"{DEVICES} devices, {len(ill)} ill, {len(times)} taken back: p50 {p50}, p95 {p95}, max {times[-1]}")  # noqa: T201
     assert times[-1] < DEADLINE

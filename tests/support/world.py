@@ -57,8 +57,14 @@ spec:
 """
 
 # Every process of a test run gets loopback addresses that no other one has.
-_NETWORK = f"127.{1 + os.getpid() % 199}.{random.SystemRandom().randrange(256)}"
-_hosts = itertools.count(1)
+_NETWORK = (1 + os.getpid() % 199, random.SystemRandom().randrange(256))
+_hosts = itertools.count()
+
+
+def next_host() -> str:
+    """Return a loopback address that nothing else of this run has."""
+    number = next(_hosts)
+    return f"127.{_NETWORK[0]}.{(_NETWORK[1] + number // 250) % 256}.{1 + number % 250}"
 
 
 @dataclass(frozen=True)
@@ -260,7 +266,7 @@ class World:
         port = free_address().rpartition(":")[2]
         names = [f"sim-{number:03}" for number in range(1, count + 1)]
         rest = f"model: {MODEL}, hardware: rev-a, env: dev"
-        lines = [f'    - {{id: {name}, {rest}, address: "{_NETWORK}.{next(_hosts)}:{port}"}}' for name in names]
+        lines = [f'    - {{id: {name}, {rest}, address: "{next_host()}:{port}"}}' for name in names]
         inventory = ["apiVersion: fwctl/v1", "kind: DeviceInventory", "spec:", "  devices:", *lines]
         (self.repo / "devices").mkdir(exist_ok=True)
         (self.repo / "devices" / "simulated.yaml").write_text("\n".join(inventory) + "\n")
@@ -356,7 +362,7 @@ class World:
 
 def free_address() -> str:
     """Return a loopback address of its own and a port that is free on it."""
-    host = f"{_NETWORK}.{next(_hosts)}"
+    host = next_host()
     with socket.socket() as probe:
         probe.bind((host, 0))
         return f"{host}:{probe.getsockname()[1]}"
