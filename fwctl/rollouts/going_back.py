@@ -35,11 +35,13 @@ def stand_back(plan: Plan, rollout: RolloutView, device_id: str, now: datetime) 
 def _why_untouched(plan: Plan, device: DeviceView) -> str:
     if device.running == plan.release.digest:
         return f"ran {plan.release.version} before this rollout"
-    return f"never switched to the firmware{_because(device)}" if device.install else "never got the firmware"
+    if device.install is None:
+        return "never got the firmware"
+    if device.confirmed:
+        return "silent-revert: it confirmed and does not run the firmware"
+    return f"never switched to the firmware{_because(device)}"
 
 
 def _because(device: DeviceView) -> str:
     """Say how its own attempt ended, which the way back would hide."""
-    if device.confirmed and not device.spent:
-        return ": silent-revert, it confirmed and did not run the firmware"
     return f": {device.failure.klass} ({device.failure.code})" if device.failure else ""

@@ -43,7 +43,7 @@ def at(seconds: int) -> datetime:
         (DeviceView(id="a", running=TARGET), "untouched", "ran 2.5.0 before this rollout"),
         (DeviceView(id="a", running=OLD, install="order", attempts=1), "untouched", "never switched to the firmware"),
         (updated(by_mandate=False), "untouched", "ran 2.5.0 before this rollout"),
-        (updated(running=OLD), "untouched", "never switched to the firmware"),
+        (updated(running=OLD), "untouched", "silent-revert: it confirmed and does not run the firmware"),
         (updated(), "in-flight", "is taken back"),
         (updated(due_at=at(600)), "in-flight", "is taken back"),
         (updated(running=OLD, confirmed=False, order=order()), "in-flight", "is taken back"),

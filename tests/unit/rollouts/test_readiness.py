@@ -22,7 +22,7 @@ FACTS = """preconditions:
       - {key: power, operator: NotEquals, value: none}
     readiness: {maxDefer: 2h}"""
 PLAN = plan_of(["a", "b"], ["strategy: {type: Direct}", FACTS])
-READY = {"battery": 31, "busy": False, "power": "mains"}
+READY: dict[str, str | int | bool] = {"battery": 31, "busy": False, "power": "mains"}
 
 
 @pytest.mark.parametrize(
