@@ -44,6 +44,7 @@ def test_a_bad_image_falls_back_and_the_next_one_is_tried_confirmed_and_marked_g
         assert "E_BOOT" in world.fwctl("device", "show", "device-001").out
         assert world.journal("device-001")["running"]["version"] == "0.0.0"
 
+        world.fwctl("quarantine", "release", "device-001", "--reason", "2.5.0 was broken, not the device")
         world.release(image := firmware("2.6.0"), "2.6.0")
         assert world.reconciled()["rollouts"][0]["counts"] == {"reached": 1}
         assert (board.folder / "b").read_bytes()[: len(image)] == image
