@@ -10,7 +10,7 @@ from fwctl.cli.context import Context, next_is, say, talk
 from fwctl.cli.options import Rollout, TextOrJson
 
 if TYPE_CHECKING:
-    from fwctl.cli.controlling import Wish
+    from fwctl.cli.weighing import Wish
 
 Reason = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why, in one line; git and events keep it.")]
 Now = Annotated[bool, typer.Option("--now", help="Also act at once; stops and takes back, never installs.")]
@@ -30,7 +30,7 @@ def pause(
 
     Devices in flight finish what they began, and watch themselves. While it is paused no gate is judged.
     """
-    from fwctl.cli.controlling import Wish
+    from fwctl.cli.weighing import Wish
 
     _do(context.obj, Wish(verb="pause", rollout=rollout, reason=reason, at_once=at_once), format_)
 
@@ -40,7 +40,7 @@ def resume(context: typer.Context, rollout: Rollout, reason: Reason, format_: Te
 
     Only a pause ends so. What a gate, a refusal or an abort stopped goes on with a new approval only.
     """
-    from fwctl.cli.controlling import Wish
+    from fwctl.cli.weighing import Wish
 
     _do(context.obj, Wish(verb="resume", rollout=rollout, reason=reason), format_)
 
@@ -57,7 +57,7 @@ def promote(
     Only within what is approved, and never a wave whose gate has failed. Its devices still settle, and if too many
     of them fail later the rollout stops.
     """
-    from fwctl.cli.controlling import Wish
+    from fwctl.cli.weighing import Wish
 
     _do(context.obj, Wish(verb="promote", rollout=rollout, reason=reason, wave=wave), format_)
 
@@ -79,7 +79,7 @@ def abort(
     Who is queued never gets the firmware under this approval. With --keep, devices in flight finish and all others
     stay on what they run; with --revert, devices in flight and done go back to what they ran before.
     """
-    from fwctl.cli.controlling import Wish
+    from fwctl.cli.weighing import Wish
 
     wish = Wish(verb="abort", rollout=rollout, reason=reason, revert=revert, at_once=at_once)
     _do(context.obj, wish, format_, confirm=confirm, ask=not no_input)
@@ -99,7 +99,7 @@ def rollback(
     The forward approval covers this one step. It ignores windows and budgets, obeys only rollback.maxConcurrent,
     and waits for devices that are away. It stays so until something new is approved.
     """
-    from fwctl.cli.controlling import Wish
+    from fwctl.cli.weighing import Wish
 
     wish = Wish(verb="rollback", rollout=rollout, reason=reason, at_once=at_once)
     _do(context.obj, wish, format_, confirm=confirm, ask=not no_input)
