@@ -22,6 +22,7 @@ from fwctl.state import (
     BatchWriter,
     Lease,
     Ledger,
+    OrderRow,
     Quarantined,
     RolloutMoved,
     RolloutRow,
@@ -264,19 +265,32 @@ class Loop:
             self.active[prepared.key, device] = asyncio.create_task(self._visit(visitor, device))
 
     def _begin_leftovers(self, now: datetime) -> None:
-        """Orders of plans that no commit holds any more are brought to their end, approved successor or not (R16)."""
+        """What plans that no commit holds any more left behind is brought to its end, approved successor or not.
+
+        Their open orders are finished or cancelled (R16); a device that was away when its rollout went back is taken
+        back when it returns, whatever has been committed since.
+        """
         wanted = {one.mandate.id for one in self.state.rollouts.values() if one.mandate}
-        due = [row for row in self.ledger.orders_due(now) if row.verb == "install" and row.mandate not in wanted]
-        later = {
-            row.id for row in self.ledger.devices(row.device for row in due) if row.next_due and row.next_due > now
-        }
+        back = set(self.ledger.taken_back()) - wanted
+        due = {row.device: row for row in self.ledger.orders_due(now) if row.verb == "install"}
+        left = {device: row for device, row in due.items() if row.mandate not in wanted}
+        for mandate in back:
+            left |= {order.device: order for order in self._away(mandate)}
+        later = {row.id for row in self.ledger.devices(left) if row.next_due and row.next_due > now}
         busy = {device for _, device in self.active} | later
-        for row in due:
-            if row.device in self.state.repo.devices and row.device not in busy:
-                busy.add(row.device)
+        for device, row in left.items():
+            if device in self.state.repo.devices and device not in busy:
                 self.visits += 1
-                visit = finish_leftover(self.tools, row, self.state.repo.fleet.spec.repo_id)
-                self.active[row.rollout, row.device] = asyncio.create_task(visit)
+                repo_id = self.state.repo.fleet.spec.repo_id
+                visit = finish_leftover(self.tools, row, repo_id, back=row.mandate in back)
+                self.active[row.rollout, device] = asyncio.create_task(visit)
+
+    def _away(self, mandate: str) -> list[OrderRow]:
+        """Return the install orders of a mandate that went back, of devices that still run what it brought."""
+        running = {row.id for row in self.ledger.devices_of(mandate) if mandate not in row.spent}
+        orders = self.ledger.orders(mandate=mandate) if running else ()
+        refused = {order.device for order in orders if order.verb == "revert" and order.failure_class == "refused"}
+        return [order for order in orders if order.verb == "install" and order.device in running - refused]
 
     async def _visit(self, visitor: Visitor, device: str) -> None:
         async with self.slots:

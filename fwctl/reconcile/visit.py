@@ -110,8 +110,11 @@ class Visitor:
         return replace(known, **self._tools.pen.orders.lifetime(now))
 
 
-async def finish_leftover(tools: Tools, row: OrderRow, repo_id: str) -> None:
-    """Visit a device whose order belongs to a plan that no commit holds any more, and bring the order to its end."""
+async def finish_leftover(tools: Tools, row: OrderRow, repo_id: str, *, back: bool) -> None:
+    """Visit a device whose order belongs to a plan that no commit holds any more, and bring the order to its end.
+
+    With `back`, that plan was taken back, and so is what the order brought.
+    """
     address, body = tools.state.repo.devices[row.device].address, tools.ledger.order_body(row.id)
     order = read_order(body) if body is not None else None
     if not isinstance(order, InstallOrder):
@@ -123,7 +126,8 @@ async def finish_leftover(tools: Tools, row: OrderRow, repo_id: str) -> None:
             now = tools.clock()
             await tools.pen.learn(document, now)
             await tools.writer.write(*learned(tools, link, document, repo_id, now), records.seen(document, now))
-            await Exchange(tools, subject, link, document).finish(order)
+            exchange = Exchange(tools, subject, link, document)
+            await (exchange.take_back(order.id, "its rollout went back") if back else exchange.finish(order))
     except DeviceError as error:
         await missed(tools, row.rollout, row.device, error, Backoff())
 

@@ -13,7 +13,7 @@ from fwctl.rollouts.view import DeviceView, OpenOrder, RolloutView
 from fwctl_agent.protocol.statements import FailureClass
 
 STRAGGLER_RETRY = timedelta(hours=1)
-"""a straggler is looked for so often"""
+"""a straggler is left alone for so long; then it is looked for with the longest wait between attempts"""
 GRACE = timedelta(minutes=1)
 """after `confirmWithin`, until a device that took an order and is silent since is given up"""
 

