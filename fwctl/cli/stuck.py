@@ -111,7 +111,8 @@ def explain_stuck(settings: Context, topic: str) -> tuple[Stuck, ...]:
             if is_device and topic not in prepared.plan.members:
                 continue
             status = rollout_status(prepared, ledger, now)
-            still = [one for one in status.standings if one.state not in _MOVED]
+            # Who failed is part of the answer, although it is back by now.
+            still = [one for one in status.standings if one.state not in _MOVED or one.klass is not None]
             still = [one for one in still if one.device == topic] if is_device else still
             mandate = prepared.mandate.id if prepared.mandate else ""
             failed = [one.device for one in still if one.klass is not None]
@@ -156,7 +157,9 @@ def _stuck(
         cause=cause,
         since=row.updated_at if row else None,
         cases=cases,
-        moving=sum(one.state in _MOVED for one in status.standings if not device or one.device == device),
+        moving=sum(
+            one.state in _MOVED and one.klass is None for one in status.standings if not device or one.device == device
+        ),
         commands=_commands(status, cases, device),
         next_due=min((case.due for case in cases if case.due), default=status.next_due),
         now=now,
@@ -187,6 +190,8 @@ def _case(
 def _change(status: RolloutStatus, state: str, first: Standing) -> tuple[str, tuple[str, ...]]:
     """Return what will change how these devices stand, and the command for it; by state and rule, from a table."""
     key, back = status.key, status.back is not None
+    if state in _MOVED:
+        return "its firmware, or whatever made its probes fail", (f"fwctl device history {first.device}",)
     if state == "failed" and back:
         return "nothing by itself: the device refuses to go back, somebody has to look at it", (
             f"fwctl device show {first.device}",

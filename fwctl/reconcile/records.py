@@ -145,11 +145,13 @@ def unproved(ledger: Ledger, order: str, error: DeviceError, now: datetime) -> l
 
 
 def _failure_class(outcome: Outcome, row: OrderRow) -> str:
-    """Success is the release running, never what an order was meant to do."""
+    """Success is the release running, never what an order was meant to do; of a way back, that it was gone."""
+    if row.verb in ("revert", "cancel"):
+        return "" if outcome.result in ("reverted", "cancelled") else (outcome.klass or "install")
     if outcome.klass:
         return outcome.klass
-    if outcome.result == "cancelled":
-        return "deferred"  # taken back before it did anything: it may come again
+    if outcome.result in ("cancelled", "reverted"):
+        return "deferred"  # taken back by an order before it had ended: no failure of the device
     if outcome.result == "confirmed":
         return "" if outcome.running.release == row.release else "silent-revert"
     return "health"

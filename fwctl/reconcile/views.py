@@ -76,6 +76,7 @@ def device_view(
         forgiven=_forgiven(installs, released),
         install=last.id if last else None,
         back=_open(back) if back is not None and back.status is not OrderStatus.SETTLED else None,
+        taken_back=any(one.status is OrderStatus.SETTLED and not one.failure_class for one in backs),
         back_refused=f"{back.code}: {back.reason}" if back is not None and back.failure_class == "refused" else None,
         spent=bool(row and mandate in row.spent),
         attempts=last.attempt if last else 0,

@@ -11,6 +11,7 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from fwctl.render.page_style import STYLE
+from fwctl.render.status import measured
 from fwctl.render.timeline import timeline
 from fwctl.render.words import STANDINGS, STATE_ICONS, WAVE_ICONS, counted, exactly, visible
 
@@ -133,7 +134,7 @@ def _back(back: WayBack) -> str:
     bars = "".join(
         f'<div class="row"><span>{name}</span><span class="bar"><i class="back" '
         f'style="width:{100 * value / longest:.2f}%"></i><em style="left:{100 * back.deadline / longest:.2f}%"></em>'
-        f'</span><span class="n">{value:g} s</span></div>'
+        f'</span><span class="n">{measured(value)}</span></div>'
         for name, value in names
         if value is not None
     )

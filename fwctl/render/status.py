@@ -92,10 +92,15 @@ def _header(one: RolloutStatus, status: Status) -> list[tuple[str, str]]:
     ]
 
 
+def measured(seconds: float) -> str:
+    """Return a time as the ledger can know it: it keeps whole seconds."""
+    return f"{seconds:g} s" if seconds >= 1 else "under 1 s"
+
+
 def back_lines(back: WayBack) -> list[tuple[str, str]]:
     """Return the measured times of a rollback beside the declared deadline."""
     names = (("p50", back.quantile(0.5)), ("p95", back.quantile(0.95)), ("max", back.longest))
-    told = ", ".join(f"{name} {value:g} s" for name, value in names if value is not None)
+    told = ", ".join(f"{name} {measured(value)}" for name, value in names if value is not None)
     verdict = {True: "met", False: "MISSED", None: "still open"}[back.met] if told or back.waiting else "nothing to do"
     lines = [("back", f"{told or 'no device yet'}; deadline {exactly(back.deadline)}: {verdict}")]
     if back.late:

@@ -11,18 +11,22 @@ from datetime import datetime
 from fwctl.rollouts.plan import Plan
 from fwctl.rollouts.standing import Standing
 from fwctl.rollouts.view import DeviceView, RolloutView
+from fwctl_agent.protocol.statements import FailureClass
 
 
 def stand_back(plan: Plan, rollout: RolloutView, device_id: str, now: datetime) -> Standing:
     """Return where a member stands while the rollout goes back."""
     device = rollout.devices.get(device_id) or DeviceView(id=device_id)
     if device.spent:
-        return Standing(device_id, "back", f"back on what it ran before{_because(device)}", None)
+        klass = _own_failure(device)
+        code = f" ({device.failure.code})" if device.failure else ""
+        why = f"back on what it ran before{f', by itself: {klass}{code}' if klass else ''}"
+        return Standing(device_id, "back", why, None, klass=klass)
     if device.back_refused:
         return Standing(device_id, "failed", f"refuses to go back: {device.back_refused}", None)
     ours = device.by_mandate and device.running == plan.release.digest
     if device.install is None or not (ours or device.order is not None or device.back is not None):
-        return Standing(device_id, "untouched", _why_untouched(plan, device), None)
+        return Standing(device_id, "untouched", _why_untouched(plan, device), None, klass=_own_failure(device))
     if device.unreachable_since is not None:
         since = f"{device.unreachable_since:%Y-%m-%d %H:%M:%SZ}"
         return Standing(
@@ -42,6 +46,17 @@ def _why_untouched(plan: Plan, device: DeviceView) -> str:
     return f"never switched to the firmware{_because(device)}"
 
 
+def _own_failure(device: DeviceView) -> FailureClass | None:
+    """Return the class of the device's own failure, which the way back would hide; None if it did nothing wrong."""
+    if device.install is None or device.taken_back or device.order is not None:
+        return None
+    if device.failure is not None:
+        withdrawn = device.failure.code in ("E_NEVER_ARRIVED",) or device.failure.klass == "deferred"
+        return None if withdrawn else device.failure.klass
+    if device.spent:
+        return "health"  # confirmed, and gone back in its watch
+    return "silent-revert" if device.confirmed and not device.by_mandate else None
+
+
 def _because(device: DeviceView) -> str:
-    """Say how its own attempt ended, which the way back would hide."""
     return f": {device.failure.klass} ({device.failure.code})" if device.failure else ""

@@ -63,6 +63,8 @@ class DeviceView:
     """a signed outcome of this mandate says confirmed"""
     back: OpenOrder | None = None
     """the revert or cancel under way"""
+    taken_back: bool = False
+    """it went back because it was ordered to, not by itself"""
     back_refused: str | None = None
     """why the device refuses to go back"""
     facts: Mapping[str, str | int | bool] | None = None

@@ -161,7 +161,7 @@ class Story:
     def back(self, at: int, device: str, since: int) -> None:
         order = self.order(since, device, "revert")
         change = OrderMoved(
-            at=self.time(at), order=order, status=OrderStatus.SETTLED, failure_class="health", reason="reverted"
+            at=self.time(at), order=order, status=OrderStatus.SETTLED, reason="reverted"
         )
         self.changes.append(change)
         self._outcome(at, device, order, "reverted", "", "", ())

@@ -49,8 +49,9 @@ def at(seconds: int) -> datetime:
         (updated(running=OLD, confirmed=False, order=order()), "in-flight", "is taken back"),
         (updated(running=OLD, order=order(accepted=False)), "in-flight", "is taken back"),
         (updated(running=OLD, by_mandate=False, back=order("revert")), "in-flight", "is taken back"),
-        (updated(running=OLD, by_mandate=False, spent=True), "back", "back on what it ran before"),
-        (updated(spent=True, unreachable_since=NOW), "back", "back on what it ran before"),
+        (updated(running=OLD, by_mandate=False, spent=True, taken_back=True), "back", "back on what it ran before"),
+        (updated(running=OLD, by_mandate=False, spent=True), "back", "back on what it ran before, by itself: health"),
+        (updated(spent=True, taken_back=True, unreachable_since=NOW), "back", "back on what it ran before"),
         (updated(back_refused="E_FLOOR: no"), "failed", "refuses to go back: E_FLOOR: no"),
         (
             updated(unreachable_since=NOW),
@@ -85,7 +86,7 @@ def test_what_the_install_waits_for_does_not_hold_up_the_revert() -> None:
     [
         (updated(), TakeBack("order", "is taken back")),
         (updated(running=OLD, order=order()), TakeBack("order", "is taken back")),
-        (updated(running=OLD, by_mandate=False, spent=True), Leave("back on what it ran before")),
+        (updated(running=OLD, by_mandate=False, spent=True, taken_back=True), Leave("back on what it ran before")),
         (DeviceView(id="a", running=OLD), Leave("never got the firmware")),
         (updated(back_refused="E_FLOOR: no"), Leave("refuses to go back: E_FLOOR: no")),
     ],
