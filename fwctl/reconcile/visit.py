@@ -129,7 +129,8 @@ async def finish_leftover(tools: Tools, row: OrderRow, repo_id: str, *, back: bo
             exchange = Exchange(tools, subject, link, document)
             await (exchange.take_back(order.id, "its rollout went back") if back else exchange.finish(order))
     except DeviceError as error:
-        await missed(tools, row.rollout, row.device, error, Backoff())
+        policy = tools.state.repo.fleet.spec.defaults.retry.backoff
+        await missed(tools, row.rollout, row.device, error, policy)
 
 
 async def missed(tools: Tools, rollout: str, device: str, error: DeviceError, policy: Backoff) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from fwctl.rollouts.cohorts import by_lot
 from tests.support.canary import BAD, GOOD, CanaryWorld, ended
-from tests.support.world import World
+from tests.support.world import World, until
 
 pytestmark = pytest.mark.e2e
 
@@ -209,6 +209,29 @@ def test_who_was_away_during_the_rollback_is_taken_back_on_its_return(twenty: Ca
     with twenty.world.ledger() as ledger:
         (row,) = ledger.rollouts()
     assert (row.state, row.reason, row.back_since) == ("rolled-back", "3 taken back", began)
+
+
+def test_a_newer_commit_does_not_end_the_way_back(twenty: CanaryWorld) -> None:
+    """What was bad stays bad: a device that was away comes back from it, whatever somebody has committed since."""
+    names = [f"sim-{number:03}" for number in range(1, 21)]
+    first, second = by_lot(names, "sensors")[:2]
+    strategy = "{type: Canary, initialPercentage: 15, increments: [100], soak: 4s}"
+    twenty.simulate(
+        {"kind": "refuse", "devices": [first], "since": "confirm", "after": 1, "until": 12, "versions": [BAD]},
+        {"kind": "unhealthy", "devices": [second], "late": 1, "versions": [BAD]},
+    )
+    twenty.settled()
+    twenty.release(BAD, strategy=strategy)
+    ended(twenty.world.once(duration=7), 1)
+    assert twenty.running(first) == BAD
+    twenty.release("2.7.0", strategy=strategy, approve=False)
+
+    def back() -> bool:
+        ended(twenty.world.once(duration=3), 1)
+        return twenty.running(first) == GOOD
+
+    until(back, what=f"{first} to be back", seconds=40)
+    assert twenty.versions() == {GOOD: 20}
 
 
 def test_an_approval_point_holds_until_the_second_approval(twenty: CanaryWorld) -> None:
