@@ -211,6 +211,17 @@ def test_who_was_away_during_the_rollback_is_taken_back_on_its_return(twenty: Ca
     assert (row.state, row.reason, row.back_since) == ("rolled-back", "3 taken back", began)
 
 
+def test_the_quick_start_of_the_specification_completes(tmp_path: Path) -> None:
+    """A canary of 10, 30, 50 and 100 percent on two devices: a wave each, and both are reached."""
+    with World(tmp_path) as world:
+        two = CanaryWorld(world, 2)
+        two.simulate()
+        two.release(GOOD, strategy="{type: Canary, initialPercentage: 10, increments: [30, 50, 100], soak: 1s}")
+        ended(world.once(duration=30), 0)
+        assert (two.state(), two.versions()) == ("complete", {GOOD: 2})
+        assert two.waves() == {"wave-1": "passed", "wave-4": "passed"}
+
+
 def test_a_newer_commit_does_not_end_the_way_back(twenty: CanaryWorld) -> None:
     """What was bad stays bad: a device that was away comes back from it, whatever somebody has committed since."""
     names = [f"sim-{number:03}" for number in range(1, 21)]

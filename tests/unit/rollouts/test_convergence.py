@@ -34,6 +34,10 @@ class Model:
     """of a visit, and of an attempt"""
     late: float = 0.0
     """of a confirmed device, to be found broken when it is looked at again"""
+    crash: float = 0.0
+    """of a round: the loop dies after some of its actions, and the next one begins from what is recorded"""
+    jumps: int = 0
+    """how often the wall clock may still jump"""
     now: datetime = NOW
     devices: dict[str, DeviceView] = field(default_factory=dict)
     installs: dict[str, list[int]] = field(default_factory=dict)
@@ -89,8 +93,14 @@ class Model:
 
     def round(self) -> bool:
         """Play one round; False when nothing is due any more."""
+        if self.jumps and self.chance.random() < 0.1:
+            self.jumps -= 1
+            self.now += timedelta(hours=self.chance.choice([-24, -1, 1, 24]))
         decision = decide(self.plan, self.view(), self.now)
-        for action in decision.actions:
+        done = len(decision.actions)
+        if self.chance.random() < self.crash:
+            done = self.chance.randrange(done + 1)
+        for action in decision.actions[:done]:
             match action:
                 case Visit(device=device):
                     self.visit(device)
@@ -157,11 +167,14 @@ STRATEGIES = [
     late=st.sampled_from([0.0, 0.0, 0.2]),
     count=st.integers(min_value=1, max_value=14),
     strategy=st.sampled_from(STRATEGIES),
+    crash=st.sampled_from([0.0, 0.3]),
+    jumps=st.sampled_from([0, 4]),
 )
 def test_every_rollout_ends_and_then_nothing_is_left_to_do(
-    seed: int, trouble: float, late: float, count: int, strategy: str
+    seed: int, trouble: float, late: float, count: int, strategy: str, crash: float, jumps: int
 ) -> None:
     model = model_of(count, [strategy], seed, trouble=trouble, late=late)
+    model.crash, model.jumps = crash, jumps
     model.play()
     for attempts in model.installs.values():
         assert attempts == sorted(set(attempts)), "an attempt was ordered twice (I3)"
