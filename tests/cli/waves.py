@@ -160,9 +160,7 @@ class Story:
 
     def back(self, at: int, device: str, since: int) -> None:
         order = self.order(since, device, "revert")
-        change = OrderMoved(
-            at=self.time(at), order=order, status=OrderStatus.SETTLED, reason="reverted"
-        )
+        change = OrderMoved(at=self.time(at), order=order, status=OrderStatus.SETTLED, reason="reverted")
         self.changes.append(change)
         self._outcome(at, device, order, "reverted", "", "", ())
         self.changes.append(replace(self._seen(at, device, FACTORY, "1.0.0"), spent=(self.mandate,)))
