@@ -202,9 +202,13 @@ class World:
         return ran
 
     def spawn(self, *arguments: object, setup: str = "") -> Process:
-        """Start one command as a process of its own; `setup` is Python that it runs first."""
+        """Start one command as a process of its own; `setup` is Python that it runs first.
+
+        What `setup` limits would hit the coverage measurement too, so such a process is not measured.
+        """
+        unmeasured = {"COVERAGE_PROCESS_CONFIG": ""} if setup else {}
         argv = [sys.executable, "-c", f"{setup}\nfrom fwctl.cli.main import run; run()", *self.options]
-        process = Process([*argv, *map(str, arguments)], self.folder / f"fwctl-{len(self.processes)}.log")
+        process = Process([*argv, *map(str, arguments)], self.folder / f"fwctl-{len(self.processes)}.log", unmeasured)
         self.processes.append(process)
         return process.start()
 
