@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
+# Most of the slow tests wait for processes rather than compute: more workers than cores pay.
+WORKERS ?= 4
 
 .PHONY: help setup demo test lint format schemas vectors docs lock clean
 .DEFAULT_GOAL := help
@@ -23,7 +25,7 @@ demo: $(STAMP)   ## firmware from a git commit into the slots of real agents, on
 	$(BIN)/fwctl demo
 
 test: $(STAMP)   ## all tests, with the coverage gate
-	$(BIN)/python -m pytest -n auto --dist worksteal --cov --cov-report=term:skip-covered
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --cov --cov-report=term:skip-covered
 
 lint: $(STAMP)   ## ruff, mypy --strict, import contracts
 	$(BIN)/ruff check .
