@@ -389,7 +389,7 @@ async def test_a_hundred_hanging_devices_do_not_hold_up_the_others(pki: Pki) -> 
     async def hang(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read()
 
-    links = pki.links(Timeouts(call=1.0))
+    links = pki.links(Timeouts(call=6.0, connect=6.0))
 
     async def visit(address: str) -> str:
         async with links.open(DEVICE, address) as link:
