@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 # Most of the slow tests wait for processes rather than compute: more workers than cores pay.
-WORKERS ?= 4
+WORKERS ?= 3
 
 .PHONY: help setup demo test lint format schemas vectors docs lock clean
 .DEFAULT_GOAL := help
