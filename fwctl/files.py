@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import errno
 import os
+import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from fwctl.errors import InputError, WorldError
@@ -39,6 +41,73 @@ def write_private(path: Path, data: bytes) -> None:
     with disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     write_atomic(path, data, mode=0o600)
+
+
+def write_folders(folders: Iterable[tuple[Path, Mapping[str, bytes]]], *, private: Iterable[str]) -> None:
+    """Make new folders, all of them at once: each is complete or not there, whenever the power fails.
+
+    Every folder is written beside its place; then one wait makes the file system durable, which costs far less than
+    one for every file; then they are renamed, and the folders that hold them are made durable. When this returns, all
+    of it is on the disk. Files whose path is in `private`, and the folders that hold them, are for the owner alone.
+
+    Raises:
+        WorldError: `E_DISK` when the file system refuses; folders may then be there, complete, or not.
+    """
+    hidden = frozenset(private)
+    beside: dict[Path, Path] = {}
+    try:
+        for folder, files in folders:
+            beside[folder] = folder.with_name(f".{folder.name}.new")
+            with disk_errors(folder):
+                _write_new(beside[folder], files, hidden)
+        for parent in {folder.parent for folder in beside}:
+            with disk_errors(parent):
+                sync_file_system(parent)
+        for folder, fresh in beside.items():
+            with disk_errors(folder):
+                fresh.rename(folder)
+    except BaseException:
+        for fresh in beside.values():
+            shutil.rmtree(fresh, ignore_errors=True)
+        raise
+    for parent in {folder.parent for folder in beside}:
+        with disk_errors(parent):
+            sync_folder(parent)
+
+
+def _write_new(folder: Path, files: Mapping[str, bytes], private: frozenset[str]) -> None:
+    """Write a folder that nobody relies on yet; one of that name was left by a process that was killed."""
+    if folder.exists():
+        shutil.rmtree(folder)
+    folder.mkdir(parents=True)
+    made = {""}
+    for path in sorted(files, key=lambda path: path not in private):
+        inner = path.rpartition("/")[0]
+        if inner not in made:
+            (folder / inner).mkdir(mode=0o700 if path in private else 0o777, parents=True, exist_ok=True)
+            made.add(inner)
+        handle = os.open(f"{folder}/{path}", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(handle, "wb") as file:
+            os.fchmod(handle, 0o600 if path in private else 0o644)
+            file.write(files[path])
+
+
+def sync_file_system(folder: Path) -> None:
+    """Make everything durable that was written to the file system of `folder`.
+
+    `os.sync` would wait for every other file system too, and never says that something could not be written.
+    """
+    syncfs = getattr(ctypes.CDLL(None, use_errno=True), "syncfs", None)
+    if syncfs is None:
+        os.sync()
+        return
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        if syncfs(handle):
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number))
+    finally:
+        os.close(handle)
 
 
 def sync_folder(folder: Path) -> None:

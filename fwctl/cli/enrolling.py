@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import shutil
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
+from typing import Final
 
 from fwctl.cli.context import Context
 from fwctl.cli.planning import load_or_refuse
 from fwctl.errors import InputError, UsageError
-from fwctl.files import disk_errors, read_input, sync_folder, write_atomic, write_private
-from fwctl.fleet.certificates import Authorities, issue_device, read_device_certificate
+from fwctl.files import read_input, write_atomic, write_folders
+from fwctl.fleet.certificates import Authorities, DeviceIssuer, read_device_certificate
 from fwctl.manifests.repo import Device, FleetRepo
-from fwctl.trust.keystore import KeyStore
-from fwctl_agent.protocol.enrolment import CERTIFICATE, enrolment_files
+from fwctl_agent.protocol.enrolment import CERTIFICATE, KEY, enrolment_files
 from fwctl_agent.protocol.fields import ID
 
 _ENTRY = """\
@@ -25,6 +26,9 @@ spec:
     - {{id: {id}, model: {model}, hardware: {hardware}, env: {env}{address}}}
 """
 
+
+_BATCH: Final = 500
+"""folders written between two waits for the disk: what a kill or a power failure can cost"""
 
 Track = Callable[[Sequence[str], str], Iterable[str]]
 """Shows progress over the items that it passes on"""
@@ -62,6 +66,59 @@ class Enrolled:
     before: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class Desk:
+    """What the folders of all devices have in common, read once."""
+
+    issuer: DeviceIssuer
+    controller_ca: bytes
+    root: str
+    factory: Factory
+    now: datetime
+
+    @classmethod
+    def open(cls, settings: Context, repo_id: str, factory: Factory) -> Desk:
+        """Read the device CA, the controller CA and the root.
+
+        Raises:
+            InputError: one of them is not here.
+        """
+        keystore = settings.keystore(repo_id)
+        issuer = DeviceIssuer.load(keystore, repo_id)
+        controller_ca = read_input(Authorities(keystore.pki).controller_ca, remedy="Run `fwctl init`.")
+        return cls(issuer, controller_ca, keystore.pinned_root(), factory, settings.now().replace(microsecond=0))
+
+    def files(self, device: Device) -> dict[str, bytes]:
+        """Return the files of a device's folder, with a new key.
+
+        Raises:
+            InputError: `E_SCHEMA`, something that the inventory says cannot stand in the agent's settings.
+        """
+        key, certificate = self.issuer.issue(device.id, enrolled_at=self.now, now=self.now)
+        host, _, port = device.address.rpartition(":")
+        try:
+            files = enrolment_files(
+                device_id=device.id,
+                repo_id=self.issuer.repo_id,
+                model=device.model,
+                hardware=device.hardware,
+                env=device.env,
+                enrolled_at=self.now,
+                key_pem=key,
+                certificate_pem=certificate,
+                controller_ca_pem=self.controller_ca,
+                root=self.root,
+                factory_image=self.factory.image,
+                factory_version=self.factory.version,
+                host=host.strip("[]"),
+                port=int(port),
+            )
+        except ValueError as error:
+            raise InputError(str(error), code="E_SCHEMA", place=device.id, remedy="Correct the inventory.") from error
+        # The folder may well lie in the work tree, where the next thing typed is `git add -A`: its key must stay out.
+        return files | {".gitignore": b"*\n"}
+
+
 def enroll_all(
     settings: Context,
     names: Sequence[str],
@@ -74,7 +131,8 @@ def enroll_all(
 ) -> Enrolled:
     """Enrol devices; one that is not in the inventory is declared there if `declaration` says what it is.
 
-    A folder is complete or not there, so after a kill the same command with `everyone` goes on with the rest.
+    A folder is complete or not there, so after a kill the same command with `everyone` goes on with the rest. All
+    folders are on the disk when this returns.
 
     Raises:
         UsageError: nobody, or everybody and somebody.
@@ -89,56 +147,19 @@ def enroll_all(
     repo = load_or_refuse(files | new)
     devices = list(repo.devices.values()) if everyone else [_known(repo, name) for name in dict.fromkeys(names)]
     several = everyone or len(devices) > 1
-    keystore = settings.keystore(repo.fleet.spec.repo_id)
+    desk = Desk.open(settings, repo.fleet.spec.repo_id, factory)
     wanted = {device.id: out / device.id if several else out for device in devices}
-    before = tuple(name for name, folder in wanted.items() if everyone and _holds(folder, name))
-    folders = {name: folder for name, folder in wanted.items() if name not in set(before)}
+    there = {entry.name for entry in out.iterdir()} if everyone and out.is_dir() else set()
+    before = {name: None for name, folder in wanted.items() if name in there and _holds(folder, name)}
+    folders = {name: folder for name, folder in wanted.items() if name not in before}
     for folder in folders.values():
         _must_be_free(folder)
     for path, data in new.items():
         write_atomic(settings.worktree / path, data)
-    for name in track(tuple(folders), "Enrolling"):
-        _write(folders[name], _files(settings, keystore, repo, repo.devices[name], factory))
-    return Enrolled(folders, tuple(Path(path) for path in new), before)
-
-
-def _files(
-    settings: Context, keystore: KeyStore, repo: FleetRepo, device: Device, factory: Factory
-) -> dict[str, bytes]:
-    now, repo_id = settings.now().replace(microsecond=0), repo.fleet.spec.repo_id
-    key, certificate = issue_device(keystore, device.id, repo_id, enrolled_at=now, now=now)
-    host, _, port = device.address.rpartition(":")
-    try:
-        return enrolment_files(
-            device_id=device.id,
-            repo_id=repo_id,
-            model=device.model,
-            hardware=device.hardware,
-            env=device.env,
-            enrolled_at=now,
-            key_pem=key.encode(),
-            certificate_pem=certificate.encode(),
-            controller_ca_pem=read_input(Authorities(keystore.pki).controller_ca, remedy="Run `fwctl init`."),
-            root=keystore.pinned_root(),
-            factory_image=factory.image,
-            factory_version=factory.version,
-            host=host.strip("[]"),
-            port=int(port),
-        )
-    except ValueError as error:
-        raise InputError(str(error), code="E_SCHEMA", place=device.id, remedy="Correct the inventory.") from error
-
-
-def _write(folder: Path, files: dict[str, bytes]) -> None:
-    """Write beside, then rename: a folder is complete or not there."""
-    fresh = folder.with_name(f".{folder.name}.new")
-    shutil.rmtree(fresh, ignore_errors=True)
-    # The folder may well lie in the work tree, where the next thing typed is `git add -A`: its key must stay out.
-    for path, data in (files | {".gitignore": b"*\n"}).items():
-        (write_private if path.endswith(".key.pem") else write_atomic)(fresh / path, data)
-    with disk_errors(folder):
-        fresh.rename(folder)
-        sync_folder(folder.parent)
+    fresh = ((folders[name], desk.files(repo.devices[name])) for name in track(tuple(folders), "Enrolling"))
+    while batch := list(itertools.islice(fresh, _BATCH)):
+        write_folders(batch, private=(KEY,))
+    return Enrolled(folders, tuple(Path(path) for path in new), tuple(before))
 
 
 def _holds(folder: Path, name: str) -> bool:

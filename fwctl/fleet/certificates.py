@@ -137,19 +137,54 @@ def create_authorities(keystore: KeyStore, repo_id: str, now: datetime) -> Autho
     return paths
 
 
+@dataclass(frozen=True)
+class DeviceIssuer:
+    """The device CA with its key, loaded once for any number of certificates."""
+
+    ca: x509.Certificate
+    key: ec.EllipticCurvePrivateKey
+    repo_id: str
+
+    @classmethod
+    def load(cls, keystore: KeyStore, repo_id: str) -> DeviceIssuer:
+        """Load the device CA.
+
+        Raises:
+            InputError: `E_PKI` if the device CA's key is not here.
+        """
+        paths = Authorities(keystore.pki)
+        return cls(*_load_authority(paths.device_ca, paths.device_ca_key), repo_id)
+
+    def issue(self, device_id: str, *, enrolled_at: datetime, now: datetime) -> tuple[bytes, bytes]:
+        """Return a new private key and its certificate for a device, PEM both; nothing is stored."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        return _private_pem(key), self.certify(device_id, key.public_key(), enrolled_at=enrolled_at, now=now)
+
+    def certify(self, device_id: str, public_key: PublicKey, *, enrolled_at: datetime, now: datetime) -> bytes:
+        """Return the certificate, PEM, for a public key that a device may have (the caller has looked)."""
+        stamp = b"\x18\x0f" + format_time(enrolled_at).encode().translate(None, b"-:T")
+        certificate = end_certificate(
+            self.ca,
+            self.key,
+            public_key=public_key,
+            common_name=device_id,
+            name=device_name(device_id, self.repo_id),
+            now=now,
+            extensions=(x509.UnrecognizedExtension(ENROLLED_AT, stamp),),
+        )
+        return certificate.public_bytes(Encoding.PEM)
+
+
 def issue_device(
     keystore: KeyStore, device_id: str, repo_id: str, *, enrolled_at: datetime, now: datetime
 ) -> tuple[str, str]:
-    """Return a new private key and its certificate for a device, PEM both; nothing is stored.
+    """Return a new private key and its certificate for one device, PEM both; nothing is stored.
 
     Raises:
         InputError: `E_PKI` if the device CA's key is not here.
     """
-    key = ec.generate_private_key(ec.SECP256R1())
-    certificate = certify_device(
-        keystore, device_id, repo_id, public_key=key.public_key(), enrolled_at=enrolled_at, now=now
-    )
-    return _private_pem(key).decode(), certificate
+    key, certificate = DeviceIssuer.load(keystore, repo_id).issue(device_id, enrolled_at=enrolled_at, now=now)
+    return key.decode(), certificate.decode()
 
 
 def certify_device(
@@ -167,19 +202,8 @@ def certify_device(
             place=device_id,
             remedy="Make a key of that kind on the device and enroll it again.",
         )
-    paths = Authorities(keystore.pki)
-    ca, ca_key = _load_authority(paths.device_ca, paths.device_ca_key)
-    stamp = b"\x18\x0f" + format_time(enrolled_at).encode().translate(None, b"-:T")
-    certificate = end_certificate(
-        ca,
-        ca_key,
-        public_key=public_key,
-        common_name=device_id,
-        name=device_name(device_id, repo_id),
-        now=now,
-        extensions=(x509.UnrecognizedExtension(ENROLLED_AT, stamp),),
-    )
-    return certificate.public_bytes(Encoding.PEM).decode()
+    issuer = DeviceIssuer.load(keystore, repo_id)
+    return issuer.certify(device_id, public_key, enrolled_at=enrolled_at, now=now).decode()
 
 
 def read_device_certificate(pem: str) -> DeviceCertificate:
