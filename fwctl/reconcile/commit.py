@@ -81,12 +81,12 @@ class Prepared:
         """Return the device's line in the lock."""
         if self.lock is None:
             raise TypeError("only a locked rollout has leaves")
-        return str(self.lock.leaves[self.index[device]])
+        return self.lock.lines[self.index[device]]
 
     @cached_property
     def index(self) -> Mapping[str, int]:
         """Device -> position of its leaf in the lock."""
-        return {leaf.device: at for at, leaf in enumerate(self.lock.leaves)} if self.lock else {}
+        return {device: at for at, device in enumerate(self.lock.devices)} if self.lock else {}
 
 
 @dataclass(frozen=True)

@@ -51,10 +51,10 @@ def _check(repo: FleetRepo, rollout: LoadedRollout, files: Mapping[str, bytes]) 
     if lock is None:
         return
     yield from _control(repo, rollout, plan, lock)
-    if any(leaf.chain != plan.chain for leaf in lock.leaves):
+    if lock.chains != {plan.chain}:
         wanted = f"{plan.release.model} {plan.release.version}"
         yield finding("E_LOCK_STALE", f"{path} locks another release than {wanted}", ("spec", "firmware"), again)
-    elif any(leaf.stage != plan.wave_of[leaf.device].stage for leaf in lock.leaves):
+    elif any(plan.wave_of[device].stage != stage for device, stage in zip(lock.devices, lock.stages(), strict=True)):
         yield finding("E_LOCK_STALE", f"{path} has other stages than the strategy", ("spec", "strategy"), again)
     yield from _membership(plan, finding, again)
 

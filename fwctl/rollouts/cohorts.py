@@ -15,7 +15,10 @@ def by_lot(members: Sequence[str], rollout: str) -> tuple[str, ...]:
     Another rollout draws another order, so that it is not always the same devices that go first. Monotone: adding a
     device moves nobody past anybody else.
     """
-    return tuple(sorted(members, key=lambda device: (hashlib.sha256(f"{rollout}\0{device}".encode()).digest(), device)))
+    prefix, sha256 = f"{rollout}\0".encode(), hashlib.sha256
+    drawn = [sha256(prefix + (device := member.encode())).digest() + device for member in members]
+    drawn.sort()  # digests have one length, so this is the order of (digest, device)
+    return tuple([lot[32:].decode() for lot in drawn])
 
 
 def share(percent: float, total: int) -> int:

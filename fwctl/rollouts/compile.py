@@ -44,7 +44,7 @@ def compile_rollout(repo: FleetRepo, rollout: LoadedRollout, *, lock: Lock | Non
         InputError: `E_STRATEGY` for a strategy that this release cannot compile.
     """
     targets = tuple(device.id for device in resolve_targets(repo, rollout))
-    locked = tuple(sorted(leaf.device for leaf in lock.leaves)) if lock else targets
+    locked = tuple(sorted(lock.devices)) if lock else targets
     ref = rollout.model.spec.firmware
     spec = resolve_spec(repo.fleet.spec, rollout.model.spec)
     return Plan(
@@ -83,11 +83,11 @@ def mandate_of(plan: Plan, *, manifest: bytes, lock: Lock) -> Mandate:
         env=plan.env,
         name=plan.name,
         manifest=canonical.digest(manifest),
-        lock=canonical.digest(lock.raw),
+        lock=lock.digest,
         lock_root=tree.root,
         lock_size=tree.size,
         plan=plan.digest,
-        releases=tuple(sorted({digest for leaf in lock.leaves for digest in leaf.chain})),
+        releases=tuple(sorted({digest for chain in lock.chains for digest in chain})),
         round=spec.round,
         rollback="allowed" if spec.rollback.allowed else "forbidden",
         late_joiners=LateJoiners(plan.release.model, plan.env, late.max) if late and late.max else None,

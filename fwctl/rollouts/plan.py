@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal
 
@@ -72,7 +74,7 @@ class Plan:
     @cached_property
     def digest(self) -> str:
         """The plan digest of CONTRACTS: independent of commit, clock, rendering, and of who drops out later."""
-        return canonical.digest_of(self.to_json())
+        return digest_of_plan(self)
 
     @cached_property
     def wave_of(self) -> Mapping[str, Wave]:
@@ -100,4 +102,35 @@ class Plan:
 
     def lock(self) -> Lock:
         """Return the lock that holds this plan's membership."""
-        return Lock.of(Leaf(device, wave.stage, self.chain) for wave in self.waves for device in wave.devices)
+        rest = {wave.stage: str(Leaf("", wave.stage, self.chain)) for wave in self.waves}
+        return Lock.of_lines([device + rest[wave.stage] for wave in self.waves for device in wave.devices])
+
+
+def digest_of_plan(plan: Plan) -> str:
+    """Return `canonical.digest_of(plan.to_json())`, without a value and a call for each device.
+
+    Canonical JSON sorts keys: `waves` is the last of a plan, and `devices` follows the literal `activation` in a wave.
+    """
+    whole = canonical.encode(replace(plan, waves=()).to_json())
+    hasher = hashlib.sha256(whole.removesuffix(_NO_WAVES))
+    comma = b'"waves":['
+    for wave in plan.waves:
+        before, empty, after = canonical.encode(replace(wave, devices=()).to_json()).partition(_NO_DEVICES)
+        hasher.update(comma + before + empty[:-1] + _strings(wave.devices) + b"]" + after)
+        comma = b","
+    hasher.update(_NO_WAVES if not plan.waves else b"]}")
+    return "sha256:" + hasher.hexdigest()
+
+
+_NO_WAVES = b'"waves":[]}'
+_NO_DEVICES = b'"devices":[]'
+
+
+def _strings(ids: tuple[str, ...]) -> bytes:
+    """Return ids as the inside of a canonical JSON list."""
+    if not _PLAIN.fullmatch("".join(ids)):
+        return canonical.encode(list(ids))[1:-1]
+    return b'"' + '","'.join(ids).encode() + b'"'
+
+
+_PLAIN = re.compile("[a-z0-9-]+")

@@ -8,16 +8,22 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import operator
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from fwctl_agent.errors import Refusal
+from fwctl_agent.protocol import canonical
 
 MAX_STAGE = 999
 MAX_CHAIN = 16
+_HASH = 32
+_DEVICE = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
+_DEVICES = re.compile(rf"{_DEVICE}(?:\n{_DEVICE})*+")
 _LEAF = re.compile(
-    r"(?P<device>[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?) (?P<stage>[1-9][0-9]{0,2}) "
+    rf"(?P<device>{_DEVICE}) (?P<stage>[1-9][0-9]{{0,2}}) "
     r"(?P<chain>sha256:[0-9a-f]{64}(?:,sha256:[0-9a-f]{64}){0,15})"
 )
 
@@ -58,15 +64,21 @@ class Proof:
     hashes: tuple[str, ...]
 
 
-@dataclass(frozen=True)
 class Lock:
-    """All leaves, sorted. `raw` is exactly the file."""
+    """All lines, sorted. `raw` is exactly the file; leaves are made when they are asked for."""
 
-    leaves: tuple[Leaf, ...]
+    def __init__(self, leaves: Iterable[Leaf] = (), *, lines: Sequence[str] | None = None) -> None:
+        self.lines: tuple[str, ...] = tuple(map(str, leaves)) if lines is None else tuple(lines)
 
     @classmethod
     def of(cls, leaves: Iterable[Leaf]) -> Lock:
-        return cls(tuple(sorted(leaves, key=lambda leaf: str(leaf).encode())))
+        return cls.of_lines(map(str, leaves))
+
+    @classmethod
+    def of_lines(cls, lines: Iterable[str]) -> Lock:
+        """Return the lock of these lines, whatever their order; all of them are lines of leaves."""
+        # lines are ASCII: the order of characters is the order of bytes
+        return cls(lines=sorted(lines))
 
     @classmethod
     def parse(cls, raw: bytes) -> Lock:
@@ -82,52 +94,119 @@ class Lock:
         if not text.endswith("\n") or "\r" in text:
             raise Refusal("E_LOCK_INVALID", "a lock has LF line ends, the last line too")
         lines = text[:-1].split("\n")
-        leaves = tuple(Leaf.parse(line) for line in lines)
-        if any(first.encode() >= second.encode() for first, second in itertools.pairwise(lines)):
+        if not _well_formed(lines):
+            for line in lines:
+                Leaf.parse(line)  # the first that is wrong says how
+        if not all(map(operator.lt, lines, itertools.islice(lines, 1, None))):
             raise Refusal("E_LOCK_INVALID", "lock lines must be sorted, each once")
-        if len({leaf.device for leaf in leaves}) != len(leaves):
+        lock = cls(lines=lines)
+        if len(set(lock.devices)) != len(lines):
             raise Refusal("E_LOCK_INVALID", "a device stands in the lock twice")
-        return cls(leaves)
+        return lock
+
+    def __eq__(self, other: object) -> bool:
+        return self.lines == other.lines if isinstance(other, Lock) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self.lines)
+
+    def __repr__(self) -> str:
+        return f"Lock({len(self.lines)} lines)"
+
+    @cached_property
+    def leaves(self) -> tuple[Leaf, ...]:
+        """An object for each line; for whole fleets `devices`, `stages` and `chains` are lighter."""
+        chains = {text: tuple(text.split(",")) for text in self._chain_texts}
+        split = (line.split(" ") for line in self.lines)
+        return tuple(Leaf(device, int(stage), chains[chain]) for device, stage, chain in split)
+
+    @cached_property
+    def devices(self) -> tuple[str, ...]:
+        """The device of each line, in the order of lines."""
+        return tuple([line[: line.index(" ")] for line in self.lines])
+
+    @cached_property
+    def chains(self) -> frozenset[tuple[str, ...]]:
+        """The chains that stand in the lock, each once."""
+        return frozenset(tuple(text.split(",")) for text in self._chain_texts)
 
     @property
+    def _chain_texts(self) -> frozenset[str]:
+        return frozenset(line[line.rindex(" ") + 1 :] for line in self.lines)
+
+    def stages(self) -> Iterator[int]:
+        """Return the stage of each line, in the order of lines."""
+        known = {str(stage): stage for stage in range(1, MAX_STAGE + 1)}
+        return (known[line.split(" ", 2)[1]] for line in self.lines)
+
+    @cached_property
     def raw(self) -> bytes:
-        return "".join(f"{leaf}\n" for leaf in self.leaves).encode()
+        return "".join([f"{line}\n" for line in self.lines]).encode()
+
+    @cached_property
+    def digest(self) -> str:
+        """Return the digest of the file."""
+        return canonical.digest(self.raw)
 
     def tree(self) -> MerkleTree:
-        return MerkleTree([str(leaf).encode() for leaf in self.leaves])
+        """Return the tree over the lines, made once."""
+        return self._tree
+
+    @cached_property
+    def _tree(self) -> MerkleTree:
+        return MerkleTree(self.lines)
+
+
+def _well_formed(lines: Sequence[str]) -> bool:
+    """Tell whether each line is one of a leaf: what repeats (stage and chain) is looked at once."""
+    heads: list[str] = []
+    rests: set[str] = set()
+    for line in lines:
+        head, _, rest = line.partition(" ")
+        heads.append(head)
+        rests.add(rest)
+    if not _DEVICES.fullmatch("\n".join(heads)):
+        return False
+    try:
+        for rest in rests:
+            Leaf.parse(f"a {rest}")
+    except Refusal:
+        return False
+    return True
 
 
 class MerkleTree:
     """RFC 6962 section 2.1 over `leaves`, all levels kept: a proof costs one look-up per level."""
 
-    def __init__(self, leaves: Sequence[bytes]) -> None:
+    def __init__(self, leaves: Sequence[bytes | str]) -> None:
         if not leaves:
             raise Refusal("E_LOCK_INVALID", "a lock has at least one line")
-        levels = [[hashlib.sha256(b"\0" + leaf).digest() for leaf in leaves]]
-        while len(levels[-1]) > 1:
+        sha256 = hashlib.sha256
+        encoded = (leaf.encode() if isinstance(leaf, str) else leaf for leaf in leaves)
+        levels = [b"".join([sha256(b"\0" + leaf).digest() for leaf in encoded])]
+        while len(levels[-1]) > _HASH:
             level = levels[-1]
-            above = [_node(level[i], level[i + 1]) for i in range(0, len(level) - 1, 2)]
+            even = len(level) - len(level) % (2 * _HASH)
+            above = [sha256(b"\1" + level[at : at + 2 * _HASH]).digest() for at in range(0, even, 2 * _HASH)]
             # An odd node rises unchanged: the left-filled tree of RFC 6962 seen from below.
-            if len(level) % 2:
-                above.append(level[-1])
-            levels.append(above)
+            levels.append(b"".join(above) + level[even:])
         self._levels = levels
 
     @property
     def root(self) -> str:
-        return "sha256:" + self._levels[-1][0].hex()
+        return "sha256:" + self._levels[-1].hex()
 
     @property
     def size(self) -> int:
-        return len(self._levels[0])
+        return len(self._levels[0]) // _HASH
 
     def proof(self, index: int) -> Proof:
         """Return the inclusion proof of leaf `index` (RFC 6962 section 2.1.1)."""
         hashes, at = [], index
         for level in self._levels[:-1]:
-            sibling = at ^ 1
-            if sibling < len(level):
-                hashes.append(level[sibling].hex())
+            sibling = level[(at ^ 1) * _HASH : (at ^ 1) * _HASH + _HASH]
+            if sibling:
+                hashes.append(sibling.hex())
             at //= 2
         return Proof(index, tuple(hashes))
 

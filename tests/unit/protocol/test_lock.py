@@ -151,3 +151,40 @@ def test_an_empty_lock_has_no_tree() -> None:
 def test_junk_is_refused(raw: bytes) -> None:
     with pytest.raises(Refusal, match="E_LOCK_INVALID"):
         Lock.parse(raw)
+
+
+_LINE = st.builds(
+    lambda device, stage, chain: f"{device} {stage} {','.join(chain)}",
+    st.from_regex(r"[a-z0-9-]{1,4}", fullmatch=True),
+    st.sampled_from(["1", "2", "999", "0", "01"]),
+    st.lists(st.sampled_from([ONE, TWO, "sha256:1"]), min_size=1, max_size=2),
+)
+
+
+@given(st.lists(_LINE, min_size=1, max_size=4))
+def test_a_lock_is_read_exactly_when_each_line_is_a_leaf(lines: list[str]) -> None:
+    """Lines are judged together where they are alike; the verdict and its words are those of single lines."""
+
+    def one_by_one() -> tuple[Leaf, ...] | str:
+        try:
+            return tuple(Leaf.parse(line) for line in lines)
+        except Refusal as error:
+            return str(error)
+
+    def together() -> tuple[Leaf, ...] | str:
+        try:
+            return Lock.parse("".join(f"{line}\n" for line in lines).encode()).leaves
+        except Refusal as error:
+            return str(error)
+
+    expected, got = one_by_one(), together()
+    if isinstance(expected, tuple) and isinstance(got, str):
+        assert sorted(set(lines)) != lines or len({leaf.device for leaf in expected}) != len(lines)
+    else:
+        assert got == expected
+
+
+def test_devices_stages_and_chains_stand_beside_each_other() -> None:
+    lock = Lock.of([Leaf("b", 12, (ONE,)), Leaf("a", 3, (ONE, TWO))])
+    assert list(zip(lock.devices, lock.stages(), strict=True)) == [("a", 3), ("b", 12)]
+    assert lock.chains == {(ONE,), (ONE, TWO)}
