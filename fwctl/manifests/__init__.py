@@ -1,6 +1,7 @@
 """What git says: manifests to models, checked; findings are values. No files, no git: bytes come in."""
 
 from fwctl.manifests.codes import CODES, Code
+from fwctl.manifests.devices import Devices
 from fwctl.manifests.diagnostic import Diagnostic, Excerpt, Place, Related, ordered
 from fwctl.manifests.load import load
 from fwctl.manifests.models import (
@@ -29,7 +30,8 @@ from fwctl.manifests.repo import (
 )
 from fwctl.manifests.schema import schemas
 from fwctl.manifests.sources import Source, Sources
-from fwctl.manifests.targets import group_members, resolve_targets
+from fwctl.manifests.table import InventoryTable, Profile
+from fwctl.manifests.targets import group_ids, group_members, resolve_targets, target_ids
 
 __all__ = [
     "CODES",
@@ -38,11 +40,13 @@ __all__ = [
     "Device",
     "DeviceGroup",
     "DeviceInventory",
+    "Devices",
     "Diagnostic",
     "Excerpt",
     "Firmware",
     "Fleet",
     "FleetRepo",
+    "InventoryTable",
     "Loaded",
     "LoadedControl",
     "LoadedFirmware",
@@ -52,6 +56,7 @@ __all__ = [
     "Origin",
     "Parsed",
     "Place",
+    "Profile",
     "Related",
     "Rollout",
     "RolloutControl",
@@ -59,6 +64,7 @@ __all__ = [
     "Source",
     "Sources",
     "classify",
+    "group_ids",
     "group_members",
     "load",
     "ordered",
@@ -67,4 +73,5 @@ __all__ = [
     "resolve_spec",
     "resolve_targets",
     "schemas",
+    "target_ids",
 ]

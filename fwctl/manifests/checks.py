@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import compress
 
+from fwctl.manifests.devices import Mask
 from fwctl.manifests.diagnostic import Diagnostic, Loc, Related, quoted
 from fwctl.manifests.fields import did_you_mean
-from fwctl.manifests.repo import Contents, Device, LoadedFirmware, LoadedGroup, LoadedRollout
-from fwctl.manifests.targets import group_members, resolve_targets
+from fwctl.manifests.repo import Contents, LoadedFirmware, LoadedGroup, LoadedRollout
+from fwctl.manifests.table import Profile
+from fwctl.manifests.targets import group_ids, target_mask
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,11 +29,11 @@ def check(repo: Contents, declared: Declared) -> list[Diagnostic]:
     found: list[Diagnostic] = []
     for group in repo.groups.values():
         found += _group(repo, declared, group)
-    covered: dict[str, tuple[Device, ...]] = {}
+    covered: dict[str, Mask] = {}
     for rollout in repo.rollouts.values():
         found += _references(repo, declared, rollout)
         if _knowable(repo, declared, rollout):
-            covered[rollout.key] = resolve_targets(repo, rollout)
+            covered[rollout.key] = target_mask(repo, rollout)
             found += _targets(repo, rollout, covered[rollout.key])
     return [*found, *_controls(repo, declared), *_replaces(repo, declared), *_overlaps(repo, covered)]
 
@@ -51,7 +54,7 @@ def _named(
     repo: Contents, path: str, loc: Loc, names: Iterable[str], known: Iterable[str], what: str
 ) -> Iterator[Diagnostic]:
     """Find names that do not exist, and names that stand twice in one list."""
-    known_names = known if isinstance(known, frozenset | dict) else frozenset(known)
+    known_names = known if isinstance(known, frozenset | Mapping) else frozenset(known)
     seen: dict[str, int] = {}
     for index, name in enumerate(names):
         if name in seen:
@@ -120,26 +123,31 @@ def _firmware(repo: Contents, declared: Declared, rollout: LoadedRollout) -> Ite
         yield repo.sources.diagnostic(rollout.path, (*loc, "version"), code=code, message=message, related=related)
 
 
-def _targets(repo: Contents, rollout: LoadedRollout, devices: tuple[Device, ...]) -> Iterator[Diagnostic]:
+def _targets(repo: Contents, rollout: LoadedRollout, targets: Mask) -> Iterator[Diagnostic]:
     """Compare the targets with the rollout's env and the firmware, one finding per name that brings them in."""
     wanted = rollout.model.spec.firmware
-    if not devices:
+    if not targets:
         message = f"no device of env {quoted(rollout.env)} and model {quoted(wanted.model)} is left as a target"
         yield repo.sources.diagnostic(rollout.path, ("spec", "targets"), code="E_NO_TARGETS", message=message, key=True)
         return
     firmware = repo.firmware.get((wanted.model, wanted.version))
+    profiles = repo.devices.profiles
+    codes = {n: tuple(_misfits(profiles[n], rollout, firmware)) for n in repo.devices.profiles_of(targets)}
+    if not any(codes.values()):
+        return
     origin = _origins(repo, rollout)
-    wrong: dict[tuple[str, Loc], list[Device]] = {}
-    for device in devices:
-        for code in _misfits(device, rollout, firmware):
-            wrong.setdefault((code, origin.get(device.id, ("spec", "targets"))), []).append(device)
+    wrong: dict[tuple[str, Loc], list[str]] = {}
+    for device, number in compress(
+        zip(repo.devices.ids, repo.devices.numbers, strict=True), repo.devices.bits(targets)
+    ):
+        for code in codes[number]:
+            wrong.setdefault((code, origin.get(device, ("spec", "targets"))), []).append(device)
     for (code, loc), misfits in wrong.items():
-        yield repo.sources.diagnostic(
-            rollout.path, loc, code=code, message=_misfit_words(code, misfits, rollout), key=loc == ("spec", "targets")
-        )
+        message = _misfit_words(code, misfits, repo.devices.profile(misfits[0]), rollout)
+        yield repo.sources.diagnostic(rollout.path, loc, code=code, message=message, key=loc == ("spec", "targets"))
 
 
-def _misfits(device: Device, rollout: LoadedRollout, firmware: LoadedFirmware | None) -> Iterator[str]:
+def _misfits(device: Profile, rollout: LoadedRollout, firmware: LoadedFirmware | None) -> Iterator[str]:
     if device.env != rollout.env:
         yield "E_ENV_MISMATCH"
     if device.model != rollout.model.spec.firmware.model:
@@ -148,10 +156,11 @@ def _misfits(device: Device, rollout: LoadedRollout, firmware: LoadedFirmware | 
         yield "E_HW_MISMATCH"
 
 
-def _misfit_words(code: str, devices: list[Device], rollout: LoadedRollout) -> str:
+def _misfit_words(code: str, devices: list[str], first: Profile, rollout: LoadedRollout) -> str:
     wanted = rollout.model.spec.firmware
-    first = devices[0]
-    who = f"device {quoted(first.id)}" if len(devices) == 1 else f"{len(devices)} devices, {quoted(first.id)} first,"
+    who = (
+        f"device {quoted(devices[0])}" if len(devices) == 1 else f"{len(devices)} devices, {quoted(devices[0])} first,"
+    )
     match code:
         case "E_ENV_MISMATCH":
             return f"{who} in env {quoted(first.env)}, but `rollouts/{rollout.env}/` reaches {quoted(rollout.env)} only"
@@ -169,8 +178,8 @@ def _origins(repo: Contents, rollout: LoadedRollout) -> Mapping[str, Loc]:
     for index, name in enumerate(targets.devices):
         origin.setdefault(name, ("spec", "targets", "devices", index))
     for index, name in enumerate(targets.groups):
-        for device in group_members(repo, repo.groups[name]):
-            origin.setdefault(device.id, ("spec", "targets", "groups", index))
+        for device in group_ids(repo, repo.groups[name]):
+            origin.setdefault(device, ("spec", "targets", "groups", index))
     return origin
 
 
@@ -215,26 +224,13 @@ def _replaced(repo: Contents, rollout: LoadedRollout) -> frozenset[str]:
     return frozenset(found)
 
 
-def _overlaps(repo: Contents, covered: Mapping[str, tuple[Device, ...]]) -> Iterator[Diagnostic]:
+def _overlaps(repo: Contents, covered: Mapping[str, Mask]) -> Iterator[Diagnostic]:
     """Find pairs of rollouts that hold the same device although neither replaces the other."""
-    holders: dict[str, list[str]] = {}
-    for key, devices in covered.items():
-        for device in devices:
-            holders.setdefault(device.id, []).append(key)
-    shared: dict[tuple[str, ...], list[str]] = {}
-    for device_id, keys in holders.items():
-        if len(keys) > 1:
-            shared.setdefault(tuple(keys), []).append(device_id)
-    pairs: dict[tuple[str, str], list[str]] = {}
-    for holding, ids in shared.items():
-        for index, first in enumerate(holding):
-            for second in holding[index + 1 :]:
-                pairs.setdefault((first, second), []).extend(ids)
-    for (first, second), ids in sorted(pairs.items()):
+    replaced = {key: _replaced(repo, repo.rollouts[key]) for key in covered}
+    for first, second, shared in _shared(covered, replaced):
         one, two = repo.rollouts[first], repo.rollouts[second]
-        if second in _replaced(repo, one) or first in _replaced(repo, two):
-            continue
-        who = f"device {quoted(min(ids))}" if len(ids) == 1 else f"{len(ids)} devices, {quoted(min(ids))} first,"
+        ids = repo.devices.named(shared)
+        who = f"device {quoted(ids[0])}" if len(ids) == 1 else f"{len(ids)} devices, {quoted(ids[0])} first,"
         related = (Related(one.source.place(("spec", "targets"), key=True), "the other rollout's targets"),)
         yield repo.sources.diagnostic(
             two.path,
@@ -245,3 +241,16 @@ def _overlaps(repo: Contents, covered: Mapping[str, tuple[Device, ...]]) -> Iter
             key=True,
             related=related,
         )
+
+
+def _shared(covered: Mapping[str, Mask], replaced: Mapping[str, frozenset[str]]) -> Iterator[tuple[str, str, Mask]]:
+    """Yield pairs of rollouts, neither replacing the other, with the devices that both hold."""
+    held: Mask = 0
+    before: list[str] = []
+    for second, mask in covered.items():
+        if held & mask:
+            for first in before:
+                if first not in replaced[second] and second not in replaced[first] and (both := covered[first] & mask):
+                    yield first, second, both
+        held |= mask
+        before.append(second)

@@ -3,88 +3,129 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from itertools import islice
 from typing import Final
 
+from fwctl.manifests.devices import Devices, Origin, resolve_address, row_loc
 from fwctl.manifests.diagnostic import Diagnostic, Related, quoted
-from fwctl.manifests.models import DeviceEntry, DeviceInventory, Fleet
-from fwctl.manifests.models.devices import DeviceDefaults
-from fwctl.manifests.repo import Device, Origin
+from fwctl.manifests.models import DeviceInventory, Fleet
+from fwctl.manifests.models.devices import DeviceDefaults, DeviceEntry
 from fwctl.manifests.scalars import ADDRESS_PATTERN
 from fwctl.manifests.sources import Sources
 from fwctl.manifests.strict_yaml import MAX_FINDINGS
+from fwctl.manifests.table import InventoryTable, Profile
 
 _NEEDED: Final = ("model", "hardware", "env")
 _ADDRESS: Final = re.compile(ADDRESS_PATTERN[1:-1])
 
 
+def tabulate(inventory: DeviceInventory) -> InventoryTable:
+    """Return the devices of a YAML inventory as a table, its defaults applied."""
+    devices, defaults = inventory.spec.devices, inventory.spec.defaults
+    return InventoryTable.of(
+        [entry.id for entry in devices],
+        (profile_of(entry, defaults) for entry in devices),
+        {row: entry.address for row, entry in enumerate(devices) if entry.address is not None},
+    )
+
+
+def profile_of(entry: DeviceEntry, defaults: DeviceDefaults) -> Profile:
+    """Return the profile of an entry: what it says itself, else what its file's defaults say."""
+    labels = {**defaults.labels, **entry.labels} if defaults.labels else entry.labels
+    return Profile(
+        entry.model or defaults.model or "",
+        entry.hardware or defaults.hardware or "",
+        entry.env or defaults.env or "",
+        entry.region or defaults.region,
+        entry.site or defaults.site,
+        entry.time_zone or defaults.time_zone,
+        tuple(sorted(labels.items())),
+    )
+
+
 def flatten(
-    inventories: Mapping[str, DeviceInventory], fleet: Fleet | None, sources: Sources
-) -> tuple[dict[str, Device], list[Diagnostic]]:
+    inventories: Mapping[str, InventoryTable], fleet: Fleet | None, sources: Sources
+) -> tuple[Devices, list[Diagnostic]]:
     """Return all devices by id, sorted, and what is wrong with them.
 
     Without a fleet there is no address template: devices then have an empty address.
     """
-    devices: dict[str, Device] = {}
+    tables = dict(sorted(inventories.items()))
+    rows, found = (None, []) if _plain(tables) else _sifted(tables, sources)
+    devices = Devices(tables, rows, fleet)
+    if fleet is not None and not (found and found[-1].code == "I_TRUNCATED"):
+        found += _addresses(devices, fleet, sources)
+    return devices, found
+
+
+def lacking(profile: Profile) -> tuple[str, ...]:
+    """Return the names of the fields that each device needs and this profile does not have."""
+    return tuple(name for name in _NEEDED if not getattr(profile, name))
+
+
+def _plain(tables: Mapping[str, InventoryTable]) -> bool:
+    """Whether each id stands once and no profile lacks anything: so it is nearly always."""
+    if any(lacking(profile) for table in tables.values() for profile in table.profiles):
+        return False
+    ids = set[str]()
+    for table in tables.values():
+        ids.update(table.ids)
+    return len(ids) == sum(map(len, tables.values()))
+
+
+def _sifted(tables: Mapping[str, InventoryTable], sources: Sources) -> tuple[list[int], list[Diagnostic]]:
+    """Return the rows that are good, counted through all tables, and what is wrong with the others."""
+    rows: list[int] = []
     found: list[Diagnostic] = []
-    for path, inventory in sorted(inventories.items()):
-        defaults = inventory.spec.defaults
-        for index, entry in enumerate(inventory.spec.devices):
-            origin = Origin(path, ("spec", "devices", index))
-            lacking = [name for name in _NEEDED if getattr(entry, name) is None and getattr(defaults, name) is None]
-            if (first := devices.get(entry.id)) is not None:
-                found.append(_twice(entry.id, first.origin, origin, sources))
-            elif lacking:
-                found.append(_lacks(entry.id, lacking, origin, sources))
+    first: dict[str, Origin] = {}
+    start = 0
+    for path, table in tables.items():
+        lacks = [lacking(profile) for profile in table.profiles]
+        for row, (device, number) in enumerate(zip(table.ids, table.numbers, strict=True)):
+            origin = Origin(path, row_loc(path, row))
+            if device in first:
+                found.append(_twice(device, first[device], origin, sources))
+            elif lacks[number]:
+                found.append(_lacks(device, lacks[number], origin, sources))
             else:
-                devices[entry.id] = _device(entry, defaults, fleet, origin)
+                first[device] = origin
+                rows.append(start + row)
             if len(found) >= MAX_FINDINGS:
                 found.append(_at_device(origin, sources, "I_TRUNCATED", "there are more findings in the inventories"))
-                return dict(sorted(devices.items())), found
-    if fleet is not None:
-        found += _addresses(devices, sources)
-    return dict(sorted(devices.items())), found
+                return rows, found
+        start += len(table)
+    return rows, found
 
 
-def _device(entry: DeviceEntry, defaults: DeviceDefaults, fleet: Fleet | None, origin: Origin) -> Device:
-    region, site = entry.region or defaults.region, entry.site or defaults.site
-    labels = {**defaults.labels, **entry.labels} if defaults.labels else entry.labels
-    return Device(
-        id=entry.id,
-        model=entry.model or defaults.model or "",
-        hardware=entry.hardware or defaults.hardware or "",
-        env=entry.env or defaults.env or "",
-        region=region,
-        site=site,
-        time_zone=entry.time_zone or defaults.time_zone,
-        labels=labels,
-        address=entry.address or _resolve(fleet, entry.id, site, region),
-        origin=origin,
-    )
-
-
-def _resolve(fleet: Fleet | None, device: str, site: str | None, region: str | None) -> str:
-    if fleet is None:
-        return ""
-    text = fleet.spec.device_address.replace("{id}", device)
-    for name, value in (("{site}", site), ("{region}", region)):
-        if value is not None:
-            text = text.replace(name, value)
-    return text
-
-
-def _addresses(devices: Mapping[str, Device], sources: Sources) -> list[Diagnostic]:
+def _addresses(devices: Devices, fleet: Fleet, sources: Sources) -> list[Diagnostic]:
     """Check that each address is one. Devices may share one (a gateway): they are told apart by name, not address."""
+    wrong = islice(((i, text) for i, text in _resolved(devices, fleet) if not _ADDRESS.fullmatch(text)), MAX_FINDINGS)
     return [
         _at_device(
-            device.origin,
+            devices.at(index).origin,
             sources,
             "E_ADDRESS",
-            f"device {quoted(device.id)} has no usable address: the template gives {quoted(device.address)}",
+            f"device {quoted(devices.ids[index])} has no usable address: the template gives {quoted(address)}",
         )
-        for device in islice((d for d in devices.values() if not _ADDRESS.fullmatch(d.address)), MAX_FINDINGS)
+        for index, address in wrong
     ]
+
+
+def _resolved(devices: Devices, fleet: Fleet) -> Iterator[tuple[int, str]]:
+    """Yield the addresses that have to be looked at one by one.
+
+    Whether a site and region give an address depends on the device's id only by its length: an id is a label of a
+    host name. Where the longest id gives one, all do.
+    """
+    longest = "a" * max(map(len, devices.ids), default=0)
+    doubtful = devices.where(lambda p: not _ADDRESS.fullmatch(resolve_address(fleet, longest, p.site, p.region)))
+    if not doubtful:
+        return
+    for index, doubted in enumerate(devices.bits(doubtful)):
+        if doubted and devices.given_address(index) is None:
+            profile = devices.profiles[devices.numbers[index]]
+            yield index, resolve_address(fleet, devices.ids[index], profile.site, profile.region)
 
 
 def _at_device(
@@ -99,7 +140,7 @@ def _twice(device: str, first: Origin, again: Origin, sources: Sources) -> Diagn
     return _at_device(again, sources, "E_DUPLICATE", f"device {quoted(device)} is declared a second time", "", related)
 
 
-def _lacks(device: str, names: list[str], origin: Origin, sources: Sources) -> Diagnostic:
+def _lacks(device: str, names: tuple[str, ...], origin: Origin, sources: Sources) -> Diagnostic:
     what = ", ".join(quoted(name) for name in names)
     remedy = "Add it to the device, or to `spec.defaults` for all devices of the file."
     return _at_device(origin, sources, "E_SCHEMA", f"device {quoted(device)} lacks {what}", remedy)

@@ -6,14 +6,14 @@ from collections.abc import Callable, Mapping
 
 from fwctl.manifests.checks import Declared, check
 from fwctl.manifests.codes import CODES
+from fwctl.manifests.devices import Devices
 from fwctl.manifests.diagnostic import Diagnostic, Place, ordered
 from fwctl.manifests.inventory import flatten
-from fwctl.manifests.models import DeviceGroup, DeviceInventory, Firmware, Fleet, Rollout, RolloutControl
+from fwctl.manifests.models import DeviceGroup, Firmware, Fleet, Rollout, RolloutControl
 from fwctl.manifests.parse import Parsed, parse_file
 from fwctl.manifests.paths import Classified, ManifestPath, classify
 from fwctl.manifests.repo import (
     Contents,
-    Device,
     FleetRepo,
     Loaded,
     LoadedControl,
@@ -22,18 +22,21 @@ from fwctl.manifests.repo import (
     LoadedRollout,
 )
 from fwctl.manifests.sources import Sources
+from fwctl.manifests.table import InventoryTable
 
 Parser = Callable[[ManifestPath, bytes], Parsed]
+Recall = Callable[[ManifestPath], Parsed | None]
 
 
-def load(files: Mapping[str, bytes], *, parse: Parser = parse_file) -> Loaded:
+def load(files: Mapping[str, bytes], *, parse: Parser = parse_file, recall: Recall | None = None) -> Loaded:
     """Read and check all manifests among `files` (paths relative to the top of the repository -> bytes).
 
     Files that fwctl does not manage are ignored. All findings come at once, ordered by file and line; the
-    repository comes only if none of them is an error. `parse` may keep results between calls.
+    repository comes only if none of them is an error. `parse` may keep results between calls; `recall` is asked
+    first, before the file's bytes are, and returns what was kept of it.
     """
     classified = classify(files)
-    parsed = [parse(path, files[path.path]) for path in classified.manifests]
+    parsed = [(recall and recall(path)) or parse(path, files[path.path]) for path in classified.manifests]
     sources = Sources({p.source.path: p.source for p in parsed})
     found = [*classified.diagnostics, *(d for p in parsed for d in p.diagnostics)]
     if not parsed and not any(d.severity == "error" for d in found):
@@ -41,7 +44,7 @@ def load(files: Mapping[str, bytes], *, parse: Parser = parse_file) -> Loaded:
     elif "fleet.yaml" not in files:
         found.append(_whole("E_NO_FLEET", "there is no `fleet.yaml`", "fleet.yaml"))
     fleet = next((p.model for p in parsed if isinstance(p.model, Fleet)), None)
-    inventories = {p.path.path: p.model for p in parsed if isinstance(p.model, DeviceInventory)}
+    inventories = {p.path.path: p.model for p in parsed if isinstance(p.model, InventoryTable)}
     devices, more = flatten(inventories, fleet, sources)
     contents = _assemble(devices, parsed, sources)
     diagnostics = ordered([*found, *more, *check(contents, _declared(classified, parsed, more))])
@@ -66,7 +69,7 @@ def _whole(code: str, message: str, path: str) -> Diagnostic:
     return Diagnostic(code, message, Place(path), CODES[code].remedy)
 
 
-def _assemble(devices: Mapping[str, Device], parsed: list[Parsed], sources: Sources) -> Contents:
+def _assemble(devices: Devices, parsed: list[Parsed], sources: Sources) -> Contents:
     groups: dict[str, LoadedGroup] = {}
     firmware: dict[tuple[str, str], LoadedFirmware] = {}
     rollouts: dict[str, LoadedRollout] = {}

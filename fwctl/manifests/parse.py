@@ -9,23 +9,34 @@ from pydantic import ValidationError
 
 from fwctl.manifests.diagnostic import Diagnostic, Loc, Place, Related, quoted
 from fwctl.manifests.fields import did_you_mean
-from fwctl.manifests.models import API_VERSION, KINDS, DeviceGroup, Firmware, Manifest, Rollout, RolloutControl
+from fwctl.manifests.inventory import tabulate
+from fwctl.manifests.models import (
+    API_VERSION,
+    KINDS,
+    DeviceGroup,
+    DeviceInventory,
+    Firmware,
+    Manifest,
+    Rollout,
+    RolloutControl,
+)
 from fwctl.manifests.paths import ManifestPath
 from fwctl.manifests.positions import Span
 from fwctl.manifests.schema_findings import explain
 from fwctl.manifests.sources import Source
 from fwctl.manifests.strict_yaml import LARGE, MAX_FINDINGS, SMALL, YamlFinding, read
+from fwctl.manifests.table import InventoryTable
 
 _LIMITS: Final = {"DeviceInventory": LARGE}
 
 
 @dataclass(frozen=True, slots=True)
 class Parsed:
-    """What one file gave. `model` is None as soon as one finding is an error."""
+    """What one file gave: a model, or the table of an inventory; None as soon as one finding is an error."""
 
     path: ManifestPath
     source: Source
-    model: Manifest | None
+    model: Manifest | InventoryTable | None
     diagnostics: tuple[Diagnostic, ...]
 
 
@@ -35,7 +46,7 @@ def parse_file(path: ManifestPath, data: bytes) -> Parsed:
     document = read(data, _LIMITS.get(path.kind, SMALL))
     found = [_from_yaml(finding, source) for finding in document.findings]
     known = frozenset(f.loc for f in document.findings if f.loc and f.code != "E_YAML_DUPKEY")
-    model: Manifest | None = None
+    model: Manifest | InventoryTable | None = None
     if document.complete and (isinstance(document.value, dict) or not found):
         more, model = _validate(path, document.value, source, known, MAX_FINDINGS - len(found))
         found += more
@@ -46,6 +57,8 @@ def parse_file(path: ManifestPath, data: bytes) -> Parsed:
         found.append(source.diagnostic(last, code="I_TRUNCATED", message="there are more findings in this file"))
     if any(d.severity == "error" for d in found):
         model = None
+    if isinstance(model, DeviceInventory):
+        model = tabulate(model)
     return Parsed(path, source, model, tuple(found))
 
 

@@ -5,45 +5,24 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
 
-from fwctl.manifests.diagnostic import Diagnostic, Loc
+from fwctl.manifests.devices import Device, Devices, Mask, Origin
+from fwctl.manifests.diagnostic import Diagnostic
 from fwctl.manifests.models import DeviceGroup, Firmware, Fleet, Rollout, RolloutControl
 from fwctl.manifests.models.devices import GroupSpec
 from fwctl.manifests.sources import Source, Sources
 
-
-class Origin(NamedTuple):
-    """Which value of which file declares something."""
-
-    path: str
-    loc: Loc
-
-
-@dataclass(frozen=True, slots=True)
-class Device:
-    """A device with its file's defaults applied and its address resolved to `host:port`."""
-
-    id: str
-    model: str
-    hardware: str
-    env: str
-    region: str | None
-    site: str | None
-    time_zone: str | None
-    labels: Mapping[str, str]
-    address: str
-    origin: Origin
-
-    @property
-    def facts(self) -> dict[str, str]:
-        """Labels and built-in keys together: what selectors look at."""
-        own = {"id": self.id, "model": self.model, "hardware": self.hardware, "env": self.env}
-        if self.region is not None:
-            own["region"] = self.region
-        if self.site is not None:
-            own["site"] = self.site
-        return {**self.labels, **own}
+__all__ = [
+    "Contents",
+    "Device",
+    "FleetRepo",
+    "Loaded",
+    "LoadedControl",
+    "LoadedFirmware",
+    "LoadedGroup",
+    "LoadedRollout",
+    "Origin",
+]
 
 
 @dataclass(frozen=True)
@@ -103,7 +82,7 @@ class LoadedControl:
 class Contents:
     """What could be read of a repository, not yet known to be whole. Mappings are sorted by key."""
 
-    devices: Mapping[str, Device]
+    devices: Devices
     groups: Mapping[str, LoadedGroup]
     firmware: Mapping[tuple[str, str], LoadedFirmware]
     rollouts: Mapping[str, LoadedRollout]
@@ -112,13 +91,8 @@ class Contents:
     sources: Sources
 
     @cached_property
-    def facts(self) -> Mapping[str, Mapping[str, str]]:
-        """Labels and built-in keys of each device, made once: what selectors look at."""
-        return {device.id: device.facts for device in self.devices.values()}
-
-    @cached_property
-    def members(self) -> dict[str, frozenset[str]]:
-        """Members by group name, filled by `targets` as they are asked for."""
+    def members(self) -> dict[str, Mask]:
+        """Members by group name as masks over `devices`, filled by `targets` as they are asked for."""
         return {}
 
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from functools import cached_property
 
 from fwctl.manifests.codes import CODES
@@ -11,12 +10,23 @@ from fwctl.manifests.diagnostic import UNSAFE, Diagnostic, Loc, Place, Related, 
 from fwctl.manifests.positions import Positions, Span
 
 
-@dataclass(frozen=True)
 class Source:
-    """One file: its path in the repository and its bytes."""
+    """One file: its path in the repository and its bytes, or how to get them when a finding must be shown."""
 
-    path: str
-    data: bytes
+    def __init__(self, path: str, data: bytes | Callable[[], bytes]) -> None:
+        self.path = path
+        self._data = data
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Source) and (self.path, self.data) == (other.path, other.data)
+
+    def __hash__(self) -> int:
+        return hash(self.path)
+
+    @cached_property
+    def data(self) -> bytes:
+        """The file's bytes; got by the first use."""
+        return self._data if isinstance(self._data, bytes) else self._data()
 
     @cached_property
     def lines(self) -> list[str]:

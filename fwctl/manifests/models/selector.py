@@ -63,6 +63,22 @@ class Selector(Model):
 
     def matches(self, facts: Mapping[str, str]) -> bool:
         """Say whether a device with these labels and built-in keys is selected."""
-        return all(facts.get(key) == value for key, value in self.match_labels.items()) and all(
-            expression.matches(facts) for expression in self.match_expressions
+        return self.matches_but_id(facts) and self.matches_id(facts.get("id"))
+
+    @property
+    def names_id(self) -> bool:
+        """Whether a condition is about the device's id, so that the rest of its facts does not decide alone."""
+        return "id" in self.match_labels or any(expression.key == "id" for expression in self.match_expressions)
+
+    def matches_but_id(self, facts: Mapping[str, str]) -> bool:
+        """Say whether all conditions on other keys than the id are met."""
+        return all(facts.get(key) == value for key, value in self.match_labels.items() if key != "id") and all(
+            expression.matches(facts) for expression in self.match_expressions if expression.key != "id"
+        )
+
+    def matches_id(self, device: str | None) -> bool:
+        """Say whether all conditions on the id are met."""
+        facts = {} if device is None else {"id": device}
+        return self.match_labels.get("id", device) == device and all(
+            expression.matches(facts) for expression in self.match_expressions if expression.key == "id"
         )
