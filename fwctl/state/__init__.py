@@ -13,6 +13,7 @@ from fwctl.state.changes import (
     QuarantineReleased,
     RolloutMoved,
     SetMeta,
+    SummaryStored,
     WaveMoved,
 )
 from fwctl.state.events import BrokenLink
@@ -27,6 +28,7 @@ from fwctl.state.rows import (
     OutcomeRow,
     QuarantineRow,
     RolloutRow,
+    SummaryRow,
     WaveRow,
 )
 from fwctl.state.transitions import OrderStatus, RolloutState, WaveState
@@ -58,6 +60,8 @@ __all__ = [
     "RolloutRow",
     "RolloutState",
     "SetMeta",
+    "SummaryRow",
+    "SummaryStored",
     "WaveMoved",
     "WaveRow",
     "WaveState",

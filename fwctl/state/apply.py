@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterable
 from typing import assert_never
 
 from fwctl.state.apply_waves import deferred, quarantined, ready, released, wave_moved
@@ -19,6 +20,7 @@ from fwctl.state.changes import (
     QuarantineReleased,
     RolloutMoved,
     SetMeta,
+    SummaryStored,
     WaveMoved,
 )
 from fwctl.state.events import Chain, to_json
@@ -34,6 +36,34 @@ from fwctl.state.transitions import (
 
 # These rise in every pass; an event each time would be noise (the signed metadata itself is the evidence).
 _QUIET_META = frozenset({"timestamp_version", "snapshot_version"})
+
+_INSERT_DEVICE = (
+    "INSERT INTO devices (running_release, running_image, running_version, running_mandate, state, observed_at,"
+    " reachable, tried_at, failure_count, reason, next_due, counter, spent, id)"
+    " VALUES (?, ?, ?, ?, ?, ?, 1, ?, 0, '', ?, ?, ?, ?)"
+)
+_UPDATE_DEVICE = (
+    "UPDATE devices SET running_release = ?, running_image = ?, running_version = ?, running_mandate = ?, state = ?,"
+    " observed_at = ?, reachable = 1, tried_at = ?, failure_count = 0, reason = '', next_due = ?, counter = ?,"
+    " unreachable_since = NULL, spent = ? WHERE id = ?"
+)
+_STORE_DOCUMENT = "INSERT INTO documents VALUES (?, ?) ON CONFLICT (device) DO UPDATE SET doc = excluded.doc"
+
+
+def apply_group(conn: sqlite3.Connection, chain: Chain, group: Iterable[Change]) -> bool:
+    """Apply the changes of one group; True when that changed anything that a decision could see."""
+    touched = False
+    for change in group:
+        before = conn.total_changes
+        apply_change(conn, chain, change)
+        touched = touched or (conn.total_changes != before and _visible(change))
+    return touched
+
+
+def _visible(change: Change) -> bool:
+    if isinstance(change, SetMeta):
+        return change.key not in _QUIET_META
+    return not isinstance(change, (SummaryStored, Event))
 
 
 def apply_change(conn: sqlite3.Connection, chain: Chain, change: Change) -> None:
@@ -61,6 +91,8 @@ def apply_change(conn: sqlite3.Connection, chain: Chain, change: Change) -> None
             _order_moved(conn, chain, change)
         case OutcomeReceived():
             _outcome_received(conn, chain, change)
+        case SummaryStored():
+            _summary_stored(conn, change)
         case Event():
             _event(chain, change)
         case _:
@@ -81,23 +113,17 @@ def _device_seen(conn: sqlite3.Connection, chain: Chain, change: DeviceSeen) -> 
     at = to_text(change.at)
     running = (change.running_release, change.running_image, change.running_version, change.running_mandate)
     old = conn.execute(
-        "SELECT running_release, running_image, running_version, running_mandate, state, reachable, tried_at, counter,"
-        " deferred_since FROM devices WHERE id = ?",
+        "SELECT running_release, running_image, running_version, running_mandate, state, reachable, tried_at, counter"
+        " FROM devices WHERE id = ?",
         (change.device,),
     ).fetchone()
     if old is not None and (at, change.counter if at == old[6] else old[7]) < (old[6], old[7]):
         return  # an answer that was overtaken
     counter = max(change.counter, old[7] if old is not None else 0)  # never falls (I4), not even by re-enrolment
-    doc, due = to_json(change.document), to_text_or_none(change.next_due)
-    conn.execute(
-        "INSERT OR REPLACE INTO devices (id, running_release, running_image, running_version, running_mandate, state,"
-        " observed_at, reachable, tried_at, failure_count, reason, next_due, counter, unreachable_since, spent, doc,"
-        " deferred_since) VALUES (?, ?, ?, ?, ?, ?, ?, 1, ?, 0, '', ?, ?, NULL, ?, ?, ?)",
-        (
-            *(change.device, *running, change.state, at, at, due, counter, " ".join(change.spent), doc),
-            old[8] if old is not None else None,
-        ),
-    )
+    due, spent = to_text_or_none(change.next_due), " ".join(change.spent)
+    values = (*running, change.state, at, at, due, counter, spent, change.device)
+    conn.execute(_INSERT_DEVICE if old is None else _UPDATE_DEVICE, values)
+    conn.execute(_STORE_DOCUMENT, (change.device, to_json(change.document)))
     data = {"release": running[0], "image": running[1], "version": running[2], "state": change.state}
     if old is None:
         chain.append("device.seen", at=at, reason="first answer", device=change.device, data=data)
@@ -117,7 +143,7 @@ def _device_unreachable(conn: sqlite3.Connection, chain: Chain, change: DeviceUn
         return
     if old is None:
         conn.execute(
-            "INSERT INTO devices VALUES (?, '', '', '', '', 'unknown', NULL, 0, ?, 1, ?, ?, 0, ?, '', '{}', NULL)",
+            "INSERT INTO devices VALUES (?, '', '', '', '', 'unknown', NULL, 0, ?, 1, ?, ?, 0, ?, '', NULL)",
             (change.device, at, change.reason, due, at),
         )
     else:
@@ -177,22 +203,24 @@ def _order_intended(conn: sqlite3.Connection, chain: Chain, change: OrderIntende
     at, body = to_text(change.at), to_json(change.body)
     fixed = (change.device, change.rollout, change.mandate, change.verb, change.release, change.attempt)
     old = conn.execute(
-        "SELECT device, rollout, mandate, verb, release, attempt, status, body FROM orders WHERE id = ?",
+        "SELECT device, rollout, mandate, verb, release, attempt, status, number FROM orders WHERE id = ?",
         (change.order,),
     ).fetchone()
     if old is not None:
         if old[:6] != fixed:
             raise transition_error(f"order {change.order}", "the same id already stands for another order")
-        if old[6] in (OrderStatus.INTENDED, OrderStatus.SENT) and old[7] != body:
-            conn.execute("UPDATE orders SET body = ? WHERE id = ?", (body, change.order))
+        if old[6] in (OrderStatus.INTENDED, OrderStatus.SENT):
+            conn.execute("UPDATE order_bodies SET body = ? WHERE number = ? AND body <> ?", (body, old[7], body))
         return
-    conn.execute(
-        "INSERT INTO orders VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'intended', '', '', ?, ?, ?, NULL, ?, NULL)",
+    number = conn.execute(
+        "INSERT INTO orders (id, device, rollout, mandate, verb, release, attempt, stage, wave, refers_to, status,"
+        " class, code, reason, intended_at, due_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'intended', '', '', ?, ?, ?)",
         (
             *(change.order, *fixed, change.stage, change.wave, change.refers_to),
-            *(change.reason, body, at, to_text_or_none(change.due_at)),
+            *(change.reason, at, to_text_or_none(change.due_at)),
         ),
-    )
+    ).lastrowid
+    conn.execute("INSERT INTO order_bodies VALUES (?, ?)", (number, body))
     data = {"verb": change.verb, "release": change.release, "attempt": change.attempt, "wave": change.wave}
     where = {"rollout": change.rollout, "device": change.device, "order": change.order}
     chain.append("order.intended", at=at, reason=change.reason, data=data, **where)
@@ -252,6 +280,18 @@ def _outcome_received(conn: sqlite3.Connection, chain: Chain, change: OutcomeRec
     }
     where = {"device": change.device, "order": change.order, "rollout": known[0] if known else ""}
     chain.append("outcome.received", at=at, reason=change.result, actor=change.device, data=data, **where)
+
+
+def _summary_stored(conn: sqlite3.Connection, change: SummaryStored) -> None:
+    # the revision is filled in at the end of the transaction, when it is known who else changed something
+    conn.execute(
+        "INSERT OR REPLACE INTO summaries (rollout, mandate, commit_id, at, valid_until, revision, body)"
+        " VALUES (?, ?, ?, ?, ?, 0, ?)",
+        (
+            *(change.rollout, change.mandate, change.commit, to_text(change.at)),
+            *(to_text_or_none(change.valid_until), to_json(change.body)),
+        ),
+    )
 
 
 def _event(chain: Chain, change: Event) -> None:

@@ -164,6 +164,24 @@ class OutcomeReceived:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SummaryStored:
+    """What a pass made of a rollout; it replaces the one before and makes no event.
+
+    It is kept with the revision that it was made from: `revision`, or the current one when that is None, and
+    what stands in the same group counts as known to it. Changes by others in the same transaction do not.
+    """
+
+    at: datetime
+    rollout: str
+    mandate: str
+    commit: str
+    valid_until: datetime | None
+    """when time alone makes it untrue"""
+    body: Mapping[str, Any]
+    revision: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Event:
     """Something happened that no other change tells."""
 
@@ -189,5 +207,6 @@ Change: TypeAlias = (
     | OrderIntended
     | OrderMoved
     | OutcomeReceived
+    | SummaryStored
     | Event
 )

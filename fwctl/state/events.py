@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 _COLUMNS = "seq, at, kind, rollout, device, order_id, reason, actor, data, prev"
+PRUNED = "state.pruned"
 _HASHED = tuple(_COLUMNS.split(", "))
 
 
@@ -66,8 +67,12 @@ def to_json(value: Mapping[str, Any]) -> str:
 
 
 def verify_chain(conn: sqlite3.Connection) -> BrokenLink | None:
-    """Return the first broken link, or None: numbers without gap, hashes right, no tail cut off."""
-    seq, previous = 0, ""
+    """Return the first broken link, or None: numbers without gap, hashes right, no tail cut off.
+
+    A pruned chain starts after its anchor, and an event after it must say so: who prunes without saying is found.
+    """
+    anchor = seq, previous = conn.execute("SELECT seq, hash FROM anchor").fetchone()
+    said = not seq
     for row in conn.execute(f"SELECT {_COLUMNS}, hash FROM events ORDER BY seq"):  # noqa: S608
         if row[0] != seq + 1:
             return BrokenLink(seq + 1, "it is missing")
@@ -75,8 +80,16 @@ def verify_chain(conn: sqlite3.Connection) -> BrokenLink | None:
             return BrokenLink(row[0], "it does not name the event before it")
         if row_hash(row[:-1]) != row[-1]:
             return BrokenLink(row[0], "its content was changed")
+        said = said or (row[2] == PRUNED and _names(row[8], anchor))
         seq, previous = row[0], row[-1]
     highest = conn.execute("SELECT seq FROM sqlite_sequence WHERE name = 'events'").fetchone()
     if highest is not None and highest[0] != seq:
         return BrokenLink(seq + 1, "it and what followed were cut off")
+    if not said:
+        return BrokenLink(anchor[0], "it and what came before were removed, and no event says so")
     return None
+
+
+def _names(data: str, anchor: tuple[int, str]) -> bool:
+    told = json.loads(data)
+    return (told.get("anchor"), told.get("hash")) == anchor

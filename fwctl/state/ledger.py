@@ -16,10 +16,11 @@ from sqlite_utils import Database
 
 from fwctl.errors import Busy, FwctlError, InputError, WorldError
 from fwctl.state import faults
-from fwctl.state.apply import apply_change
-from fwctl.state.changes import Change
+from fwctl.state.apply import apply_group
+from fwctl.state.changes import Change, SummaryStored
 from fwctl.state.events import Chain
 from fwctl.state.queries import Queries
+from fwctl.state.revision import settle_revision
 from fwctl.state.schema import APPLICATION_ID, VERSION, migrations
 
 
@@ -111,7 +112,18 @@ class Ledger(Queries):
         A group that contradicts the ledger is undone alone. Raises as `apply` does for what concerns all.
         """
         with self.transaction(epoch=epoch) as conn:
-            return [self._group(conn, group) for group in groups]
+            chain, touched, results = Chain(conn), set[int](), list[Exception | None]()
+            for number, group in enumerate(groups):
+                failed = self._group(conn, chain, group, touched, number)
+                results.append(failed)
+            summaries = {
+                change.rollout: (number, change.revision)
+                for number, group in enumerate(groups)
+                for change in group
+                if isinstance(change, SummaryStored) and results[number] is None
+            }
+            settle_revision(conn, touched, summaries)
+            return results
 
     @contextmanager
     def transaction(self, *, epoch: int | None) -> Iterator[sqlite3.Connection]:
@@ -140,23 +152,36 @@ class Ledger(Queries):
                 remedy="Let the other one work; see who it is: fwctl status",
             )
 
-    def _group(self, conn: sqlite3.Connection, group: Sequence[Change]) -> Exception | None:
+    def _group(
+        self, conn: sqlite3.Connection, chain: Chain, group: Sequence[Change], touched: set[int], number: int
+    ) -> Exception | None:
         try:
-            with self._db.atomic():
-                chain = Chain(conn)
-                for change in group:
-                    apply_change(conn, chain, change)
+            with _undone_alone(conn, chain):
+                if apply_group(conn, chain, group):
+                    touched.add(number)
         except FwctlError as error:
             return error
         except (sqlite3.IntegrityError, sqlite3.ProgrammingError, sqlite3.InterfaceError) as error:
             return faults.explain(error, self.path)
-        except (
-            ValueError,
-            TypeError,
-            OverflowError,
-        ) as error:  # a value that cannot be stored: the caller's, not the batch's
-            return error
+        except (ValueError, TypeError, OverflowError) as error:
+            return error  # a value that cannot be stored: the caller's, not the batch's
         return None
+
+
+@contextmanager
+def _undone_alone(conn: sqlite3.Connection, chain: Chain) -> Iterator[None]:
+    """Undo the block alone when it fails. One name for all savepoints: SQLite compiles the statement once."""
+    before = chain.seq, chain.hash
+    conn.execute("SAVEPOINT one_group")
+    try:
+        yield
+    except BaseException:
+        if conn.in_transaction:  # a full disk has ended it already
+            conn.execute("ROLLBACK TO one_group")
+            conn.execute("RELEASE one_group")
+        chain.seq, chain.hash = before
+        raise
+    conn.execute("RELEASE one_group")
 
 
 def _connect(path: Path, *, readonly: bool, busy_seconds: float = 10.0) -> sqlite3.Connection:

@@ -20,6 +20,7 @@ from fwctl.state.rows import (
     OutcomeRow,
     QuarantineRow,
     RolloutRow,
+    SummaryRow,
     WaveRow,
 )
 from fwctl.state.times import from_text, to_text
@@ -45,7 +46,8 @@ _OUTCOME = (
 _WAVE = "SELECT rollout, mandate, wave, state, reason, opened_at, soak_since, judged_at FROM waves"
 _EVENT = "SELECT seq, at, kind, rollout, device, order_id, reason, actor, data, prev, hash FROM events"
 _OPEN = ", ".join(f"'{status}'" for status in OPEN_ORDERS)
-ORDERS_DUE = f"{_ORDER} WHERE status IN ({_OPEN}) AND due_at <= ? ORDER BY due_at, id LIMIT ?"
+ORDERS_DUE = f"{_ORDER} WHERE status <> 'settled' AND due_at <= ? ORDER BY due_at, number LIMIT ?"
+_SUMMARY = "SELECT rollout, mandate, commit_id, at, valid_until, revision, body FROM summaries"
 _DEVICES_DUE = f"{_DEVICE} WHERE next_due <= ? ORDER BY next_due, id LIMIT ?"
 _CHUNK = 500  # ids per statement: SQLite's oldest limit on parameters is 999
 
@@ -94,7 +96,7 @@ class Queries:
 
     def document(self, device: str) -> dict[str, Any] | None:
         """Return what a device said last, None if it never answered."""
-        rows = self._rows("SELECT doc FROM devices WHERE id = ? AND observed_at IS NOT NULL", (device,))
+        rows = self._rows("SELECT doc FROM documents WHERE device = ?", (device,))
         return _object(rows[0][0]) if rows else None
 
     def rollouts(self) -> tuple[RolloutRow, ...]:
@@ -110,6 +112,19 @@ class Queries:
         """Return the waves that were ever opened, by name."""
         rows = self._rows(f"{_WAVE} WHERE rollout = ? AND mandate = ? ORDER BY wave", (rollout, mandate))
         return tuple(_wave(row) for row in rows)
+
+    def revision(self) -> int:
+        """Return a number that rises with every transaction that changes what a decision could see."""
+        return int(self._rows("SELECT value FROM revision", ())[0][0])
+
+    def summary(self, rollout: str) -> SummaryRow | None:
+        """Return what a pass made of a rollout last."""
+        rows = self._rows(f"{_SUMMARY} WHERE rollout = ?", (rollout,))
+        return _summary(rows[0]) if rows else None
+
+    def summaries(self) -> tuple[SummaryRow, ...]:
+        """Return what passes made of all rollouts, by key."""
+        return tuple(_summary(row) for row in self._rows(f"{_SUMMARY} ORDER BY rollout", ()))
 
     def taken_back(self) -> tuple[str, ...]:
         """Return the mandates that went back, ever."""
@@ -139,7 +154,7 @@ class Queries:
         conditions += [f"status IN ({_OPEN})"] if open_only else []
         where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
         values = [value for value in given.values() if value is not None]
-        return tuple(_order(row) for row in self._rows(f"{_ORDER}{where} ORDER BY device, rowid", values))
+        return tuple(_order(row) for row in self._rows(f"{_ORDER}{where} ORDER BY device, number", values))
 
     def order(self, order: str) -> OrderRow | None:
         """Return one order."""
@@ -148,7 +163,7 @@ class Queries:
 
     def order_body(self, order: str) -> dict[str, Any] | None:
         """Return the signed envelope of an order."""
-        rows = self._rows("SELECT body FROM orders WHERE id = ?", (order,))
+        rows = self._rows("SELECT body FROM order_bodies JOIN orders USING (number) WHERE id = ?", (order,))
         return _object(rows[0][0]) if rows else None
 
     def orders_due(self, now: datetime, *, limit: int = 100_000) -> tuple[OrderRow, ...]:
@@ -213,6 +228,12 @@ def _wave(row: tuple[Any, ...]) -> WaveRow:
     values = _timed(row, (5, 6, 7))
     values[3] = WaveState(row[3])
     return WaveRow(*values)
+
+
+def _summary(row: tuple[Any, ...]) -> SummaryRow:
+    values = _timed(row, (3, 4))
+    values[6] = _object(row[6])
+    return SummaryRow(*values)
 
 
 def _order(row: tuple[Any, ...]) -> OrderRow:

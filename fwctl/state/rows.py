@@ -136,6 +136,19 @@ class EventRow:
 
 
 @dataclass(frozen=True, slots=True)
+class SummaryRow:
+    """What a pass made of a rollout; nothing has changed since while `Ledger.revision()` is `revision`."""
+
+    rollout: str
+    mandate: str
+    commit: str
+    at: datetime
+    valid_until: datetime | None
+    revision: int
+    body: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
 class LeaseRow:
     """Who reconciles, or did last; `holder` is empty after a release."""
 

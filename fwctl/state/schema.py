@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlite_utils import Database, Migrations
 
 APPLICATION_ID = 0x66776374  # "fwct": tells a ledger from any other SQLite file
-VERSION = 2
+VERSION = 3
 
 migrations = Migrations("fwctl-ledger")
 
@@ -29,6 +29,80 @@ def wave_tables(db: Database) -> None:
         db.conn.execute(statement)
     db.conn.execute("PRAGMA user_version = 2")
 
+
+@migrations(name="0003_size")
+def size_tables(db: Database) -> None:
+    """Take what is long out of the tables that are counted and listed, and remember summaries and a revision."""
+    for statement in _SIZE:
+        db.conn.execute(statement)
+    db.conn.execute("PRAGMA user_version = 3")
+
+
+_DEVICE_COLUMNS = (
+    "id, running_release, running_image, running_version, running_mandate, state, observed_at, reachable, tried_at,"
+    " failure_count, reason, next_due, counter, unreachable_since, spent, deferred_since"
+)
+_ORDER_COLUMNS = (
+    "id, device, rollout, mandate, verb, release, attempt, stage, wave, refers_to, status, class, code, reason,"
+    " intended_at, sent_at, due_at, finished_at"
+)
+_SIZE = (
+    """CREATE TABLE documents (device TEXT PRIMARY KEY, doc TEXT NOT NULL) STRICT""",
+    "INSERT INTO documents SELECT id, doc FROM devices WHERE observed_at IS NOT NULL ORDER BY id",
+    # without a rowid: always read by id or in the order of ids, and rewritten in place
+    """CREATE TABLE devices_3 (
+        id TEXT PRIMARY KEY, running_release TEXT NOT NULL, running_image TEXT NOT NULL,
+        running_version TEXT NOT NULL, running_mandate TEXT NOT NULL, state TEXT NOT NULL,
+        observed_at TEXT, reachable INTEGER NOT NULL CHECK (reachable IN (0, 1)), tried_at TEXT NOT NULL,
+        failure_count INTEGER NOT NULL, reason TEXT NOT NULL, next_due TEXT, counter INTEGER NOT NULL,
+        unreachable_since TEXT, spent TEXT NOT NULL, deferred_since TEXT
+    ) STRICT, WITHOUT ROWID""",
+    f"INSERT INTO devices_3 ({_DEVICE_COLUMNS}) SELECT {_DEVICE_COLUMNS} FROM devices ORDER BY id",  # noqa: S608
+    "DROP TABLE devices",
+    "ALTER TABLE devices_3 RENAME TO devices",
+    # each index of `devices` ends with the id, so that a filtered list comes by id and pages without sorting
+    "CREATE INDEX devices_due ON devices (next_due) WHERE next_due IS NOT NULL",
+    "CREATE INDEX devices_mandate ON devices (running_mandate)",
+    "CREATE INDEX devices_version ON devices (running_version)",
+    "CREATE INDEX devices_busy ON devices (state) WHERE state <> 'idle'",
+    "CREATE INDEX devices_away ON devices (id) WHERE reachable = 0",
+    # a number of its own, because VACUUM may renumber rows that have none, and bodies hang on it
+    """CREATE TABLE orders_3 (
+        number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, device TEXT NOT NULL,
+        rollout TEXT NOT NULL REFERENCES rollouts (key), mandate TEXT NOT NULL, verb TEXT NOT NULL,
+        release TEXT NOT NULL, attempt INTEGER NOT NULL, stage INTEGER NOT NULL, wave TEXT NOT NULL,
+        refers_to TEXT NOT NULL, status TEXT NOT NULL, class TEXT NOT NULL, code TEXT NOT NULL,
+        reason TEXT NOT NULL, intended_at TEXT NOT NULL, sent_at TEXT, due_at TEXT, finished_at TEXT
+    ) STRICT""",
+    f"INSERT INTO orders_3 (number, {_ORDER_COLUMNS}) SELECT rowid, {_ORDER_COLUMNS} FROM orders ORDER BY rowid",  # noqa: S608
+    "CREATE TABLE order_bodies (number INTEGER PRIMARY KEY, body TEXT NOT NULL) STRICT",
+    "INSERT INTO order_bodies SELECT rowid, body FROM orders ORDER BY rowid",
+    "DROP TABLE orders",
+    "ALTER TABLE orders_3 RENAME TO orders",
+    "CREATE INDEX orders_mandate ON orders (mandate, device)",
+    "CREATE INDEX orders_device ON orders (device)",
+    "CREATE INDEX orders_due ON orders (due_at) WHERE status <> 'settled'",
+    "DROP INDEX outcomes_order",  # nothing asks by order
+    # what a pass made of a rollout, and the revision of the ledger that it was made from
+    """CREATE TABLE summaries (
+        rollout TEXT PRIMARY KEY, mandate TEXT NOT NULL, commit_id TEXT NOT NULL, at TEXT NOT NULL,
+        valid_until TEXT, revision INTEGER NOT NULL, body TEXT NOT NULL
+    ) STRICT, WITHOUT ROWID""",
+    "CREATE TABLE revision (id INTEGER PRIMARY KEY CHECK (id = 1), value INTEGER NOT NULL) STRICT",
+    "INSERT INTO revision VALUES (1, 1)",
+    "CREATE TRIGGER revision_rises BEFORE UPDATE ON revision WHEN NEW.value <= OLD.value "
+    "BEGIN SELECT RAISE(ABORT, 'the revision only rises'); END",
+    # the last event that was pruned: the chain starts after it, and only events up to it may go
+    "CREATE TABLE anchor (id INTEGER PRIMARY KEY CHECK (id = 1), seq INTEGER NOT NULL, hash TEXT NOT NULL) STRICT",
+    "INSERT INTO anchor VALUES (1, 0, '')",
+    "CREATE TRIGGER anchor_rises BEFORE UPDATE ON anchor WHEN NEW.seq <= OLD.seq "
+    "OR NEW.hash IS NOT (SELECT hash FROM events WHERE seq = NEW.seq) "
+    "BEGIN SELECT RAISE(ABORT, 'the anchor names an event and only rises'); END",
+    "CREATE TRIGGER anchor_stays BEFORE DELETE ON anchor BEGIN SELECT RAISE(ABORT, 'the anchor stays'); END",
+    "DROP TRIGGER events_no_delete",
+    "CREATE TRIGGER events_no_delete BEFORE DELETE ON events WHEN OLD.seq > (SELECT seq FROM anchor) "
+    "BEGIN SELECT RAISE(ABORT, 'events are append-only'); END",
+)
 
 _WAVES = (
     """CREATE TABLE waves (

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import sqlite3
-from pathlib import Path
-
 import pytest
-from sqlite_utils import Database
 
 from fwctl.errors import WorldError
 from fwctl.state import (
@@ -15,14 +11,10 @@ from fwctl.state import (
     Quarantined,
     QuarantineReleased,
     RolloutState,
-    SetMeta,
     WaveMoved,
     WaveState,
-    acquire_lease,
-    ledger_path,
 )
-from fwctl.state.schema import VERSION, migrations
-from tests.unit.state.support import NOW, ROLLOUT, TTL, intended, later, order_id, outcome, rollout, seen
+from tests.unit.state.support import NOW, ROLLOUT, later, rollout
 
 W = WaveState
 
@@ -143,57 +135,3 @@ def test_a_release_is_told_once_and_a_device_may_go_back_into_quarantine(begun: 
     assert kinds(begun) == ["device.quarantined", "device.released", "device.quarantined"]
     (released,) = [event for event in begun.events() if event.kind == "device.released"]
     assert (released.actor, released.reason, released.device) == ("alice", "mended", "device-1")
-
-
-def test_a_ledger_of_the_first_version_keeps_everything(ledger: Ledger, lease: Lease, tmp_path: Path) -> None:
-    ledger.apply([rollout(), seen(), intended(1), outcome(1), SetMeta(at=NOW, key="k", value="v")], epoch=lease.epoch)
-    path = ledger_path(tmp_path / "older")
-    before = first_version(ledger.path, path)
-    assert {name for name, rows in before.items() if not rows} == set(), "something of everything"
-    with Ledger.open(path) as migrated:
-        assert rows_of(path, before) == before
-        assert (migrated.verify_chain(), migrated.integrity()) == (None, ())
-        assert [(row.state, row.back_since) for row in migrated.rollouts()] == [(RolloutState.PROGRESSING, None)]
-        assert [row.id for row in migrated.orders()] == [order_id(1)]
-        assert (migrated.quarantine(), migrated.waves(ROLLOUT, "m1")) == ((), ())
-        with acquire_lease(migrated, holder="test", now=later(9999), ttl=TTL) as held:
-            quarantine = Quarantined(at=NOW, device="d", reason="r")
-            migrated.apply([wave(W.OPEN), rollout(RolloutState.ROLLING_BACK), quarantine], epoch=held.epoch)
-        assert len(migrated.waves(ROLLOUT, "m1")) == len(migrated.quarantine()) == 1
-    with sqlite3.connect(path) as conn:
-        assert conn.execute("PRAGMA user_version").fetchone()[0] == VERSION
-
-
-Rows = dict[str, list[dict[str, object]]]
-
-
-def first_version(source: Path, path: Path) -> Rows:
-    """Write a ledger with the tables of version 1 and the rows of `source`; return these rows."""
-    path.parent.mkdir()
-    database = Database(sqlite3.connect(path), execute_plugins=False)
-    migrations.apply(database, stop_before="0002_waves")
-    database.conn.execute("DELETE FROM lease")
-    older = Database(sqlite3.connect(source), execute_plugins=False)
-    names = [name for name in database.table_names() if not name.startswith(("_", "sqlite"))]
-    columns: Rows = {name: [dict.fromkeys(database[name].columns_dict)] for name in names}
-    rows: Rows = {}
-    for name, (keys,) in columns.items():
-        text = ", ".join(keys)
-        rows[name] = list(older.query(f"SELECT {text} FROM {name} ORDER BY 1"))
-        for row in rows[name]:
-            marks = ", ".join("?" * len(row))
-            database.conn.execute(f"INSERT INTO {name} ({text}) VALUES ({marks})", list(row.values()))
-    database.conn.commit()
-    database.close()
-    older.close()
-    return rows
-
-
-def rows_of(path: Path, like: Rows) -> Rows:
-    """Return the rows of the same tables, in the columns that they had."""
-    database = Database(sqlite3.connect(path), execute_plugins=False)
-    found = {
-        name: list(database.query(f"SELECT {', '.join(rows[0])} FROM {name} ORDER BY 1")) for name, rows in like.items()
-    }
-    database.close()
-    return found
