@@ -14,7 +14,7 @@ from fwctl_agent.errors import Refusal
 from fwctl_agent.protocol import canonical
 from fwctl_agent.protocol.messages import TrustVersions
 from fwctl_agent.protocol.statements import APPROVAL, Approval, Mandate, Release
-from fwctl_agent.trust.approvals import Tally, tally, verify_release
+from fwctl_agent.trust.approvals import CLOCK_TOLERANCE, Tally, tally, verify_release
 from fwctl_agent.trust.envelope import Sealed
 from fwctl_agent.trust.metadata import TrustedMetadata
 from fwctl_agent.trust.policy import Policy
@@ -173,6 +173,18 @@ class Authority:
             except Refusal:
                 continue
         return tuple(dates)
+
+    def next_change(self, now: datetime) -> datetime | None:
+        """Return the first moment after `now` at which time alone changes what is trusted or approved."""
+        roles = (self.trusted.root, self.trusted.targets, self.trusted.role)
+        moments = [role.signed.expires for role in roles if role is not None]
+        for _, envelope in self._envelopes("approvals/"):
+            try:
+                approval = Approval.from_wire(Sealed.open(envelope, APPROVAL).statement())
+            except Refusal:
+                continue  # it counts for nothing, whatever the time
+            moments += [approval.expires, approval.approved_at - CLOCK_TOLERANCE]
+        return min((moment for moment in moments if moment > now), default=None)
 
     def bundle(self, newer_than: int) -> dict[str, str]:
         """Return the trust files for a device that trusts root version `newer_than`."""

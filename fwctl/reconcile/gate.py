@@ -1,0 +1,97 @@
+"""How many visits go on at once: as many as this machine serves without keeping anybody waiting."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from types import TracebackType
+from typing import Final
+
+START: Final = 100
+LEAST: Final = 25
+MOST: Final = 1000
+TICK: Final = 0.25
+"""seconds between two looks at the event loop"""
+CALM: Final = 0.03
+BUSY: Final = 0.15
+"""seconds by which the event loop is late: below, there is room for more; above, handshakes begin to time out"""
+
+
+class Gate:
+    """Lets a number of tasks in at once; the number may change while they are inside. First come, first served."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.inside = 0
+        self._waiting: deque[asyncio.Future[None]] = deque()
+
+    @property
+    def crowded(self) -> bool:
+        """Say whether somebody waits."""
+        return any(not turn.done() for turn in self._waiting)
+
+    async def __aenter__(self) -> None:
+        if self.inside < self.limit and not self.crowded:
+            self.inside += 1
+            return
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(turn)
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled():
+                self._leave()  # let in and cancelled at once
+            turn.cancel()  # `_admit` passes over it
+            raise
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._leave()
+
+    def resize(self, limit: int) -> None:
+        """Let more in, or fewer: who is inside stays."""
+        self.limit = limit
+        self._admit()
+
+    def _leave(self) -> None:
+        self.inside -= 1
+        self._admit()
+
+    def _admit(self) -> None:
+        while self._waiting and self.inside < self.limit:
+            turn = self._waiting.popleft()
+            if not turn.done():
+                self.inside += 1
+                turn.set_result(None)
+
+
+class Lanes:
+    """Two gates: a device that does not answer waits in `dialling` and takes nobody's place in `talking`.
+
+    Their width follows the machine: while tasks wait and the event loop is on time it grows; when the loop is late it
+    shrinks, because more visits at once would only make each other's handshakes time out.
+    """
+
+    def __init__(self, start: int = START) -> None:
+        self.talking = Gate(start)
+        self.dialling = Gate(2 * start)
+
+    async def pace(self) -> None:
+        """Adapt the width until cancelled."""
+        clock = asyncio.get_running_loop().time
+        while True:
+            begun = clock()
+            await asyncio.sleep(TICK)
+            self.adapt(clock() - begun - TICK)
+
+    def adapt(self, late: float) -> None:
+        """Take a measurement: the event loop was `late` by so many seconds."""
+        limit = self.talking.limit
+        if late > BUSY:
+            limit = max(LEAST, limit * 4 // 5)
+        elif late < CALM and (self.talking.crowded or self.dialling.crowded):
+            limit = min(MOST, limit * 5 // 4)
+        if limit != self.talking.limit:
+            self.talking.resize(limit)
+            self.dialling.resize(2 * limit)
