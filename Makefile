@@ -6,11 +6,11 @@ STAMP  := $(VENV)/.installed
 # Most of the slow tests wait for processes rather than compute: more workers than cores pay.
 WORKERS ?= 3
 
-.PHONY: help setup demo test lint format schemas vectors docs lock clean
+.PHONY: help setup demo test lint format schemas vectors docs bench bench-docs lock clean
 .DEFAULT_GOAL := help
 
 help:            ## show the targets
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 12
 
 $(STAMP): requirements/dev.txt pyproject.toml agent/pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit("fwctl needs Python 3.11 or newer; set PYTHON=python3.11" if sys.version_info < (3, 11) else 0)'
@@ -46,6 +46,12 @@ vectors: $(STAMP) ## regenerate the golden vectors and wire schemas
 
 docs: $(STAMP)   ## regenerate docs/reference/ and the table in docs/security.md
 	$(BIN)/python -m docs.generator
+
+bench: $(STAMP)  ## measure speed and memory, e.g. make bench ARGS="--devices 1000 --mode hot"
+	$(BIN)/python -m tests.bench $(ARGS)
+
+bench-docs: $(STAMP) ## write the recorded measurements into docs/performance.md
+	$(BIN)/python -m tests.bench.page
 
 lock:            ## resolve the hash-locked requirements again (needs uv)
 	uv pip compile -q --generate-hashes --no-emit-index-url --no-header --python-version 3.11 pyproject.toml requirements/dev.in -o requirements/dev.txt

@@ -1,0 +1,166 @@
+"""The modes that update a fleet: one rollout, from its first order to the last recorded confirmation."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from tests.bench import ledger
+from tests.bench.process import BenchError, Process, Used
+from tests.bench.results import Cost, Result
+from tests.bench.yard import AFTER, Fleet, name_of
+
+_OPEN = ("in-flight", "retry", "pending", "held")
+"""standings that a later pass changes"""
+_LONGEST = 7200.0
+
+
+@dataclass(frozen=True)
+class Running:
+    """A simulator that serves the fleet, and the shortcuts that it says it takes."""
+
+    process: Process
+    shortcuts: str
+    faults: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Passes:
+    """All passes until nothing moves any more."""
+
+    seconds: float
+    used: tuple[Used, ...]
+    counts: Mapping[str, int]
+    state: str
+    commits: int
+    visits: int
+
+
+@contextmanager
+def simulator(fleet: Fleet, *, boot_delay: float = 0.0, faults: Path | None = None) -> Iterator[Running]:
+    """Serve the fleet's devices from one process."""
+    words = ["simulate", "--devices", str(fleet.size.devices), "--enrolled", str(fleet.enrolled)]
+    words += ["--listen-port", str(fleet.port), *shortcut_options(fleet)]
+    words += ["--boot-delay", str(boot_delay)] if boot_delay else []
+    words += ["--faults", str(faults)] if faults else []
+    with fleet.process("simulate", "fwctl_agent", *words, every=0.5) as process:
+        ready = process.says(
+            r"listening on \S+ \(shortcuts: (.*)\)\n(?P<more>[^\0]*)", seconds=30 + fleet.size.devices / 200
+        )
+        time.sleep(0.3)
+        more = tuple(re.findall(r"^fwctl-agent: (.*)$", ready["more"], re.M))
+        yield Running(process, ready[1], more)
+
+
+def shortcut_options(fleet: Fleet) -> list[str]:
+    """Return the options for density that this simulator has."""
+    with fleet.process("help", "fwctl_agent", "simulate", "--help") as process:
+        said = process.wait().out
+    return [option for option in ("--memory", "--shared-verification") if option in said]
+
+
+def reconcile(fleet: Fleet, *, codes: tuple[int, ...] = (0,)) -> Passes:
+    """Run `fwctl reconcile --once` until every device has come to rest.
+
+    Raises:
+        BenchError: a pass failed, or it takes for ever.
+    """
+    begun, commits, visits = time.monotonic(), 0, 0
+    used: list[Used] = []
+    words = ["reconcile", "--once", "--format", "json", "--max-duration", str(int(_LONGEST))]
+    while True:
+        with fleet.process("reconcile", "fwctl", *words, probe=ledger.commits(fleet.ledger)) as process:
+            one = process.wait()
+        if one.code not in codes:
+            raise BenchError(f"a pass exits {one.code}: {one.out[-500:]} {process.errors()}")
+        used.append(one)
+        commits += max((sample.probe for sample in one.samples), default=0)
+        report = json.loads(one.out)
+        visits += report["visits"]
+        rollout = report["rollouts"][0]
+        if not any(rollout["counts"].get(state) for state in _OPEN) or rollout["state"] in ("complete", "rolledBack"):
+            seconds = time.monotonic() - begun
+            return Passes(seconds, tuple(used), rollout["counts"], rollout["state"], commits, visits)
+        if time.monotonic() - begun > _LONGEST:
+            raise BenchError(f"after {_LONGEST:.0f} s there is still something to do: {rollout}")
+        time.sleep(min(30.0, _until(rollout["nextDue"] or report["finished"])))
+
+
+def _until(due: str) -> float:
+    return max(0.2, (datetime.fromisoformat(due) - datetime.now(UTC)).total_seconds())
+
+
+def updated(fleet: Fleet, mode: str, *, boot_delay: float = 0.0, faults: Path | None = None) -> Result:
+    """Measure an update of the whole fleet, and account for every device."""
+    with simulator(fleet, boot_delay=boot_delay, faults=faults) as running:
+        before = running.process.now()
+        passes = reconcile(fleet, codes=(0, 1) if faults else (0,))
+        return result_of(fleet, mode, running, before, passes, faulty=faults is not None)
+
+
+def result_of(fleet: Fleet, mode: str, running: Running, before: Used, passes: Passes, *, faulty: bool) -> Result:
+    count = fleet.size.devices
+    everyone = frozenset(name_of(number) for number in range(count))
+    account = ledger.account(fleet.ledger, everyone, AFTER)
+    rows = ledger.rows(fleet.ledger)
+    problems = _problems(account, count, passes, faulty=faulty)
+    return Result(
+        mode,
+        count,
+        round(passes.seconds, 2),
+        {
+            "reconciler": Cost.of(summed(passes.used), count),
+            "simulator": Cost.of(running.process.now(), count, since=before),
+        },
+        per_minute=round(count / passes.seconds * 60),
+        shortcuts=running.shortcuts,
+        ledger=_written(fleet, rows, passes),
+        accounts=account.by_result,
+        faults=running.faults,
+        problems=problems,
+        details={"passes": len(passes.used), "visits": passes.visits, "state": passes.state, "counts": passes.counts},
+    )
+
+
+def summed(used: tuple[Used, ...]) -> Used:
+    """Return what several processes used one after the other; the peak is that of the greatest."""
+    at = 0.0
+    samples = []
+    for one in used:
+        samples += [type(sample)(sample.at + at, *list(vars(sample).values())[1:]) for sample in one.samples]
+        at += one.seconds
+    peak, written = max(one.peak for one in used), sum(one.written for one in used)
+    return Used(at, sum(one.cpu for one in used), peak, written, tuple(samples))
+
+
+def _written(fleet: Fleet, rows: Mapping[str, int], passes: Passes) -> dict[str, Any]:
+    count = fleet.size.devices
+    return {
+        "bytesPerDevice": round(ledger.size(fleet.ledger) / count),
+        "rowsPerDevice": {table: round(number / count, 3) for table, number in rows.items()},
+        "commits": passes.commits,
+        "commitsPerDevice": round(passes.commits / count, 4),
+    }
+
+
+def _problems(account: ledger.Account, count: int, passes: Passes, *, faulty: bool) -> tuple[str, ...]:
+    """Say what must not be: a device of which nothing is known, counts that differ, a failure without a cause."""
+    found = []
+    if account.unknown:
+        found.append(f"nothing is known of {len(account.unknown)} devices, the first is {account.unknown[0]}")
+    if sum(account.by_result.values()) + len(account.unknown) != count:
+        found.append(f"the ledger's results do not add up to {count}: {account.by_result}")
+    if sum(passes.counts.values()) != count:
+        found.append(f"the pass's counts do not add up to {count}: {dict(passes.counts)}")
+    if account.by_result.get("confirmed", 0) != passes.counts.get("reached", 0):
+        found.append(f"the ledger and the pass differ: {account.by_result}, {dict(passes.counts)}")
+    if not faulty and account.by_result.get("confirmed", 0) != count:
+        found.append(f"not all are confirmed although nothing was broken: {account.by_result}")
+    return tuple(found)
