@@ -15,7 +15,7 @@ from fwctl.errors import DeviceError
 from fwctl.fleet.interface import DeviceLink
 from fwctl.reconcile import records
 from fwctl.reconcile.commit import Prepared
-from fwctl.reconcile.tools import Tools
+from fwctl.reconcile.tools import Recorder, Tools
 from fwctl.rollouts.decide import DEFER_AGAIN
 from fwctl.rollouts.plan import Wave
 from fwctl.state import Change, DeviceDeferred, OrderMoved, OrderStatus
@@ -51,8 +51,11 @@ class Subject:
 class Exchange:
     """Talks to one device about one rollout's orders, over one link."""
 
-    def __init__(self, tools: Tools, subject: Subject, link: DeviceLink, document: DeviceDocument) -> None:
+    def __init__(
+        self, tools: Tools, recorder: Recorder, subject: Subject, link: DeviceLink, document: DeviceDocument
+    ) -> None:
         self._tools = tools
+        self._recorder = recorder
         self._subject = subject
         self._link = link
         self._document = document
@@ -100,7 +103,7 @@ class Exchange:
         if document.order != install and not running:
             row = self._tools.ledger.order(install)
             open_ = row is not None and row.status is not OrderStatus.SETTLED
-            return await self._tools.writer.write(*([_never_arrived(install, now)] if open_ else []))
+            return await self._recorder.write(*([_never_arrived(install, now)] if open_ else []))
         early = document.order == install and document.state in ("accepted", "downloading", "verified", "staged")
         verb: FollowVerb = "cancel" if early else "revert"
         reply = await self._follow_up(verb, order, reason)
@@ -111,7 +114,7 @@ class Exchange:
         if self._document.order != order.id:
             row = self._tools.ledger.order(order.id)
             if row is not None and row.status is not OrderStatus.SETTLED:
-                await self._tools.writer.write(_never_arrived(order.id, self._tools.clock()))
+                await self._recorder.write(_never_arrived(order.id, self._tools.clock()))
             return
         verb: FollowVerb = "confirm" if self._document.state == "trial" else "cancel"
         reply = await self._follow_up(verb, order, f"{verb} what an earlier plan began")
@@ -122,7 +125,7 @@ class Exchange:
         order = self._tools.pen.orders.follow_up(verb, install, attempt=install.attempt, now=now)
         if isinstance(reply, OrderReply) and reply.outcome is not None:
             outcome = await self._record(reply.outcome, also=install.id)
-            await self._tools.writer.write(records.seen(await self._link.device(), self._tools.clock()))
+            await self._recorder.write(records.seen(await self._link.device(), self._tools.clock()))
             return self._tell(outcome.result, f"runs {outcome.running.version}")
         if isinstance(reply, RefusedReply) and reply.klass == "refused":
             return await self._refused(order, reply, now)
@@ -148,18 +151,17 @@ class Exchange:
         if row is None or row.status is OrderStatus.INTENDED:
             # Written with the intent, because from the first byte on nobody knows whether it arrived (R05).
             changes.append(OrderMoved(at=now, order=order.id, status=OrderStatus.SENT, reason=reason))
-        await self._tools.writer.write(*changes)
+        await self._recorder.write(*changes)
         return await self._link.put_order(order.id, request.to_bytes())
 
     async def _push(self, order: InstallOrder, offset: int) -> Reply:
         release, now = self._subject.plan.plan.release, self._tools.clock()
-        await self._tools.writer.write(
+        await self._recorder.write(
             OrderMoved(at=now, order=order.id, status=OrderStatus.RUNNING, reason="downloading")
         )
         self._tell("downloading", f"from byte {offset} of {release.length}")
-        with self._tools.storage.open(release.image) as reader:
-            await asyncio.to_thread(reader.seek, offset)
-            return await self._link.put_image(order.id, reader, offset=offset, total=release.length)
+        async with self._tools.images.source(release.image, release.length) as source:
+            return await self._link.put_image(order.id, source, offset=offset, total=release.length)
 
     async def _confirm(self, install: InstallOrder) -> Reply:
         """Second phase: the device runs the new image and has been reached on it, so it may keep it."""
@@ -204,7 +206,7 @@ class Exchange:
     async def _ended(self, order: InstallOrder, envelope: dict[str, Any]) -> None:
         outcome = await self._record(envelope, also=order.id)
         if outcome.result != "confirmed":
-            await self._tools.writer.write(records.seen(await self._link.device(), self._tools.clock()))
+            await self._recorder.write(records.seen(await self._link.device(), self._tools.clock()))
         what = f"failed ({outcome.klass})" if outcome.result == "failed" else outcome.result
         self._tell(what, outcome.code or f"runs {outcome.running.version}")
 
@@ -222,7 +224,7 @@ class Exchange:
             )
         except DeviceError as error:
             # It says that the order is over and does not prove how: this attempt is over, so that attempts can end.
-            await self._tools.writer.write(*records.unproved(self._tools.ledger, also, error, now))
+            await self._recorder.write(*records.unproved(self._tools.ledger, also, error, now))
             raise
         row = self._tools.ledger.order(also)
         if row is None or row.mandate != outcome.mandate:
@@ -235,19 +237,19 @@ class Exchange:
         more = records.settled(self._tools.ledger, also, outcome, now) if outcome.order != also else []
         if outcome.result == "confirmed":
             # In the same commit: confirmed beside an older observation would read as a silent revert after a kill.
-            more.append(records.seen_by_outcome(outcome, self._tools.ledger.document(device) or {}, now))
-        await self._tools.writer.write(*changes, *more)
+            more.append(records.seen_by_outcome(outcome, self._document.to_wire(), now))
+        await self._recorder.write(*changes, *more)
         return outcome
 
     async def _refused(self, order: Order, reply: RefusedReply, now: datetime) -> None:
         why = f"{reply.code}: {reply.message}"
         if reply.klass == "deferred" and isinstance(order, InstallOrder):
             due = now + DEFER_AGAIN
-            await self._tools.writer.write(DeviceDeferred(at=now, device=order.device, reason=why, next_due=due))
+            await self._recorder.write(DeviceDeferred(at=now, device=order.device, reason=why, next_due=due))
             return await self._wait(order, due, f"deferred: {why}")
         if reply.klass != "refused":
             return await self._wait(order, now + AGAIN, f"{reply.klass}: {why}")
-        await self._tools.writer.write(
+        await self._recorder.write(
             OrderMoved(
                 at=now,
                 order=order.id,
@@ -264,7 +266,7 @@ class Exchange:
         status = row.status if row else OrderStatus.SENT
         if accepted and status in (OrderStatus.INTENDED, OrderStatus.SENT):
             status = OrderStatus.ACCEPTED
-        await self._tools.writer.write(
+        await self._recorder.write(
             OrderMoved(at=self._tools.clock(), order=order.id, status=status, reason=reason, due_at=due)
         )
         self._tell("waiting", reason)

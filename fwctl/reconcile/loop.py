@@ -5,17 +5,21 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Literal, assert_never
+from math import inf
+from typing import assert_never
 
 from fwctl.errors import FwctlError
 from fwctl.reconcile.commit import CommitState, Prepared
-from fwctl.reconcile.tools import Tools
-from fwctl.reconcile.views import rollout_view
+from fwctl.reconcile.summarising import standing_of
+from fwctl.reconcile.summary import RolloutResult
+from fwctl.reconcile.tools import Recorder, Tools
+from fwctl.reconcile.views import Live, rollout_view
 from fwctl.reconcile.visit import Visitor, finish_leftover
 from fwctl.rollouts.actions import Finish, GoBack, MoveWave, Quarantine, Stop, Visit
-from fwctl.rollouts.decide import Decision, decide
+from fwctl.rollouts.board import Board
+from fwctl.rollouts.decide import Decision, decide, decide_on
 from fwctl.rollouts.standing import FINAL
 from fwctl.rollouts.view import RolloutView
 from fwctl.state import (
@@ -25,7 +29,6 @@ from fwctl.state import (
     OrderRow,
     Quarantined,
     RolloutMoved,
-    RolloutRow,
     RolloutState,
     SetMeta,
     WaveMoved,
@@ -33,12 +36,14 @@ from fwctl.state import (
 )
 
 LEASE_TTL = timedelta(minutes=10)
-CONNECTIONS = 100
-"""visits at once: more only make each other's handshakes time out (measured on 2 cores with the fleet beside it)"""
-STORAGE_CODES = ("E_HASH", "E_STORAGE_MISSING")
+RENEW_SECONDS = 20.0
+"""every write is fenced; renewing only keeps others from waiting for a lease that has expired"""
+STORAGE_CODES = ("E_HASH", "E_STORAGE_MISSING", "E_LENGTH")
 _IDLE_SLEEP = 0.5
 ROUND_SECONDS = 0.2
 """least time between two decisions while visits run"""
+LEFTOVER_SECONDS = 1.0
+"""least time between two looks for what earlier plans left behind"""
 
 STOPS = {"refused": RolloutState.HELD, "paused": RolloutState.PAUSED, "aborted": RolloutState.ABORTED}
 """a stop by any other rule is a gate that failed"""
@@ -47,19 +52,6 @@ ENDS = {
     "failed": RolloutState.STOPPED,
     "rolled-back": RolloutState.ROLLED_BACK,
 }
-
-RolloutResult = Literal[
-    "waiting",
-    "progressing",
-    "complete",
-    "paused",
-    "held",
-    "stopped",
-    "aborted",
-    "rolling-back",
-    "rolled-back",
-    "not-approved",
-]
 
 
 @dataclass(frozen=True)
@@ -96,9 +88,11 @@ class PassReport:
 
 @dataclass
 class _Running:
-    """One rollout in one round."""
+    """One rollout as the pass keeps it: what the ledger says, where everybody stands, what was decided last."""
 
     prepared: Prepared
+    live: Live
+    board: Board
     view: RolloutView
     decision: Decision
 
@@ -112,7 +106,7 @@ class Loop:
     """One pass over one commit. The caller holds the lease and the open ledger.
 
     There is no barrier between rounds: while slow devices are still being visited, what the others brought is judged,
-    and a rollback that it asks for begins at once.
+    and a rollback that it asks for begins at once. A round costs what has changed since the last one, not the fleet.
     """
 
     state: CommitState
@@ -128,8 +122,9 @@ class Loop:
     failed: dict[str, FwctlError] = field(default_factory=dict)
     """rollouts whose image is not to be had: they wait, the others go on"""
     active: dict[Key, asyncio.Task[None]] = field(default_factory=dict)
-    views: dict[str, RolloutView] = field(default_factory=dict)
-    slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(CONNECTIONS))
+    running: dict[str, _Running] = field(default_factory=dict)
+    _renewed: float = field(default_factory=time.monotonic)
+    _looked_back: float = -inf
 
     async def run(self) -> PassReport:
         """Work until nothing is due, or until the deadline; what is under way then is brought to a resting point.
@@ -139,13 +134,14 @@ class Loop:
         """
         started = self.tools.clock()
         await self._open(started)
+        pace = asyncio.create_task(self.tools.lanes.pace())
         try:
             while await self._round():
-                await asyncio.to_thread(self.lease.renew, self.tools.clock(), LEASE_TTL)
+                await self._keep_lease()
         finally:
-            for task in self.active.values():
+            for task in (pace, *self.active.values()):
                 task.cancel()
-            await asyncio.gather(*self.active.values(), return_exceptions=True)
+            await asyncio.gather(pace, *self.active.values(), return_exceptions=True)
         for error in self.failed.values():
             raise error
         finished = self.tools.clock()
@@ -154,22 +150,27 @@ class Loop:
         reports = tuple(self._report(prepared, finished) for prepared in self._rollouts())
         return PassReport(self.state.commit, self.lease.epoch, self.visits, reports, started, finished)
 
+    async def _keep_lease(self) -> None:
+        if time.monotonic() - self._renewed >= RENEW_SECONDS:
+            self._renewed = time.monotonic()
+            await asyncio.to_thread(self.lease.renew, self.tools.clock(), LEASE_TTL)
+
     async def _round(self) -> bool:
         """Decide once and start what is to be done; False when the pass is over."""
         self._reap()
         now, begun = self.tools.clock(), time.monotonic()
-        rollouts = [one for one in self._rollouts() if one.mandate and one.key not in self.failed]
-        work = [self._decide(prepared, now) for prepared in rollouts]
+        work = self._decide_all(now)
         # What goes back comes first: it is what somebody is waiting for.
         work.sort(key=lambda one: one.view.back_since is None)
         acted = False
         over = now >= self.deadline or self.stopping()
         for one in () if over else work:
             acted = await self._act(one, now) or acted
-        if not over and self.only is None:
+        if not over and self.only is None and begun - self._looked_back >= LEFTOVER_SECONDS:
+            self._looked_back = begun
             self._begin_leftovers(now)
         if self.active:
-            # Deciding costs time in a large fleet: it takes a fifth of the loop's time at the most.
+            # Deciding takes a fifth of the loop's time at the most.
             await self._settle(max(ROUND_SECONDS, 4 * (time.monotonic() - begun)))
             return True
         if over:
@@ -209,15 +210,28 @@ class Loop:
                 state = RolloutState.WAITING
                 await self._move(prepared, state, prepared.not_approved or "it may start", now)
 
-    def _decide(self, prepared: Prepared, now: datetime) -> _Running:
+    def _decide_all(self, now: datetime) -> list[_Running]:
+        """Bring every rollout up to date with the ledger and decide on it."""
+        news = frozenset(self.tools.news)
+        self.tools.news.clear()
+        wanted = [one for one in self._rollouts() if one.mandate and one.key not in self.failed]
+        return [self._decide(prepared, news, now) for prepared in wanted]
+
+    def _decide(self, prepared: Prepared, news: frozenset[str], now: datetime) -> _Running:
         visiting = frozenset(device for rollout, device in self.active if rollout == prepared.key)
-        view = replace(rollout_view(self.ledger, prepared), visiting=visiting)
-        self.views[prepared.key] = view
-        decision = decide(prepared.plan, view, now)
+        one = self.running.get(prepared.key)
+        if one is None:
+            live, board, changed = Live(self.ledger, prepared), Board(prepared.plan), None
+        else:
+            live, board, changed = one.live, one.board, one.live.refresh(news)
+        view = live.view(visiting)
+        board.update(view, changed, now)
+        decision = decide_on(board, view, now)
+        self.running[prepared.key] = _Running(prepared, live, board, view, decision)
         if self.only is not None and view.back_since is None:
             stops = tuple(action for action in decision.actions if isinstance(action, Stop | GoBack))
-            decision = Decision(stops, {}, None)
-        return _Running(prepared, view, decision)
+            return _Running(prepared, live, board, view, Decision(stops, {}, None))
+        return self.running[prepared.key]
 
     async def _act(self, one: _Running, now: datetime) -> bool:
         """Do what was decided; visits go on in the background."""
@@ -234,7 +248,7 @@ class Loop:
                     await self._move_wave(one.prepared, action, now)
                 case Quarantine(device=device, reason=reason):
                     change = Quarantined(at=now, device=device, reason=reason, rollout=one.prepared.key)
-                    await self.writer.write(change)
+                    await Recorder(self.tools, device).write(change)
                 case Finish(state=state, reason=reason):
                     await self._move(one.prepared, ENDS[state], reason, now)
                 case _:
@@ -248,7 +262,7 @@ class Loop:
         # A missing image is ours, not the devices' failure: say so before the first of them is contacted.
         try:
             if one.view.back_since is None:
-                self.tools.storage.stat(prepared.plan.release.image)
+                self.tools.images.stat(prepared.plan.release.image)
         except FwctlError as error:
             self.failed[prepared.key] = error
             return
@@ -258,11 +272,12 @@ class Loop:
             await self._move(prepared, RolloutState.PROGRESSING, f"{len(devices)} devices are due", now)
         if prepared.mandate is None:
             raise TypeError("a rollout without a lock sends nothing")
-        visitor = Visitor(self.tools, prepared, prepared.mandate, lambda: self.views[prepared.key])
-        self.tools.watcher.opened(prepared.key, sum(s.state not in FINAL for s in one.decision.standings.values()))
+        visitor = Visitor(self.tools, prepared, prepared.mandate, lambda: self.running[prepared.key].view)
+        counts = one.decision.counts
+        self.tools.watcher.opened(prepared.key, counts.total() - sum(counts[state] for state in FINAL))
         self.visits += len(devices)
         for device in devices:
-            self.active[prepared.key, device] = asyncio.create_task(self._visit(visitor, device))
+            self.active[prepared.key, device] = asyncio.create_task(visitor.visit(device))
 
     def _begin_leftovers(self, now: datetime) -> None:
         """What plans that no commit holds any more left behind is brought to its end, approved successor or not.
@@ -272,8 +287,7 @@ class Loop:
         """
         wanted = {one.mandate.id for one in self.state.rollouts.values() if one.mandate}
         back = set(self.ledger.taken_back()) - wanted
-        due = {row.device: row for row in self.ledger.orders_due(now) if row.verb == "install"}
-        left = {device: row for device, row in due.items() if row.mandate not in wanted}
+        left = {row.device: row for row in self.ledger.leftovers(now, wanted)}
         for mandate in back:
             left |= {order.device: order for order in self._away(mandate)}
         later = {row.id for row in self.ledger.devices(left) if row.next_due and row.next_due > now}
@@ -291,10 +305,6 @@ class Loop:
         orders = self.ledger.orders(mandate=mandate) if running else ()
         refused = {order.device for order in orders if order.verb == "revert" and order.failure_class == "refused"}
         return [order for order in orders if order.verb == "install" and order.device in running - refused]
-
-    async def _visit(self, visitor: Visitor, device: str) -> None:
-        async with self.slots:
-            await visitor.visit(device)
 
     async def _pause(self, work: list[_Running], now: datetime) -> bool:
         """Sleep until the next thing is due, if that is before the deadline; False when the pass is over."""
@@ -328,36 +338,11 @@ class Loop:
         )
 
     def _report(self, prepared: Prepared, now: datetime) -> RolloutReport:
-        view = rollout_view(self.ledger, prepared)
-        decision = decide(prepared.plan, view, now)
+        if prepared.mandate:
+            one = self._decide(prepared, frozenset(self.tools.news), now)
+            view, decision = one.live.view(), self.running[prepared.key].decision
+        else:
+            view = rollout_view(self.ledger, prepared)
+            decision = decide(prepared.plan, view, now)
         state, reason = standing_of(prepared, view, decision, self.ledger.rollout(prepared.key))
         return RolloutReport(prepared.key, state, reason, dict(decision.counts), decision.next_due)
-
-
-_WORDS: dict[RolloutState, RolloutResult] = {
-    RolloutState.WAITING: "waiting",
-    RolloutState.PROGRESSING: "progressing",
-    RolloutState.COMPLETE: "complete",
-    RolloutState.PAUSED: "paused",
-    RolloutState.HELD: "held",
-    RolloutState.STOPPED: "stopped",
-    RolloutState.ABORTED: "aborted",
-    RolloutState.ROLLING_BACK: "rolling-back",
-    RolloutState.ROLLED_BACK: "rolled-back",
-}
-
-
-def standing_of(
-    prepared: Prepared, view: RolloutView, decision: Decision, row: RolloutRow | None
-) -> tuple[RolloutResult, str]:
-    """Return the one word for where a rollout stands, and why."""
-    if view.back_since is None and prepared.refused is not None:
-        return "held", prepared.not_approved
-    if prepared.mandate is None or (view.back_since is None and prepared.approved_stage == 0):
-        return "not-approved", prepared.not_approved
-    if row is None or row.mandate != prepared.mandate.id:
-        return "waiting", decision.holding
-    word = _WORDS[row.state]
-    if word == "paused" and not view.stopped:
-        return "progressing", decision.holding
-    return word, (decision.holding or row.reason) if word in ("waiting", "progressing") else row.reason

@@ -13,6 +13,7 @@ from fwctl.fleet.link import Links
 from fwctl.gitrepo import CommitId, Repo
 from fwctl.reconcile.authority import Freshness, Pen
 from fwctl.reconcile.commit import CommitState, read_commit
+from fwctl.reconcile.images import Images
 from fwctl.reconcile.loop import LEASE_TTL, Loop, PassReport
 from fwctl.reconcile.tools import Tools, Watcher
 from fwctl.state import BatchWriter, Event, Lease, Ledger, SetMeta, acquire_lease, ledger_path
@@ -120,7 +121,7 @@ def _loop(
         ledger=ledger,
         writer=writer,
         links=Links(Authorities(keys.pki), state.repo.fleet.spec.repo_id),
-        storage=storage_of(state, setting.state_dir),
+        images=Images(storage_of(state, setting.state_dir)),
         freshness=Freshness(state.authority, keys.signer(FRESHNESS), ledger, writer),
         pen=Pen(keys.signer(ORDER), lease, state.authority),
         clock=setting.clock,

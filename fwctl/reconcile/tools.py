@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from fwctl.fleet.interface import DeviceLinks
 from fwctl.reconcile.authority import Clock, Freshness, Pen
 from fwctl.reconcile.commit import CommitState
-from fwctl.state import BatchWriter, Ledger
-from fwctl.storage import Storage
+from fwctl.reconcile.gate import Lanes
+from fwctl.state import BatchWriter, Change, Ledger
+from fwctl.reconcile.images import Images
 
 
 class Watcher(Protocol):
@@ -32,8 +33,36 @@ class Tools:
     ledger: Ledger
     writer: BatchWriter
     links: DeviceLinks
-    storage: Storage
+    images: Images
     freshness: Freshness
     pen: Pen
     clock: Clock
     watcher: Watcher
+    lanes: Lanes = field(default_factory=Lanes)
+    news: set[str] = field(default_factory=set)
+    """devices about which the ledger has learned something since the last decision"""
+
+
+class Recorder:
+    """Writes what a visit learns of one device, and lets the next decision know that there is something to look at.
+
+    What is only noted goes out with the next write, in the same transaction: nothing has followed from it yet.
+    """
+
+    def __init__(self, tools: Tools, device: str) -> None:
+        self._tools = tools
+        self._device = device
+        self._noted: list[Change] = []
+
+    def note(self, *changes: Change) -> None:
+        """Keep changes for the next write."""
+        self._noted += changes
+
+    async def write(self, *changes: Change) -> None:
+        """Commit what was noted and these changes, all or none; return when they are durable."""
+        noted, self._noted = self._noted, []
+        try:
+            if noted or changes:
+                await self._tools.writer.write(*noted, *changes)
+        finally:
+            self._tools.news.add(self._device)

@@ -16,37 +16,65 @@ _STOPPED = (RolloutState.HELD, RolloutState.STOPPED, RolloutState.ABORTED)
 """these stay, whatever git says, until something else is approved; a pause lasts as long as git says so"""
 
 
+class Live:
+    """One rollout as the ledger has it. Between decisions only what is new is read again, not the whole fleet."""
+
+    def __init__(self, ledger: Ledger, prepared: Prepared) -> None:
+        self._ledger = ledger
+        self._prepared = prepared
+        self._mandate = prepared.mandate.id if prepared.mandate else ""
+        self._members = prepared.plan.wave_of
+        self.devices: dict[str, DeviceView] = {}
+        self._read(None)
+
+    def refresh(self, news: Iterable[str]) -> frozenset[str]:
+        """Read these devices again; return those of them that are members."""
+        changed = frozenset(device for device in news if device in self._members)
+        if changed:
+            self._read(changed)
+        return changed
+
+    def view(self, visiting: frozenset[str] = frozenset()) -> RolloutView:
+        """Return the view with what the ledger says of the rollout itself now; `devices` stays the same mapping."""
+        prepared, mandate = self._prepared, self._mandate
+        row = self._ledger.rollout(prepared.key)
+        waves = self._ledger.waves(prepared.key, mandate) if mandate else ()
+        return RolloutView(
+            approved_stage=prepared.approved_stage,
+            not_approved=prepared.not_approved,
+            stopped=_stopped(row, prepared),
+            back_since=row.back_since if row and row.mandate == mandate else None,
+            finished=_finish(row, mandate),
+            control=prepared.control,
+            visiting=visiting,
+            waves={wave.wave: WaveView(_word(wave.state), wave.reason, wave.soak_since) for wave in waves},
+            devices=self.devices,
+        )
+
+    def _read(self, some: frozenset[str] | None) -> None:
+        ledger, mandate = self._ledger, self._mandate
+        rows = {row.id: row for row in ledger.devices(self._members if some is None else some)}
+        found: Iterable[OrderRow] = () if not mandate else ledger.orders(mandate=mandate)
+        if mandate and some is not None:
+            found = ledger.orders_of(mandate, some)
+        orders = _by_device(found)
+        held = {row.device: row.reason for row in ledger.quarantine()}
+        freed = ledger.releases()
+        for device in self._members if some is None else some:
+            if device in rows or device in orders or device in held:
+                self.devices[device] = device_view(
+                    device,
+                    rows.get(device),
+                    orders.get(device, ()),
+                    mandate,
+                    quarantined=held.get(device),
+                    released=freed.get(device),
+                )
+
+
 def rollout_view(ledger: Ledger, prepared: Prepared) -> RolloutView:
     """Return the view of one rollout, of all devices in its plan."""
-    mandate = prepared.mandate.id if prepared.mandate else ""
-    orders = _by_device(ledger.orders(mandate=mandate)) if mandate else {}
-    rows = {row.id: row for row in ledger.devices(prepared.plan.members)}
-    held = {row.device: row.reason for row in ledger.quarantine()}
-    freed = ledger.releases()
-    devices = {
-        device: device_view(
-            device,
-            rows.get(device),
-            orders.get(device, ()),
-            mandate,
-            quarantined=held.get(device),
-            released=freed.get(device),
-        )
-        for device in prepared.plan.members
-        if device in rows or device in orders or device in held
-    }
-    row = ledger.rollout(prepared.key)
-    waves = ledger.waves(prepared.key, mandate) if mandate else ()
-    return RolloutView(
-        approved_stage=prepared.approved_stage,
-        not_approved=prepared.not_approved,
-        stopped=_stopped(row, prepared),
-        back_since=row.back_since if row and row.mandate == mandate else None,
-        finished=_finish(row, mandate),
-        control=prepared.control,
-        waves={wave.wave: WaveView(_word(wave.state), wave.reason, wave.soak_since) for wave in waves},
-        devices=devices,
-    )
+    return Live(ledger, prepared).view()
 
 
 def device_view(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AsyncExitStack
 from dataclasses import replace
 from datetime import datetime
 
@@ -12,14 +13,14 @@ from fwctl.manifests.models.rollout_parts import Backoff
 from fwctl.reconcile import records
 from fwctl.reconcile.commit import Prepared
 from fwctl.reconcile.exchange import Exchange, Subject, read_order
-from fwctl.reconcile.tools import Tools
+from fwctl.reconcile.tools import Recorder, Tools
 from fwctl.reconcile.views import device_view
 from fwctl.rollouts.actions import Defer, Install, Leave, Resume, TakeBack
 from fwctl.rollouts.decide import next_step
 from fwctl.rollouts.failures import backoff
 from fwctl.rollouts.plan import Wave
 from fwctl.rollouts.view import DeviceView, RolloutView
-from fwctl.state import Change, DeviceDeferred, DeviceUnreachable, OrderRow
+from fwctl.state import Change, DeviceDeferred, DeviceUnreachable, OrderRow, to_json
 from fwctl_agent.protocol.messages import DeviceDocument
 from fwctl_agent.protocol.statements import InstallOrder, Mandate
 
@@ -36,27 +37,31 @@ class Visitor:
 
     async def visit(self, device: str) -> None:
         """Do what is to be done with one device now. Failures of the device end up in the ledger, not here."""
-        address = self._tools.state.repo.devices[device].address
+        address, lanes = self._tools.state.repo.devices[device].address, self._tools.lanes
+        recorder = Recorder(self._tools, device)
         try:
-            async with self._tools.links.open(device, address) as link:
-                await self._look(link, device)
+            async with AsyncExitStack() as stack:
+                async with lanes.dialling:
+                    link = await stack.enter_async_context(self._tools.links.open(device, address))
+                    await link.connect()
+                async with lanes.talking:
+                    await self._look(link, recorder, device)
+                    await recorder.write()
         except DeviceError as error:
-            await self._missed(device, error)
+            await missed(self._tools, recorder, self._prepared.key, device, error, self._prepared.plan.retry.backoff)
 
-    async def _missed(self, device: str, error: DeviceError) -> None:
-        await missed(self._tools, self._prepared.key, device, error, self._prepared.plan.retry.backoff)
-
-    async def _look(self, link: DeviceLink, device: str) -> None:
+    async def _look(self, link: DeviceLink, recorder: Recorder, device: str) -> None:
         document = await link.device()
         now = self._tools.clock()
         await self._tools.pen.learn(document, now)
-        await self._tools.writer.write(
-            *learned(self._tools, link, document, self._mandate.repo_id, now), records.seen(document, now)
-        )
-        view = self._device_view(document)
+        late = learned(self._tools, link, document, self._mandate.repo_id, now)
+        recorder.note(*late, records.seen(document, now))
+        if late:
+            await recorder.write()  # what it tells changes where it stands
+        view = self._device_view(document, now, late=bool(late))
         plan = self._prepared.plan
         subject = Subject(self._prepared.key, plan.repo_id, plan.wave_of[device], self._prepared)
-        exchange = Exchange(self._tools, subject, link, document)
+        exchange = Exchange(self._tools, recorder, subject, link, document)
         match next_step(self._prepared.plan, self._view(), view, now):
             case Install(attempt=attempt, reason=reason):
                 await exchange.drive(self._install(device, attempt, now), reason)
@@ -65,22 +70,37 @@ class Visitor:
             case TakeBack(install=install, reason=reason):
                 await exchange.take_back(install, reason)
             case Defer(reason=reason, due=due):
-                await self._tools.writer.write(DeviceDeferred(at=now, device=device, reason=reason, next_due=due))
+                recorder.note(DeviceDeferred(at=now, device=device, reason=reason, next_due=due))
                 self._tools.watcher.progressed(self._prepared.key, device, "deferred", reason)
             case Leave(reason=reason, due=due):
-                await self._tools.writer.write(records.seen(document, now, due=due))
+                recorder.note(records.seen(document, now, due=due))
                 self._tools.watcher.progressed(self._prepared.key, device, "left", reason)
 
-    def _device_view(self, document: DeviceDocument) -> DeviceView:
+    def _device_view(self, document: DeviceDocument, now: datetime, *, late: bool) -> DeviceView:
         """Return the device's view after this observation; a lost ledger learns the attempts from its marks."""
-        row = self._tools.ledger.devices([document.id])[0]
-        orders = self._tools.ledger.orders(mandate=self._mandate.id, device=document.id)
-        released = self._tools.ledger.releases(document.id).get(document.id)
-        view = device_view(document.id, row, orders, self._mandate.id, released=released)
-        marks = [m.attempt for m in document.marks if (m.mandate, m.verb) == (self._mandate.id, "install")]
+        mandate = self._mandate.id
+        view = self._view().devices.get(document.id) or DeviceView(id=document.id)
+        if late:
+            orders = self._tools.ledger.orders(mandate=mandate, device=document.id)
+            row = next(iter(self._tools.ledger.devices([document.id])), None)
+            released = self._tools.ledger.releases(document.id).get(document.id)
+            view = device_view(document.id, row, orders, mandate, released=released)
+        marks = [m.attempt for m in document.marks if (m.mandate, m.verb) == (mandate, "install")]
         # An order of ours that still runs there is met again by its own number.
         known = max(marks, default=0) - (1 if document.order is not None else 0)
-        return replace(view, due_at=None, deferred_since=None, facts=document.facts, attempts=max(view.attempts, known))
+        return replace(
+            view,
+            observed_at=now,
+            running=document.running.release,
+            by_mandate=document.running.mandate == mandate,
+            spent=any(spent.mandate == mandate for spent in document.spent),
+            unreachable_since=None,
+            misses=0,
+            due_at=None,
+            deferred_since=None,
+            facts=document.facts,
+            attempts=max(view.attempts, known),
+        )
 
     def _install(self, device: str, attempt: int, now: datetime) -> InstallOrder:
         prepared, plan = self._prepared, self._prepared.plan
@@ -120,33 +140,46 @@ async def finish_leftover(tools: Tools, row: OrderRow, repo_id: str, *, back: bo
     if not isinstance(order, InstallOrder):
         raise TypeError("an open install order has its envelope in the ledger")
     subject = Subject(row.rollout, repo_id, Wave(row.wave, row.stage, (row.device,), 0))
+    recorder = Recorder(tools, row.device)
     try:
-        async with tools.links.open(row.device, address) as link:
-            document = await link.device()
-            now = tools.clock()
-            await tools.pen.learn(document, now)
-            await tools.writer.write(*learned(tools, link, document, repo_id, now), records.seen(document, now))
-            exchange = Exchange(tools, subject, link, document)
-            await (exchange.take_back(order.id, "its rollout went back") if back else exchange.finish(order))
+        async with AsyncExitStack() as stack:
+            async with tools.lanes.dialling:
+                link = await stack.enter_async_context(tools.links.open(row.device, address))
+                await link.connect()
+            async with tools.lanes.talking:
+                document = await link.device()
+                now = tools.clock()
+                await tools.pen.learn(document, now)
+                recorder.note(*learned(tools, link, document, repo_id, now), records.seen(document, now))
+                exchange = Exchange(tools, recorder, subject, link, document)
+                await (exchange.take_back(order.id, "its rollout went back") if back else exchange.finish(order))
+                await recorder.write()
     except DeviceError as error:
         policy = tools.state.repo.fleet.spec.defaults.retry.backoff
-        await missed(tools, row.rollout, row.device, error, policy)
+        await missed(tools, recorder, row.rollout, row.device, error, policy)
 
 
-async def missed(tools: Tools, rollout: str, device: str, error: DeviceError, policy: Backoff) -> None:
+async def missed(
+    tools: Tools, recorder: Recorder, rollout: str, device: str, error: DeviceError, policy: Backoff
+) -> None:
     """Record that a device could not be talked to, and when to try again."""
     now = tools.clock()
     rows = tools.ledger.devices([device])
     misses = 1 + (rows[0].failure_count if rows and not rows[0].reachable else 0)
     due, reason = now + backoff(policy, device=device, failures=misses), f"{error.code}: {error.message}"
-    await tools.writer.write(DeviceUnreachable(at=now, device=device, reason=reason, next_due=due))
+    await recorder.write(DeviceUnreachable(at=now, device=device, reason=reason, next_due=due))
     tools.watcher.progressed(rollout, device, "unreachable", reason)
 
 
 def learned(tools: Tools, link: DeviceLink, document: DeviceDocument, repo_id: str, now: datetime) -> list[Change]:
     """Return the changes of outcomes that never reached us (R06). One that the device did not sign changes nothing."""
+    if not document.outcomes:
+        return []
     found: list[Change] = []
+    recorded = tools.ledger.outcome_envelopes(document.id)
     for envelope in document.outcomes:
+        if to_json(envelope) in recorded:
+            continue  # it was proved when it was recorded
         try:
             _, changes = records.received(
                 tools.ledger,

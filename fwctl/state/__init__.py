@@ -16,7 +16,7 @@ from fwctl.state.changes import (
     SummaryStored,
     WaveMoved,
 )
-from fwctl.state.events import BrokenLink
+from fwctl.state.events import BrokenLink, to_json
 from fwctl.state.folder import ledger_path, state_dir
 from fwctl.state.lease import Lease, acquire_lease
 from fwctl.state.ledger import Ledger
@@ -68,4 +68,5 @@ __all__ = [
     "acquire_lease",
     "ledger_path",
     "state_dir",
+    "to_json",
 ]

@@ -19,12 +19,12 @@ from fwctl.state import faults
 from fwctl.state.apply import apply_group
 from fwctl.state.changes import Change, SummaryStored
 from fwctl.state.events import Chain
-from fwctl.state.queries import Queries
+from fwctl.state.pass_queries import PassQueries
 from fwctl.state.revision import settle_revision
 from fwctl.state.schema import APPLICATION_ID, VERSION, migrations
 
 
-class Ledger(Queries):
+class Ledger(PassQueries):
     """What happened. Queries come from `Queries`; writes go through `apply` and are fenced by the lease's epoch."""
 
     def __init__(self, path: Path, db: Database, reader: sqlite3.Connection) -> None:

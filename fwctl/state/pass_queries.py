@@ -1,0 +1,39 @@
+"""What a pass asks the ledger again and again: about the few devices that something is new about."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from datetime import datetime
+
+from fwctl.state.queries import _ORDER, Queries, _order
+from fwctl.state.rows import OrderRow
+from fwctl.state.times import to_text
+
+
+LEFTOVERS = f"{_ORDER} WHERE status <> 'settled' AND due_at <= ? AND verb = 'install' AND mandate NOT IN ({{marks}})"
+OUTCOMES_OF = "SELECT envelope FROM outcomes WHERE device = ?"
+_CHUNK = 500
+
+
+class PassQueries(Queries):
+    """Questions whose answers are small, whatever the size of the fleet."""
+
+    def orders_of(self, mandate: str, devices: Iterable[str]) -> list[OrderRow]:
+        """Return the orders that these devices have under a mandate; by device, then in the order they were meant."""
+        wanted, found = sorted(devices), []
+        for start in range(0, len(wanted), _CHUNK):
+            part = wanted[start : start + _CHUNK]
+            marks = ", ".join("?" * len(part))
+            statement = f"{_ORDER} WHERE mandate = ? AND device IN ({marks}) ORDER BY device, number"
+            found += self._rows(statement, (mandate, *part))
+        return [_order(row) for row in found]
+
+    def leftovers(self, now: datetime, wanted: Collection[str]) -> list[OrderRow]:
+        """Return the open install orders that are due, of mandates that no rollout has any more."""
+        marks = ", ".join("?" * len(wanted))
+        rows = self._rows(LEFTOVERS.format(marks=marks), (to_text(now), *sorted(wanted)))
+        return [_order(row) for row in rows]
+
+    def outcome_envelopes(self, device: str) -> frozenset[str]:
+        """Return the outcomes that are recorded of a device, each as the JSON text of its envelope."""
+        return frozenset(str(row[0]) for row in self._rows(OUTCOMES_OF, (device,)))
