@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
     from rich.console import Group, RenderableType
 
-    from fwctl.cli.standing import RolloutStatus, Status
+    from fwctl.cli.standing import Status
+    from fwctl.reconcile.summary import Summary
 
 _COLOURS = {"waiting": "dim", "open": "cyan", "soaking": "yellow", "passed": "green", "failed": "red"}
 _DONE = ("reached", "back", "untouched")
@@ -36,15 +37,14 @@ def _screen(status: Status) -> Group:
 
     parts: list[RenderableType] = []
     for one in status.rollouts:
-        plan = one.prepared.plan
-        head = f"{plan.key}  {plan.release.model} {plan.release.version}  {STATE_ICONS[one.state]} {one.state}"
+        head = f"{one.key}  {one.model} {one.version}  {STATE_ICONS[one.state]} {one.state}"
         parts += [Text(head, style="bold", overflow="fold"), _bars(one)]
         if one.reason:
             parts.append(Text(f"  {visible(one.reason)}", style="dim", overflow="fold"))
     return Group(*parts)
 
 
-def _bars(one: RolloutStatus) -> RenderableType:
+def _bars(one: Summary) -> RenderableType:
     from rich.progress_bar import ProgressBar
     from rich.table import Table
     from rich.text import Text
@@ -53,13 +53,13 @@ def _bars(one: RolloutStatus) -> RenderableType:
     back = one.back is not None
     for line in one.waves:
         colour = "magenta" if back and line.state != "waiting" else _COLOURS[line.state]
-        done = sum(standing.state in (_DONE if back else _DONE[:1]) for standing in line.standings)
-        total = max(1, len(line.standings))
+        done = sum(line.counts.get(state, 0) for state in (_DONE if back else _DONE[:1]))
+        size = sum(line.counts.values())
         table.add_row(
-            Text(f"  {line.wave.name}", style=colour),
-            ProgressBar(total=total, completed=done, width=24, complete_style=colour, finished_style=colour),
-            Text(f"{done}/{len(line.standings)}", justify="right"),
+            Text(f"  {line.name}", style=colour),
+            ProgressBar(total=max(1, size), completed=done, width=24, complete_style=colour, finished_style=colour),
+            Text(f"{done}/{size}", justify="right"),
             Text(f"{WAVE_ICONS[line.state]} {wave_state(line)}", style=colour),
-            Text(standing_counts(line.standings), overflow="fold"),
+            Text(standing_counts(line.counts), overflow="fold"),
         )
     return table

@@ -6,11 +6,15 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 from fwctl.cli.context import Context
-from fwctl.cli.standing import RolloutStatus, Status, status_of
+from fwctl.cli.standing import Status, recorded_status
 from fwctl.errors import UsageError, WorldError
-from fwctl.reconcile.commit import CommitState
+
+if TYPE_CHECKING:
+    from fwctl.reconcile.commit import CommitState
+    from fwctl.reconcile.summary import Named, Summary
 
 EVERY = 1.0
 """seconds between two looks"""
@@ -42,7 +46,7 @@ def seconds(text: str) -> int:
 
 @dataclass
 class Follower:
-    """Reads a commit once, and the ledger as often as it is asked."""
+    """Reads what a pass sums up as often as it is asked; where that is not enough, a commit once and the ledger."""
 
     settings: Context
     name: str
@@ -51,6 +55,10 @@ class Follower:
 
     def look(self) -> Status:
         """Return where things stand now; a new commit is read when there is one."""
+        if (recorded := recorded_status(self.settings, self.name)) is not None:
+            return recorded
+        from fwctl.cli.judging import status_of
+
         commit = self.settings.repo.resolve("HEAD")
         if self._state is None or self._state.commit != commit:
             commit, files = self.settings.committed()
@@ -101,22 +109,24 @@ def changes(before: Status | None, after: Status) -> list[str]:
     return [line for one in after.rollouts for line in _changes(old.get(one.key), one, after.now)]
 
 
-def _changes(old: RolloutStatus | None, new: RolloutStatus, now: datetime) -> list[str]:
+def _changes(old: Summary | None, new: Summary, now: datetime) -> list[str]:
     from fwctl.render.status import standing_counts, wave_state
     from fwctl.render.words import visible
 
     lines = []
     if old is None or (old.state, old.reason) != (new.state, new.reason):
         lines.append(f"{new.state}: {new.reason}" if new.reason else new.state)
-    earlier = {line.wave.name: line for line in old.waves} if old else {}
-    for line in new.waves:
-        was = earlier.get(line.wave.name)
-        if line.state != "waiting" and (was is None or (was.state, was.counts) != (line.state, line.counts)):
-            lines.append(f"{line.wave.name} {wave_state(line)}: {standing_counts(line.standings)}")
-    failed = {one.device for one in old.standings if one.state == "failed"} if old else set[str]()
-    lines += [
-        f"{one.device} failed: {one.reason}"
-        for one in new.standings
-        if one.state == "failed" and one.device not in failed
-    ]
+    earlier = {wave.name: wave for wave in old.waves} if old else {}
+    for wave in new.waves:
+        was = earlier.get(wave.name)
+        if wave.state != "waiting" and (was is None or (was.state, was.counts) != (wave.state, wave.counts)):
+            lines.append(f"{wave.name} {wave_state(wave)}: {standing_counts(wave.counts)}")
+    failed = {one.device for one in _failed(old)} if old else set[str]()
+    lines += [f"{one.device} failed: {one.reason}" for one in _failed(new) if one.device not in failed]
     return [f"{now:%H:%M:%S}Z {new.key}  {visible(line)}" for line in lines]
+
+
+def _failed(summary: Summary) -> list[Named]:
+    """Return the failed devices that the summary names: the first of each wave where they are many."""
+    named = summary.devices or [one for wave in summary.waves for one in wave.attention]
+    return [one for one in named if one.state == "failed"]

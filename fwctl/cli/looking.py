@@ -14,7 +14,8 @@ from fwctl.manifests.fields import did_you_mean
 from fwctl.manifests.repo import Device, FleetRepo, LoadedFirmware, LoadedGroup
 from fwctl.manifests.targets import group_members
 from fwctl.reconcile.commit import Prepared, load_repo, prepare
-from fwctl.reconcile.loop import RolloutResult, standing_of
+from fwctl.reconcile.summarising import standing_of
+from fwctl.reconcile.summary import RolloutResult
 from fwctl.reconcile.views import rollout_view
 from fwctl.rollouts.compile import release_of
 from fwctl.rollouts.decide import decide

@@ -27,6 +27,15 @@ def next_commands(key: str, state: str) -> tuple[str, ...]:
     return tuple(command.format(key=key) for command in NEXT.get(state, ("fwctl status {key}",)))
 
 
+def next_for(key: str, state: str, *, locked: bool, wants_approval: bool) -> tuple[str, ...]:
+    """Return what to type next about a rollout, with what stands before any state: a plan, an approval."""
+    if not locked:
+        return (f"fwctl plan {key} --lock",)
+    if wants_approval and state in ("waiting", "progressing"):
+        return (f"fwctl approve {key}",)
+    return next_commands(key, state)
+
+
 def after_pass(report: PassReport) -> tuple[str, ...]:
     """Return what to type after a pass: about the first rollout that needs somebody, else the status."""
     needy = [one for one in report.rollouts if one.state not in ("waiting", "progressing", "complete")]

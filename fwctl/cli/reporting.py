@@ -10,11 +10,11 @@ from datetime import datetime
 from fwctl.cli import evidence
 from fwctl.cli.context import Context
 from fwctl.cli.evidence import Probe
+from fwctl.cli.judging import RolloutStatus, rollout_status
 from fwctl.cli.lineage import Approval, approvals_of
 from fwctl.cli.planning import find_rollouts
-from fwctl.cli.standing import RolloutStatus, rollout_status
-from fwctl.cli.waving import INTERRUPTED, WaveLine, WayBack, why_stopped
 from fwctl.errors import InputError
+from fwctl.reconcile.waving import INTERRUPTED, WaveLine, WayBack, why_stopped
 from fwctl.rollouts.failures import CLASSES
 from fwctl.state import EventRow, Ledger, OrderRow, OrderStatus
 

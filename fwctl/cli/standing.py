@@ -1,56 +1,27 @@
-"""The work behind `status`: git's wish and the ledger's record, side by side."""
+"""The work behind `status`: what a pass has summed up, where that is as good as asking anew; else it is made now.
+
+Reading a summary costs the same for any fleet: one commit id, one manifest, a few rows. Nothing else is imported here.
+"""
 
 from __future__ import annotations
 
+import os
+import socket
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 from fwctl.cli.context import Context
-from fwctl.cli.nexts import next_commands
-from fwctl.cli.planning import find_rollouts
-from fwctl.cli.waving import WaveLine, WayBack, wave_lines, way_back
+from fwctl.cli.nexts import next_for
 from fwctl.errors import FwctlError
-from fwctl.reconcile.commit import CommitState, Prepared
-from fwctl.reconcile.loop import RolloutResult, standing_of
-from fwctl.reconcile.views import rollout_view
-from fwctl.rollouts.decide import decide
-from fwctl.rollouts.standing import Standing
-from fwctl.rollouts.view import RolloutView
-from fwctl.state import Ledger, RolloutRow
+from fwctl.reconcile.summary import FLEET, FleetSummary, Summary, fleet_from_json, from_json, pin
 
+if TYPE_CHECKING:
+    from fwctl.gitrepo import CommitId
+    from fwctl.state import LeaseRow, Ledger, SummaryRow
 
-@dataclass(frozen=True)
-class RolloutStatus:
-    """One rollout: what git wants, how far it is approved, where its devices stand."""
-
-    prepared: Prepared
-    state: RolloutResult
-    reason: str
-    standings: tuple[Standing, ...]
-    waves: tuple[WaveLine, ...] = ()
-    back: WayBack | None = None
-    recorded: RolloutRow | None = None
-    """what the ledger says under this mandate"""
-    next_due: datetime | None = None
-
-    @property
-    def key(self) -> str:
-        return self.prepared.key
-
-    @property
-    def wants_approval(self) -> bool:
-        """The next wave that has not passed needs a stage that nobody has approved."""
-        here = next((line.wave for line in self.waves if line.state != "passed"), None)
-        return here is not None and here.stage > self.prepared.approved_stage
-
-    @property
-    def next_commands(self) -> tuple[str, ...]:
-        """What to type next about this rollout."""
-        if self.prepared.lock is None:
-            return (f"fwctl plan {self.key} --lock",)
-        if self.state in ("waiting", "progressing") and self.wants_approval:
-            return (f"fwctl approve {self.key}",)
-        return next_commands(self.key, self.state)
+OLDEST = timedelta(seconds=30)
+"""a running pass writes its summaries more often than this; an older one is not shown"""
 
 
 @dataclass(frozen=True)
@@ -61,61 +32,116 @@ class Status:
     commit: str
     last_applied: str | None
     devices: int
-    rollouts: tuple[RolloutStatus, ...]
+    rollouts: tuple[Summary, ...]
     dirty: tuple[str, ...]
     detailed: bool
     now: datetime
+    as_of: datetime | None = None
+    """None: this is how things stand now. Else a pass is running, and this is what it wrote last"""
 
     @property
     def next_commands(self) -> tuple[str, ...]:
         """What to type next, by the first rollout that needs something."""
         busy = [one for one in self.rollouts if one.state != "complete"]
         if busy or self.detailed:
-            return (busy or self.rollouts)[0].next_commands
+            return next_commands((busy or self.rollouts)[0])
         return ("fwctl rollout create",) if not self.rollouts else ("fwctl device list",)
+
+
+def next_commands(one: Summary) -> tuple[str, ...]:
+    """Return what to type next about this rollout."""
+    return next_for(one.key, one.state, locked=bool(one.mandate), wants_approval=one.wants_approval)
 
 
 def read_status(settings: Context, name: str) -> Status:
     """Return where the rollouts of HEAD stand."""
-    commit, files = settings.committed()
-    return status_of(settings, settings.read(files, commit), name)
+    recorded = recorded_status(settings, name)
+    if recorded is not None:
+        return recorded
+    from fwctl.cli.judging import status_of
+    from fwctl.cli.patience import patience
+
+    with patience("Working it out from git and the ledger. After a pass, `status` answers at once."):
+        commit, files = settings.committed()
+        return status_of(settings, settings.read(files, commit), name)
 
 
-def status_of(settings: Context, state: CommitState, name: str) -> Status:
-    """Return where the rollouts of a commit that has been read stand now."""
-    now, repo = settings.now(), state.repo
-    rollouts = find_rollouts(repo, name) if name or repo.rollouts else ()
-    with settings.ledger(repo.fleet.spec.repo_id) as ledger:
-        found = tuple(rollout_status(state.rollouts[rollout.key], ledger, now) for rollout in rollouts)
-        applied = ledger.meta("last_applied_commit") if ledger else None
-    repo_id, devices = repo.fleet.spec.repo_id, len(repo.devices)
-    return Status(repo_id, state.commit, applied, devices, found, _dirty(settings), bool(name), now)
+def recorded_status(settings: Context, name: str) -> Status | None:
+    """Return what passes have summed up of HEAD; None where that may not be how things stand now.
+
+    It is, while nothing else was committed or pinned, nothing was written into the ledger, and no time has run out;
+    and while a pass is running, what it wrote last is told with its time.
+    """
+    commit = settings.repo.resolve("HEAD")
+    repo_id = _repo_id(settings, commit)
+    if repo_id is None:
+        return None
+    with settings.ledger(repo_id) as ledger:
+        return _recorded(settings, ledger, commit, repo_id, name) if ledger else None
 
 
-def rollout_status(prepared: Prepared, ledger: Ledger | None, now: datetime) -> RolloutStatus:
-    """Return where one rollout stands; without a ledger no device was ever seen."""
-    if ledger is None:
-        view = RolloutView(approved_stage=prepared.approved_stage, not_approved=prepared.not_approved, devices={})
-        return _assemble(prepared, view, None, None, now)
-    return _assemble(prepared, rollout_view(ledger, prepared), ledger, ledger.rollout(prepared.key), now)
+def _recorded(settings: Context, ledger: Ledger, commit: CommitId, repo_id: str, name: str) -> Status | None:
+    revision = ledger.revision()  # first: what is written meanwhile only makes the rows newer
+    rows = {row.rollout: row for row in ledger.summaries() if row.commit == commit}
+    fleet = fleet_from_json(rows[FLEET].body) if FLEET in rows else None
+    if fleet is None or fleet.repo_id != repo_id or not _pinned(settings, fleet):
+        return None
+    wanted = [key for key in fleet.rollouts if not name or name in (key, key.partition("/")[2])]
+    found = [from_json(rows[key].body) for key in wanted if key in rows]
+    summaries = tuple(one for one in found if one is not None)
+    if len(summaries) != len(wanted) or (name and len(wanted) != 1):
+        return None
+    now = settings.now()
+    used, as_of = [rows[FLEET], *(rows[key] for key in wanted)], None
+    if not all(_current(row, revision, now) for row in used):
+        as_of = min((row.at for row in used[1:]), default=None)
+        if as_of is None or now - as_of > OLDEST or not _at_work(ledger.lease(), now):
+            return None
+    applied, bare = ledger.meta("last_applied_commit"), bool(name)
+    return Status(repo_id, commit, applied, fleet.devices, summaries, dirty(settings), bare, now, as_of)
 
 
-def _assemble(
-    prepared: Prepared, view: RolloutView, ledger: Ledger | None, row: RolloutRow | None, now: datetime
-) -> RolloutStatus:
-    plan, mandate = prepared.plan, prepared.mandate.id if prepared.mandate else ""
-    decision = decide(plan, view, now)
-    word, reason = standing_of(prepared, view, decision, row)
-    standings = tuple(decision.standings.values())
-    waves = wave_lines(plan, view, decision, ledger.waves(plan.key, mandate) if ledger and mandate else ())
-    back = None
-    if ledger is not None and view.back_since is not None:
-        back = way_back(ledger, plan, view.back_since, ledger.orders(mandate=mandate), standings, now)
-    recorded = row if row is not None and mandate and row.mandate == mandate else None
-    return RolloutStatus(prepared, word, reason, standings, waves, back, recorded, decision.next_due)
+def _current(row: SummaryRow, revision: int, now: datetime) -> bool:
+    if row.rollout == FLEET:
+        return True  # it tells of the commit alone
+    return row.revision == revision and (row.valid_until is None or now < row.valid_until)
 
 
-def _dirty(settings: Context) -> tuple[str, ...]:
+def _at_work(lease: LeaseRow, now: datetime) -> bool:
+    """Say whether a pass is running: its lease has not ended, and on this machine its process is there."""
+    if not lease.holder or lease.expires_at is None or now >= lease.expires_at:
+        return False
+    if lease.host != socket.gethostname():
+        return True
+    try:
+        os.kill(lease.pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _pinned(settings: Context, fleet: FleetSummary) -> bool:
+    """Say whether the root of trust that is pinned here is the one that the pass verified everything from."""
+    keystore = settings.keystore(fleet.repo_id)
+    return keystore.exists and pin(keystore.pinned_root()) == fleet.pin
+
+
+def _repo_id(settings: Context, commit: CommitId) -> str | None:
+    """Return the fleet's id of a commit; None where `fleet.yaml` is not the plain file that it should be."""
+    import yaml
+
+    text = settings.repo.file(commit, "fleet.yaml")
+    try:
+        found = yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))["spec"]["repoId"] if text else None  # noqa: S506  both are safe loaders
+    except (yaml.YAMLError, KeyError, TypeError, ValueError):
+        return None
+    return found if isinstance(found, str) else None
+
+
+def dirty(settings: Context) -> tuple[str, ...]:
+    """Return the managed files that are not committed."""
     try:
         return settings.repo.dirty()
     except FwctlError:

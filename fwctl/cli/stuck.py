@@ -12,13 +12,13 @@ from datetime import datetime
 from fwctl.cli import evidence
 from fwctl.cli.context import Context
 from fwctl.cli.evidence import Probe
+from fwctl.cli.judging import RolloutStatus, rollout_status
 from fwctl.cli.nexts import next_commands
 from fwctl.cli.planning import find_rollouts
-from fwctl.cli.standing import RolloutStatus, rollout_status
-from fwctl.cli.waving import INTERRUPTED, why_stopped
 from fwctl.errors import InputError
 from fwctl.manifests.repo import FleetRepo
 from fwctl.reconcile.commit import load_repo
+from fwctl.reconcile.waving import INTERRUPTED, why_stopped
 from fwctl.rollouts.failures import CLASSES
 from fwctl.rollouts.standing import Standing
 from fwctl.state import EventRow

@@ -8,23 +8,25 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, NoReturn
 
 import httpx
 
 from fwctl.fleet.connection import Address, carried_names, is_wrong_name
+from fwctl.fleet.http1 import MAX_HEAD
 from fwctl.fleet.interface import Kind, LinkError
 from fwctl.fleet.transport import Connection
 from fwctl_agent.errors import Refusal
 from fwctl_agent.protocol import canonical
 from fwctl_agent.protocol.messages import MAX_REPLY
 
-_HEAD: Final = 1 << 16
-"""bytes that status line, headers and informational replies may have beside the body"""
 _SSL_CLOSED: Final = (ssl.SSLEOFError, ssl.SSLZeroReturnError, ssl.SSLSyscallError)
 _CODES: Final[Mapping[Kind, str]] = {"unreachable": "E_UNREACHABLE", "tls": "E_TLS", "reply": "E_DEVICE_REPLY"}
+
+Body = bytes | httpx.AsyncByteStream
+Headers = Sequence[tuple[bytes, bytes]]
 
 
 @dataclass(frozen=True)
@@ -77,21 +79,36 @@ class SourceFailed(Exception):
 class Channel:
     """One visit's calls to a device, over one connection."""
 
-    def __init__(self, peer: Peer, client: httpx.AsyncClient, tls: Tls, timeouts: Timeouts) -> None:
+    def __init__(self, peer: Peer, tls: Tls, timeouts: Timeouts) -> None:
         self._peer = peer
-        self._client = client
         self._tls = tls
         self._timeouts = timeouts
-        self._base = f"https://{peer.name}:{peer.address.port}"
-        self._connection = Connection(peer.name, peer.address, tls.checked, most=MAX_REPLY + _HEAD)
+        self._url = httpx.URL(scheme="https", host=peer.name, port=peer.address.port)
+        self._host = (b"Host", self._url.netloc)
+        self._connection = Connection(peer.name, peer.address, tls.checked, most=MAX_REPLY + MAX_HEAD)
 
     @property
     def certificate(self) -> bytes | None:
         """The peer's certificate, DER, of the last connection that came about."""
         return self._connection.certificate
 
-    async def close(self) -> None:
-        await self._connection.close()
+    def close(self) -> None:
+        self._connection.close()
+
+    async def connect(self) -> None:
+        """Connect, unless the connection stands: `call` does so too.
+
+        Raises:
+            LinkError: as `call`.
+        """
+        try:
+            await self._connection.connect(self._timeouts.connect)
+        except httpx.TransportError as error:
+            self.close()
+            raise await self._failure(error) from error
+        except BaseException:
+            self.close()
+            raise
 
     async def call(
         self,
@@ -99,25 +116,25 @@ class Channel:
         path: str,
         *,
         wanted: tuple[int, ...],
-        body: bytes | AsyncIterator[bytes] | None = None,
-        headers: Mapping[str, str] | None = None,
+        body: Body = b"",
+        headers: Headers = (),
         extra: float = 0,
     ) -> Reply:
-        """Make one call; `extra` seconds are granted for what it asks for.
+        """Make one call; `extra` seconds are granted for what it asks for. A streamed body needs Content-Length.
 
         Raises:
             LinkError: whatever the device or the way to it does. The connection is given up then.
             Exception: what the source of `body` raised, through SourceFailed.
         """
-        request = self._request(method, path, body, headers or {}, extra)
+        request = self._request(method, path, body, headers, extra)
         try:
             async with asyncio.timeout(self._timeouts.call + extra):
                 return await self._exchange(request, wanted)
         except (TimeoutError, httpx.TransportError) as error:
-            await self.close()
+            self.close()
             raise await self._failure(error) from error
         except httpx.TooManyRedirects as error:
-            await self.close()
+            self.close()
             raise self._error(
                 f"the device redirects ({error}), which is never followed",
                 kind="reply",
@@ -125,40 +142,40 @@ class Channel:
                 code="E_REDIRECT",
             ) from error
         except SourceFailed as failed:
-            await self.close()
+            self.close()
             raise failed.error from failed.error.__cause__
         except BaseException:
-            await self.close()
+            self.close()
             raise
 
     def nonsense(self, why: str, *, code: str | None = None) -> NoReturn:
         """Raise LinkError for a reply that makes no sense."""
         raise self._error(why, kind="reply", reached=True, code=code)
 
-    def _request(
-        self,
-        method: str,
-        path: str,
-        body: bytes | AsyncIterator[bytes] | None,
-        headers: Mapping[str, str],
-        extra: float,
-    ) -> httpx.Request:
-        # Complete as it stands: to merge in a client's defaults (`build_request`) costs about 5 % of a visit.
+    def _request(self, method: str, path: str, body: Body, headers: Headers, extra: float) -> httpx.Request:
+        # Complete as it stands, and sent without a client: what httpx would add (defaults, redirects, cookies,
+        # authentication) is not wanted here; that, and to parse a URL for each request, is a quarter of a visit.
         limits = self._timeouts
-        timeout = httpx.Timeout(connect=limits.connect, read=limits.read + extra, write=limits.write, pool=None)
+        fields = [self._host, (b"Accept-Encoding", b"identity"), *headers]
+        if isinstance(body, bytes):
+            fields.append((b"Content-Length", b"%d" % len(body)))
         return httpx.Request(
             method,
-            self._base + path,
-            headers={"Accept-Encoding": "identity", **headers},
-            content=body,
-            extensions={**self._connection.extensions, "timeout": timeout.as_dict()},
+            self._url,
+            headers=fields,
+            stream=httpx.ByteStream(body) if isinstance(body, bytes) else body,
+            extensions={
+                "target": path.encode("ascii"),
+                "timeout": {"connect": limits.connect, "read": limits.read + extra, "write": limits.write},
+            },
         )
 
     async def _exchange(self, request: httpx.Request, wanted: tuple[int, ...]) -> Reply:
-        response = await self._client.send(request, stream=True)
+        response = await self._connection.handle_async_request(request)
         try:
             self._judge_head(response, wanted)
-            body = b"".join([part async for part in response.aiter_raw()])
+            assert isinstance(response.stream, httpx.AsyncByteStream)  # noqa: S101
+            body = b"".join([part async for part in response.stream])
         finally:
             await response.aclose()
         try:

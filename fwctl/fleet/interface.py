@@ -50,6 +50,13 @@ class DeviceLink(Protocol):
         """The device's certificate, PEM, as TLS verified it; None before the first connection."""
         ...
 
+    async def connect(self) -> None:
+        """Connect and shake hands now, unless the connection stands; without it, the first call does.
+
+        So that a loop can bound how many devices it waits for apart from how many it talks with.
+        """
+        ...
+
     async def device(self) -> DeviceDocument:
         """Return what the device says of itself. LinkError `E_REPORT` when it says that it is another one."""
         ...
@@ -63,9 +70,13 @@ class DeviceLink(Protocol):
         ...
 
     async def put_image(
-        self, order_id: str, reader: ImageReader, *, offset: int, total: int
+        self, order_id: str, image: ImageReader | bytes, *, offset: int, total: int
     ) -> OrderReply | RefusedReply | BusyReply:
-        """Stream the bytes `offset` to `total` of the image; what `reader` raises goes through unchanged."""
+        """Send the bytes `offset` to `total` of the image; what a reader raises goes through unchanged.
+
+        A reader is read piece by piece, in threads. `bytes` cost neither threads nor copies, and many visits may share
+        them: the way for all images that are small enough to be held.
+        """
         ...
 
     async def order(self, order_id: str, *, wait: int = 0) -> OrderReply | None:

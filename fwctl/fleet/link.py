@@ -9,12 +9,13 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Final, TypeVar
 
+import httpx
+
 from fwctl.errors import InputError, WorldError
 from fwctl.fleet.certificates import Authorities, device_name
 from fwctl.fleet.channel import Channel, Peer, Reply, SourceFailed, Timeouts, Tls
 from fwctl.fleet.connection import Address
 from fwctl.fleet.interface import ImageReader, printable
-from fwctl.fleet.transport import new_client
 from fwctl_agent.errors import Refusal
 from fwctl_agent.protocol import canonical
 from fwctl_agent.protocol.messages import BusyReply, DeviceDocument, OrderReply, RefusedReply, TrustVersions
@@ -24,13 +25,13 @@ __all__ = ["HttpsLink", "Links", "Timeouts"]
 T = TypeVar("T")
 
 _CHUNK: Final = 1 << 18
-_JSON: Final = {"Content-Type": "application/json"}
+_JSON: Final = ((b"Content-Type", b"application/json"),)
 _NO: Final = (408, 413, 422, 503)
 """statuses under which the agent says no in the protocol's own words (RefusedReply)"""
 
 
 class Links:
-    """Opens links to the devices of one fleet; all share one TLS set-up and one httpx client."""
+    """Opens links to the devices of one fleet; all share one TLS set-up."""
 
     def __init__(self, authorities: Authorities, repo_id: str, *, timeouts: Timeouts | None = None) -> None:
         """Load the reconciler's certificate and the device CA.
@@ -41,7 +42,6 @@ class Links:
         self._repo_id = repo_id
         self._timeouts = timeouts or Timeouts()
         self._tls = Tls(_context(authorities, check_name=True), _context(authorities, check_name=False))
-        self._client = new_client()
 
     def open(self, device_id: str, address: str) -> HttpsLink:
         """Return a link for one visit (`async with`) to the device at `host:port`; the first call connects.
@@ -59,7 +59,7 @@ class Links:
                 remedy="Write it as host:port in the device's inventory, or in the fleet's address template.",
             ) from error
         peer = Peer(device_id, device_name(device_id, self._repo_id), where)
-        return HttpsLink(device_id, Channel(peer, self._client, self._tls, self._timeouts), self._timeouts.min_rate)
+        return HttpsLink(device_id, Channel(peer, self._tls, self._timeouts), self._timeouts.min_rate)
 
 
 class HttpsLink:
@@ -76,12 +76,15 @@ class HttpsLink:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self._channel.close()
+        self._channel.close()
 
     @property
     def peer_certificate(self) -> str | None:
         certificate = self._channel.certificate
         return None if certificate is None else ssl.DER_cert_to_PEM_cert(certificate)
+
+    async def connect(self) -> None:
+        await self._channel.connect()
 
     async def device(self) -> DeviceDocument:
         reply = await self._channel.call("GET", "/v1/device", wanted=(200,))
@@ -102,21 +105,22 @@ class HttpsLink:
         return self._answer(reply, order_id)
 
     async def put_image(
-        self, order_id: str, reader: ImageReader, *, offset: int, total: int
+        self, order_id: str, image: ImageReader | bytes, *, offset: int, total: int
     ) -> OrderReply | RefusedReply | BusyReply:
         if not 0 <= offset < total:  # the offset is what the device asked for
             self._channel.nonsense(f"the device wants bytes from {offset} on of an image of {total} bytes")
+        length = total - offset
         reply = await self._channel.call(
             "PUT",
             f"/v1/orders/{order_id}/image",
-            body=_chunks(reader, offset, total),
-            headers={
-                "Content-Type": "application/octet-stream",
-                "Content-Length": str(total - offset),
-                "Content-Range": f"bytes {offset}-{total - 1}/{total}",
-            },
+            body=_Chunks(image, offset, total),
+            headers=(
+                (b"Content-Type", b"application/octet-stream"),
+                (b"Content-Length", b"%d" % length),
+                (b"Content-Range", b"bytes %d-%d/%d" % (offset, total - 1, total)),
+            ),
             wanted=(200, 202, 404, 409, 416, *_NO),
-            extra=(total - offset) / self._min_rate,
+            extra=length / self._min_rate,
         )
         return self._answer(reply, order_id)
 
@@ -151,24 +155,46 @@ class HttpsLink:
         return standing
 
 
-async def _chunks(reader: ImageReader, offset: int, total: int) -> AsyncIterator[bytes]:
+class _Chunks(httpx.AsyncByteStream):
+    """The part of an image that a device asked for."""
+
+    def __init__(self, image: ImageReader | bytes, offset: int, total: int) -> None:
+        self._image = image
+        self._offset = offset
+        self._total = total
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        try:
+            if isinstance(self._image, bytes):
+                if len(self._image) < self._total:
+                    raise _ends_early(self._total - len(self._image))
+                yield self._image[self._offset : self._total]
+            else:
+                async for chunk in _read(self._image, self._offset, self._total):
+                    yield chunk
+        except Exception as error:
+            raise SourceFailed(error) from error
+
+
+async def _read(reader: ImageReader, offset: int, total: int) -> AsyncIterator[bytes]:
     """Read the image in a thread: storage may be slow, and other devices wait for this loop."""
     left = total - offset
-    try:
-        if offset:
-            await asyncio.to_thread(reader.seek, offset)
-        while left:
-            chunk = await asyncio.to_thread(reader.read, min(_CHUNK, left))
-            if not chunk:
-                raise WorldError(
-                    f"the image ends {left} bytes early",
-                    code="E_LENGTH",
-                    remedy="The storage is damaged: upload the image again with `fwctl firmware add`.",
-                )
-            left -= len(chunk)
-            yield chunk
-    except Exception as error:
-        raise SourceFailed(error) from error
+    if offset:
+        await asyncio.to_thread(reader.seek, offset)
+    while left:
+        chunk = await asyncio.to_thread(reader.read, min(_CHUNK, left))
+        if not chunk:
+            raise _ends_early(left)
+        left -= len(chunk)
+        yield chunk
+
+
+def _ends_early(missing: int) -> WorldError:
+    return WorldError(
+        f"the image ends {missing} bytes early",
+        code="E_LENGTH",
+        remedy="The storage is damaged: upload the image again with `fwctl firmware add`.",
+    )
 
 
 def _context(authorities: Authorities, *, check_name: bool) -> ssl.SSLContext:

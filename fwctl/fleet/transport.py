@@ -1,67 +1,38 @@
-"""httpx over the one connection of a visit: all devices share a client, no two share a connection.
+"""httpx over the one connection of a visit: no two devices share a connection, because each has its own transport.
 
 A pool keyed by address would let a request for one device ride on the connection of another one behind the same
-address, unchecked. Here there is no pool: every request names its own `Connection`, and a `Connection` refuses
-requests that are meant for another device.
+address, unchecked. Here there is no pool: a `Connection` refuses requests that are meant for another device.
 """
 
 from __future__ import annotations
 
 import ssl
-from collections.abc import AsyncIterator, Mapping
-from http.cookiejar import CookieJar
-from typing import Any, Final
+from collections.abc import AsyncIterator
+from typing import Final
 
-import httpcore
 import httpx
 
 from fwctl.fleet.connection import Address, TlsStream
+from fwctl.fleet.http1 import Reply, request_head
 
-_CONNECTION: Final = "fwctl.connection"
-_ERRORS: Final[Mapping[type[Exception], type[httpx.TransportError]]] = {
-    httpcore.ConnectError: httpx.ConnectError,
-    httpcore.ConnectTimeout: httpx.ConnectTimeout,
-    httpcore.LocalProtocolError: httpx.LocalProtocolError,
-    httpcore.ReadError: httpx.ReadError,
-    httpcore.ReadTimeout: httpx.ReadTimeout,
-    httpcore.RemoteProtocolError: httpx.RemoteProtocolError,
-    httpcore.WriteError: httpx.WriteError,
-    httpcore.WriteTimeout: httpx.WriteTimeout,
-}
-_CAUGHT: Final = tuple(_ERRORS)
+_TOGETHER: Final = 1 << 16
+"""a body up to this size leaves with its head, in one record and one system call"""
 
 
-def new_client() -> httpx.AsyncClient:
-    """Return a client for any number of devices; it holds nothing open, so it need not be closed."""
-    return httpx.AsyncClient(
-        transport=DeviceTransport(),
-        trust_env=False,
-        follow_redirects=False,
-        max_redirects=0,
-        cookies=_NoCookies(),
-    )
-
-
-class Connection:
+class Connection(httpx.AsyncBaseTransport):
     """A connection to one device, made with the first request and again when the device has closed it."""
 
     def __init__(self, name: str, address: Address, tls: ssl.SSLContext, *, most: int) -> None:
         """Prepare for the device with this DNS name; at most `most` bytes are read for one request."""
-        self._origin = httpcore.Origin(b"https", name.encode("ascii"), address.port)
         self._name = name
         self._address = address
         self._tls = tls
         self._most = most
         self._stream: TlsStream | None = None
-        self._http: httpcore.AsyncHTTP11Connection | None = None
+        self._usable = False
         self._before = 0
         self.certificate: bytes | None = None
         """the peer's certificate, DER, of the last connection that came about"""
-
-    @property
-    def extensions(self) -> dict[str, Any]:
-        """What makes a request use this connection."""
-        return {_CONNECTION: self}
 
     @property
     def established(self) -> bool:
@@ -83,92 +54,110 @@ class Connection:
         """The device closed the connection, and everything that it sent has been read."""
         return self._stream is not None and self._stream.ended
 
-    async def close(self) -> None:
-        if self._http is not None:
-            http, self._http = self._http, None
-            await http.aclose()
+    def close(self) -> None:
+        self._usable = False
+        if self._stream is not None:
+            self._stream.abort()
 
-    async def send(self, request: httpx.Request) -> httpx.Response:
+    async def aclose(self) -> None:
+        self.close()
+
+    async def connect(self, seconds: float | None) -> None:
+        """Connect, unless the connection stands.
+
+        Raises:
+            httpx.ConnectTimeout: it took longer.
+            httpx.ConnectError: it failed.
+        """
+        if self._usable and self._stream is not None and not self._stream.disturbed:
+            return
+        self.close()
+        self._stream, self._before = TlsStream(self._address), 0
+        await self._stream.connect(self._tls, self._name, seconds=seconds)
+        self.certificate, self._usable = self._stream.certificate, True
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send one request and read the head of its reply.
 
         Raises:
             httpx.TransportError: from what caused it; LocalProtocolError when the request is meant for another device.
             httpx.TooManyRedirects: the reply is a redirect, which is one too many.
         """
-        url = httpcore.URL(
-            scheme=request.url.raw_scheme,
-            host=request.url.raw_host,
-            port=request.url.port,
-            target=request.url.raw_path,
-        )
-        if url.origin != self._origin:
+        url, limits = request.url, request.extensions["timeout"]
+        if (url.raw_scheme, url.raw_host, url.port) != (b"https", self._name.encode("ascii"), self._address.port):
             raise httpx.LocalProtocolError("the request is meant for another device", request=request)
-        timeouts = request.extensions["timeout"]
-        try:
-            http = await self._connected(timeouts["connect"])
-            reply = await http.handle_async_request(
-                httpcore.Request(
-                    request.method,
-                    url,
-                    headers=request.headers.raw,
-                    content=request.stream,
-                    extensions={"timeout": timeouts},
-                )
-            )
-        except _CAUGHT as error:
-            raise _mapped(error) from error
+        head = request_head(request)
+        await self.connect(limits["connect"])
+        stream = self._stream
+        assert stream is not None  # noqa: S101
+        self._before = stream.received
+        stream.limit = self._before + self._most
+        self._usable = False  # until request and reply are complete
+        sent = await _send(stream, head, request, limits["write"])
+        reply = Reply()
+        while not reply.has_head:
+            await _read_on(stream, reply, limits["read"])
         if 300 <= reply.status < 400:  # told here, before httpx builds a request from what the device wrote
-            await self.close()
+            self.close()
             raise httpx.TooManyRedirects(f"HTTP {reply.status}", request=request)
-        return httpx.Response(reply.status, headers=reply.headers, stream=_Body(reply), extensions=reply.extensions)
+        body = _Body(self, stream, reply, seconds=limits["read"], sent=sent)
+        return httpx.Response(reply.status, headers=reply.headers, stream=body)
 
-    async def _connected(self, seconds: float | None) -> httpcore.AsyncHTTP11Connection:
-        """Return the connection, allowed to read what one more reply may have."""
-        if self._http is not None and (self._http.is_closed() or self._http.has_expired()):
-            await self.close()
-        if self._http is None or self._stream is None:
-            self._stream, self._before = TlsStream(self._address), 0
-            await self._stream.connect(self._tls, self._name, seconds=seconds)
-            self.certificate = self._stream.certificate
-            self._http = httpcore.AsyncHTTP11Connection(self._origin, self._stream)
-        self._before = self._stream.received
-        self._stream.limit = self._before + self._most
-        return self._http
-
-
-class DeviceTransport(httpx.AsyncBaseTransport):
-    """Carries each request over the connection that it names; has none of its own."""
-
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        connection = request.extensions.get(_CONNECTION)
-        if not isinstance(connection, Connection):
-            raise httpx.UnsupportedProtocol("the request names no connection", request=request)
-        return await connection.send(request)
+    def release(self) -> None:
+        """Let the connection carry the next request: this one went out whole, and so came its reply."""
+        self._usable = True
 
 
 class _Body(httpx.AsyncByteStream):
-    """The bytes of a reply as they come, with httpx's errors."""
+    """The bytes of a reply as they come. Whoever does not read all of them gives the connection up."""
 
-    def __init__(self, reply: httpcore.Response) -> None:
+    def __init__(
+        self, connection: Connection, stream: TlsStream, reply: Reply, *, seconds: float | None, sent: bool
+    ) -> None:
+        self._connection = connection
+        self._stream = stream
         self._reply = reply
+        self._seconds = seconds
+        self._sent = sent
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        try:
-            async for part in self._reply.aiter_stream():
+        while not self._reply.complete:
+            if part := self._reply.take():
                 yield part
-        except _CAUGHT as error:
-            raise _mapped(error) from error
+            await _read_on(self._stream, self._reply, self._seconds)
+        if part := self._reply.take():
+            yield part
 
     async def aclose(self) -> None:
-        await self._reply.aclose()
+        if self._sent and self._reply.complete and not self._reply.last:
+            self._connection.release()
+        else:
+            self._connection.close()
 
 
-class _NoCookies(CookieJar):
-    """Keeps no cookies, and does not even read them."""
+async def _send(stream: TlsStream, head: bytes, request: httpx.Request, seconds: float | None) -> bool:
+    """Send a request with its body; False when the device answered, or went, before it had all of it."""
+    stated = request.headers.get("content-length", "0")
+    if not stated.isdigit() or "transfer-encoding" in request.headers:
+        raise httpx.LocalProtocolError("the request does not state its length", request=request)
+    left = int(stated)
+    assert isinstance(request.stream, httpx.AsyncByteStream)  # noqa: S101
+    async for part in request.stream:
+        left -= len(part)
+        if left < 0:
+            break
+        if head and len(part) <= _TOGETHER:
+            head, part = b"", head + part
+        if (head and not await stream.write(head, seconds)) or not await stream.write(part, seconds):
+            return False
+        head = b""
+    if left:
+        raise httpx.LocalProtocolError("the body is not as long as it states", request=request)
+    return not head or await stream.write(head, seconds)
 
-    def extract_cookies(self, response: object, request: object) -> None:
-        pass
 
-
-def _mapped(error: Exception) -> httpx.TransportError:
-    return _ERRORS[type(error)](str(error))
+async def _read_on(stream: TlsStream, reply: Reply, seconds: float | None) -> None:
+    data = await stream.read(seconds)
+    if not data:
+        raise httpx.RemoteProtocolError("the connection ended before the reply")
+    reply.feed(data)

@@ -78,6 +78,15 @@ class Repo:
         """Return the managed files of a commit; nothing is read before it is asked for."""
         return Tree(self.git_dir, commit)
 
+    def file(self, commit: CommitId, path: str) -> bytes | None:
+        """Return one file of a commit without listing the others; None where it is no plain file or not there."""
+        entry = self._git("ls-tree", "-z", "--end-of-options", commit, "--", check_path(path)).stdout
+        mode, _, rest = entry.partition(b" ")
+        if mode not in (b"100644", b"100755"):
+            return None
+        blob = rest.split(b"\t")[0].split()[-1].decode("ascii")
+        return checked(self._git("cat-file", "blob", blob), what="read a file", place=self.origin).stdout
+
     def is_ancestor(self, older: CommitId, newer: CommitId) -> bool:
         """Tell whether `newer` descends from `older` (or is it).
 

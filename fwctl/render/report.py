@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from fwctl.reconcile.summarising import back_summary, wave_summary
 from fwctl.render.report_html import page
 from fwctl.render.status import back_json, back_lines, standing_counts, standings_json, wave_json
 from fwctl.render.words import STATE_ICONS, WAVE_ICONS, columns, counted, document, labelled, some, stamp, visible
@@ -23,7 +24,7 @@ def text(report: Report) -> str:
         ("rule", report.rule),
         ("started", moment(report.started)),
         ("ended", moment(report.finished)),
-        ("devices", standing_counts(status.standings)),
+        ("devices", standing_counts(report.results)),
         ("signed", approved),
         ("plan", plan.digest),
         ("release", plan.release.digest),
@@ -49,7 +50,7 @@ def text(report: Report) -> str:
         lines += ["", *_group(group)]
     if report.back is not None:
         began = f"Went back from {moment(report.back.since)}"
-        lines += ["", began, *(f"  {label:<9} {value}" for label, value in back_lines(report.back))]
+        lines += ["", began, *(f"  {label:<9} {value}" for label, value in back_lines(back_summary(report.back)))]
     return "\n".join(lines)
 
 
@@ -89,9 +90,9 @@ def as_json(report: Report) -> str:
             "commit": report.commit or None,
             "approvals": [{"signer": a.signer, "stage": a.stage, "approvedAt": a.at or None} for a in report.approvals],
             "counts": dict(report.results),
-            "waves": [wave_json(line) for line in report.waves],
+            "waves": [wave_json(wave_summary(line)) for line in report.waves],
             "failures": [_group_json(group) for group in report.failures],
-            "rollback": back_json(report.back) if report.back else None,
+            "rollback": back_json(back_summary(report.back)) if report.back else None,
             "confirmedAt": [stamp(when) for when in report.confirmed],
             "devices": standings_json(status.standings),
         }

@@ -17,7 +17,7 @@ from fwctl.render.words import STANDINGS, STATE_ICONS, WAVE_ICONS, counted, exac
 
 if TYPE_CHECKING:
     from fwctl.cli.reporting import FailedDevice, FailureGroup, Report
-    from fwctl.cli.waving import WaveLine, WayBack
+    from fwctl.reconcile.waving import WaveLine, WayBack
 
 _SHOWN = 100
 """devices listed per failure class; JSON has all"""

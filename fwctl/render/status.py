@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from fwctl.render.words import (
@@ -20,19 +19,19 @@ from fwctl.render.words import (
 )
 
 if TYPE_CHECKING:
-    from fwctl.cli.standing import RolloutStatus, Status
-    from fwctl.cli.waving import WaveLine, WayBack
+    from fwctl.cli.standing import Status
+    from fwctl.reconcile.summary import BackSummary, Named, Summary, WaveSummary
     from fwctl.rollouts.standing import Standing
 
 _SHOWN = 20
-_ATTENTION = ("failed", "straggler", "retry")
-"""states of devices that somebody should know of"""
 
 
 def text(status: Status) -> str:
-    """Return the status for people; with all devices that are not where they should be, if one was asked for."""
+    """Return the status for people; with the first devices of each wave that are not where they should be."""
     applied = f", applied {status.last_applied[:12]}" if status.last_applied else ", nothing applied yet"
     lines = [f"Fleet {status.repo_id}: {counted(status.devices, 'device')}, commit {status.commit[:12]}{applied}"]
+    if status.as_of:
+        lines.append(f"  as of {status.as_of:%H:%M:%S}Z: a pass is running")
     if status.dirty:
         names = ", ".join([*status.dirty[:2], *(["..."] if len(status.dirty) > 2 else [])])
         lines.append(f"  {counted(len(status.dirty), 'file')} not committed, which counts for nothing yet: {names}")
@@ -44,13 +43,15 @@ def text(status: Status) -> str:
 
 
 def as_json(status: Status) -> str:
-    """Return the status for programs, with all devices."""
+    """Return the status for programs; with all devices of rollouts that are not too large for it."""
     return document(
         {
             "repoId": status.repo_id,
             "commit": status.commit,
             "lastApplied": status.last_applied,
             "devices": status.devices,
+            "asOf": stamp(status.as_of or status.now),
+            "exact": status.as_of is None,
             "dirty": list(status.dirty),
             "rollouts": [rollout_json(one) for one in status.rollouts],
         }
@@ -60,35 +61,31 @@ def as_json(status: Status) -> str:
 RENDERERS: Mapping[str, Callable[[Status], str]] = {"text": text, "json": as_json}
 
 
-def rollout_text(one: RolloutStatus, status: Status, *, shown: int) -> list[str]:
+def rollout_text(one: Summary, status: Status, *, shown: int) -> list[str]:
     """Return one rollout: what it wants, where it stands and why, then its waves."""
-    plan = one.prepared.plan
     icon = STATE_ICONS.get(one.state, "·")
-    lines = [f"{plan.key}: {plan.release.model} {plan.release.version}: {icon} {one.state}"]
+    lines = [f"{one.key}: {one.model} {one.version}: {icon} {one.state}"]
     lines += [f"  {label:<9} {value}" for label, value in _header(one, status) if value]
     if one.back is not None:
         lines += [f"  {label:<9} {value}" for label, value in back_lines(one.back)]
-    width = max((len(line.wave.name) for line in one.waves), default=0)
-    size = max((len(counted(len(line.wave.devices), "device")) for line in one.waves), default=0)
-    for at, line in enumerate(one.waves):
-        lines += _wave(line, width, size, shown=shown, last=at == len(one.waves) - 1, here=one.state)
+    width = max((len(wave.name) for wave in one.waves), default=0)
+    size = max((len(counted(wave.size, "device")) for wave in one.waves), default=0)
+    for at, wave in enumerate(one.waves):
+        lines += _wave(wave, width, size, shown=shown, last=at == len(one.waves) - 1, one=one)
     return lines
 
 
-def _header(one: RolloutStatus, status: Status) -> list[tuple[str, str]]:
-    row, verdict, plan = one.recorded, one.prepared.verdict, one.prepared.plan
-    since = f"{row.updated_at:%Y-%m-%d %H:%M:%S}Z, {ago(row.updated_at, status.now)}" if row else ""
-    stages = max((wave.stage for wave in plan.waves), default=1)
-    staged = f", stage {one.prepared.approved_stage} of {stages}" if stages > 1 else ""
-    approved = (", ".join(verdict.approvers) or "by nobody") + staged if verdict else ""
-    stale = [("stale", path) for path in verdict.stale[:3]] if verdict else []
+def _header(one: Summary, status: Status) -> list[tuple[str, str]]:
+    since = f"{one.since:%Y-%m-%d %H:%M:%S}Z, {ago(one.since, status.now)}" if one.since else ""
+    staged = f", stage {one.approved_stage} of {one.stages}" if one.stages > 1 else ""
+    approved = (", ".join(one.approvers) or "by nobody") + staged if one.approvers is not None else ""
     return [
         ("reason", visible(one.reason)),
-        ("rule", row.rule if row else ""),
+        ("rule", one.rule),
         ("since", since),
         ("approved", approved),
-        *stale,
-        ("devices", standing_counts(one.standings) or "none"),
+        *(("stale", path) for path in one.stale[:3]),
+        ("devices", standing_counts(one.counts) or "none"),
     ]
 
 
@@ -97,103 +94,103 @@ def measured(seconds: float) -> str:
     return f"{seconds:g} s" if seconds >= 1 else "under 1 s"
 
 
-def back_lines(back: WayBack) -> list[tuple[str, str]]:
+def back_lines(back: BackSummary) -> list[tuple[str, str]]:
     """Return the measured times of a rollback beside the declared deadline."""
-    names = (("p50", back.quantile(0.5)), ("p95", back.quantile(0.95)), ("max", back.longest))
+    names = (("p50", back.p50), ("p95", back.p95), ("max", back.longest))
     told = ", ".join(f"{name} {measured(value)}" for name, value in names if value is not None)
     verdict = {True: "met", False: "MISSED", None: "still open"}[back.met] if told or back.waiting else "nothing to do"
     lines = [("back", f"{told or 'no device yet'}; deadline {exactly(back.deadline)}: {verdict}")]
-    if back.late:
-        away = f"{counted(len(back.late), 'device')} out of reach meanwhile"
-        lines.append(("returned", f"{away}, the last after {max(back.late.values()):g} s"))
+    if back.late_longest is not None:
+        away = f"{counted(back.late_devices, 'device')} out of reach meanwhile"
+        lines.append(("returned", f"{away}, the last after {back.late_longest:g} s"))
     return lines
 
 
-def standing_counts(standings: Iterable[Standing]) -> str:
+def standing_counts(counts: Mapping[str, int]) -> str:
     """Return how many devices stand where, with icon and word."""
-    counts: Counter[str] = Counter(standing.state for standing in standings)
-    return ", ".join(f"{ICONS[state]} {counts[state]} {state}" for state in STANDINGS if counts[state])
+    return ", ".join(f"{ICONS[state]} {counts[state]} {state}" for state in STANDINGS if counts.get(state))
 
 
-def wave_state(line: WaveLine) -> str:
+def wave_state(wave: WaveSummary) -> str:
     """Return the state word; a soak with its end."""
-    until = line.soak_until
-    return f"soaking until {until:%H:%M:%S}Z" if line.state == "soaking" and until else line.state
+    until = wave.soak_until
+    return f"soaking until {until:%H:%M:%S}Z" if wave.state == "soaking" and until else wave.state
 
 
-def _wave(line: WaveLine, width: int, size: int, *, shown: int, last: bool, here: str) -> list[str]:
+def _wave(wave: WaveSummary, width: int, size: int, *, shown: int, last: bool, one: Summary) -> list[str]:
     branch, trunk = ("└─", "  ") if last else ("├─", "│ ")
-    devices = counted(len(line.wave.devices), "device")
-    head = f"{line.wave.name:<{width}}  {devices:>{size}}  {WAVE_ICONS[line.state]} {wave_state(line)}"
-    counts = standing_counts(line.standings)
+    devices = counted(wave.size, "device")
+    head = f"{wave.name:<{width}}  {devices:>{size}}  {WAVE_ICONS[wave.state]} {wave_state(wave)}"
+    counts = standing_counts(wave.counts)
     lines = [f"  {branch} {head}" + (f": {counts}" if counts else "")]
-    if line.reason and not line.reason.startswith(f"{line.wave.name} soaks until"):
-        lines.append(f"  {trunk}   because {visible(line.reason)}")
-    wanted = [one for one in line.standings if one.state in _ATTENTION or (one.state == "in-flight" and shown > 3)]
-    if here in ("paused", "held", "stopped", "aborted"):
-        wanted = [one for one in wanted if one.state != "in-flight"]
-    lines += [
-        f"  {trunk}   {ICONS[one.state]} {one.device}  {one.state}: {visible(one.reason)}" for one in wanted[:shown]
-    ]
-    if len(wanted) > shown:
-        lines.append(f"  {trunk}   ... and {len(wanted) - shown} more (--format json lists all)")
+    if wave.reason and not wave.reason.startswith(f"{wave.name} soaks until"):
+        lines.append(f"  {trunk}   because {visible(wave.reason)}")
+    flying = shown > 3 and one.state not in ("paused", "held", "stopped", "aborted")
+    named = [*wave.attention, *(wave.under_way if flying else ())][:shown]
+    lines += [f"  {trunk}   {ICONS[who.state]} {who.device}  {who.state}: {visible(who.reason)}" for who in named]
+    more = wave.needy + (wave.counts.get("in-flight", 0) if flying else 0) - len(named)
+    if more > 0:
+        lines.append(f"  {trunk}   ... and {more} more (fwctl device list --rollout {one.key})")
     return lines
 
 
-def rollout_json(one: RolloutStatus) -> dict[str, Any]:
-    """Return one rollout for programs, with its waves and all devices."""
-    prepared, row = one.prepared, one.recorded
+def rollout_json(one: Summary) -> dict[str, Any]:
+    """Return one rollout for programs, with its waves; `devices` is null where they are too many for it."""
     return {
-        "rollout": prepared.key,
+        "rollout": one.key,
         "state": one.state,
         "reason": one.reason,
-        "rule": row.rule if row and row.rule else None,
-        "since": stamp(row.updated_at) if row else None,
-        "plan": prepared.plan.digest,
-        "mandate": prepared.mandate.id if prepared.mandate else None,
-        "approvedStage": prepared.approved_stage,
-        "approvers": list(prepared.verdict.approvers) if prepared.verdict else [],
-        "staleApprovals": list(prepared.verdict.stale) if prepared.verdict else [],
+        "rule": one.rule or None,
+        "since": stamp(one.since),
+        "plan": one.plan,
+        "mandate": one.mandate or None,
+        "approvedStage": one.approved_stage,
+        "approvers": list(one.approvers or ()),
+        "staleApprovals": list(one.stale),
         "nextDue": stamp(one.next_due),
-        "waves": [wave_json(line) for line in one.waves],
+        "size": one.size,
+        "counts": dict(one.counts),
+        "waves": [wave_json(wave) for wave in one.waves],
         "rollback": back_json(one.back) if one.back else None,
-        "devices": standings_json(one.standings),
+        "devices": None if one.devices is None else standings_json(one.devices),
     }
 
 
-def wave_json(line: WaveLine) -> dict[str, Any]:
+def wave_json(wave: WaveSummary) -> dict[str, Any]:
     """Return one wave for programs."""
     return {
-        "name": line.wave.name,
-        "stage": line.wave.stage,
-        "state": line.state,
-        "reason": line.reason,
-        "size": len(line.wave.devices),
-        "counts": dict(line.counts),
-        "soakSeconds": line.wave.soak,
-        "openedAt": stamp(line.opened),
-        "soakSince": stamp(line.soak_since),
-        "soakUntil": stamp(line.soak_until),
-        "judgedAt": stamp(line.judged),
+        "name": wave.name,
+        "stage": wave.stage,
+        "state": wave.state,
+        "reason": wave.reason,
+        "size": wave.size,
+        "counts": dict(wave.counts),
+        "attention": standings_json(wave.attention),
+        "soakSeconds": wave.soak,
+        "openedAt": stamp(wave.opened),
+        "soakSince": stamp(wave.soak_since),
+        "soakUntil": stamp(wave.soak_until),
+        "judgedAt": stamp(wave.judged),
     }
 
 
-def back_json(back: WayBack) -> dict[str, Any]:
+def back_json(back: BackSummary) -> dict[str, Any]:
     """Return the measured times of a rollback for programs; seconds."""
     return {
         "since": stamp(back.since),
         "deadlineSeconds": back.deadline,
         "met": back.met,
-        "devices": len(back.times),
+        "devices": back.devices,
         "waiting": back.waiting,
-        "p50": back.quantile(0.5),
-        "p95": back.quantile(0.95),
+        "p50": back.p50,
+        "p95": back.p95,
         "max": back.longest,
         "returnedLater": dict(back.late),
+        "returnedLaterDevices": back.late_devices,
     }
 
 
-def standings_json(standings: Sequence[Standing]) -> list[dict[str, Any]]:
+def standings_json(standings: Iterable[Standing | Named]) -> list[dict[str, Any]]:
     """Return where devices stand, for programs."""
     return [
         {

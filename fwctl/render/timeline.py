@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from fwctl.cli.reporting import Report
-    from fwctl.cli.waving import WaveLine
+    from fwctl.reconcile.waving import WaveLine
 
 _WIDTH, _LEFT, _RIGHT = 960, 84, 64
 _ROW, _TOP, _CURVE = 30, 8, 150

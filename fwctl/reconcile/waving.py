@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Literal
 
+from fwctl.reconcile.summary import WaveStateWord
 from fwctl.rollouts.decide import Decision
 from fwctl.rollouts.plan import Plan, Wave
 from fwctl.rollouts.standing import Standing
 from fwctl.rollouts.view import RolloutView
 from fwctl.rollouts.waves import current
-from fwctl.state import EventRow, Ledger, OrderRow, OrderStatus, WaveRow
+from fwctl.state import EventRow, Ledger, OrderStatus, WaveRow
 
 INTERRUPTED = ("paused", "held", "stopped", "aborted", "rolling-back", "rolled-back")
 """states that somebody or some rule brought a rollout to"""
-WaveStateWord = Literal["waiting", "open", "soaking", "passed", "failed"]
 
 
 @dataclass(frozen=True)
@@ -103,13 +102,13 @@ def way_back(
     ledger: Ledger,
     plan: Plan,
     since: datetime,
-    orders: Iterable[OrderRow],
-    standings: Sequence[Standing],
+    mandate: str,
+    standings: Collection[Standing],
     now: datetime,
 ) -> WayBack:
     """Measure a way back from the recorded start to each settled revert or cancel order (whole seconds)."""
     ended: dict[str, datetime] = {}
-    for order in orders:
+    for order in ledger.orders(mandate=mandate):
         backwards = order.verb in ("revert", "cancel") and order.failure_class != "refused"
         done = order.finished_at if backwards and order.status is OrderStatus.SETTLED else None
         if done is not None and done >= since:

@@ -1,0 +1,179 @@
+"""Make the summary of a rollout from what was just decided on it. Nothing is judged here anew."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from datetime import datetime, timedelta
+from itertools import islice
+
+from fwctl.reconcile.commit import CommitState, Prepared
+from fwctl.reconcile.summary import (
+    ATTENTION,
+    BackSummary,
+    FleetSummary,
+    Named,
+    RolloutResult,
+    Summary,
+    WaveSummary,
+    pin,
+)
+from fwctl.reconcile.waving import WaveLine, WayBack, wave_lines, way_back
+from fwctl.rollouts.decide import Decision
+from fwctl.rollouts.standing import GRACE, Standing
+from fwctl.rollouts.view import RolloutView
+from fwctl.state import Ledger, RolloutRow, RolloutState
+
+NAMED = 20
+"""devices of a wave that are told by name"""
+LISTED = 500
+"""a rollout of at most so many devices is told with all of them"""
+
+
+def fleet_summary(state: CommitState, *, pinned: str) -> FleetSummary:
+    """Return what there is to say of a commit as a whole; `pinned` is the root of trust in use here."""
+    return FleetSummary(state.repo.fleet.spec.repo_id, len(state.repo.devices), tuple(state.repo.rollouts), pin(pinned))
+
+
+def summarise(
+    prepared: Prepared,
+    view: RolloutView,
+    decision: Decision,
+    ledger: Ledger | None,
+    now: datetime,
+    *,
+    trust_until: datetime | None,
+) -> Summary:
+    """Return where a rollout stands, from what was just decided on it; `trust_until` is `Authority.next_change`."""
+    plan, mandate = prepared.plan, prepared.mandate.id if prepared.mandate else ""
+    row = ledger.rollout(plan.key) if ledger else None
+    word, reason = standing_of(prepared, view, decision, row)
+    lines = wave_lines(plan, view, decision, ledger.waves(plan.key, mandate) if ledger and mandate else ())
+    back = None
+    if ledger is not None and view.back_since is not None:
+        back = way_back(ledger, plan, view.back_since, mandate, decision.standings.values(), now)
+    recorded = row if row is not None and mandate and row.mandate == mandate else None
+    return Summary(
+        key=plan.key,
+        model=plan.release.model,
+        version=plan.release.version,
+        plan=plan.digest,
+        mandate=mandate,
+        state=word,
+        reason=reason,
+        rule=recorded.rule if recorded else "",
+        since=recorded.updated_at if recorded else None,
+        approved_stage=prepared.approved_stage,
+        stages=max((wave.stage for wave in plan.waves), default=1),
+        approvers=prepared.verdict.approvers if prepared.verdict else None,
+        stale=prepared.verdict.stale if prepared.verdict else (),
+        size=len(decision.standings),
+        counts=dict(decision.counts),
+        waves=tuple(wave_summary(line) for line in lines),
+        back=back_summary(back) if back else None,
+        next_due=decision.next_due,
+        devices=tuple(_named(one) for one in decision.standings.values())
+        if len(decision.standings) <= LISTED
+        else None,
+        at=now,
+        valid_until=_valid_until([trust_until, *_given_up(prepared, view, decision)], decision, back, now),
+    )
+
+
+def wave_summary(line: WaveLine) -> WaveSummary:
+    """Return a wave with the names of some of its devices."""
+    needy = (one for one in line.standings if one.state in ATTENTION)
+    flying = (one for one in line.standings if one.state == "in-flight")
+    return WaveSummary(
+        name=line.wave.name,
+        stage=line.wave.stage,
+        size=len(line.wave.devices),
+        soak=line.wave.soak,
+        state=line.state,
+        reason=line.reason,
+        counts=dict(line.counts),
+        attention=_first(needy),
+        under_way=_first(flying),
+        opened=line.opened,
+        soak_since=line.soak_since,
+        judged=line.judged,
+    )
+
+
+def _first(standings: Iterable[Standing]) -> tuple[Named, ...]:
+    return tuple(_named(one) for one in islice(standings, NAMED))
+
+
+def _named(one: Standing) -> Named:
+    return Named(one.device, one.state, one.reason, one.due, one.rule, one.klass)
+
+
+def back_summary(back: WayBack) -> BackSummary:
+    """Return a way back without the time of every device."""
+    return BackSummary(
+        since=back.since,
+        deadline=back.deadline,
+        met=back.met,
+        devices=len(back.times),
+        waiting=back.waiting,
+        p50=back.quantile(0.5),
+        p95=back.quantile(0.95),
+        longest=back.longest,
+        late=dict(islice(sorted(back.late.items()), NAMED)),
+        late_devices=len(back.late),
+        late_longest=max(back.late.values(), default=None),
+    )
+
+
+def _valid_until(
+    moments: Iterable[datetime | None], decision: Decision, back: WayBack | None, now: datetime
+) -> datetime | None:
+    """Return the first moment after which time alone may change what is trusted, decided, or said of a deadline."""
+    deadline = back.since + timedelta(seconds=back.deadline) if back and back.waiting else None
+    ahead = [*moments, decision.next_due, decision.wave_due, deadline]
+    return min((moment for moment in ahead if moment is not None and moment > now), default=None)
+
+
+def _given_up(prepared: Prepared, view: RolloutView, decision: Decision) -> Iterator[datetime]:
+    """Yield when devices that are still tried become stragglers (`_under_way`, `_may_start` of `stand`)."""
+    plan = prepared.plan
+    limit, defer = plan.spec.gates.timeout_per_device, plan.spec.preconditions.readiness.max_defer
+    for standing in decision.standings.values():
+        if standing.state not in ("in-flight", "retry", "pending"):
+            continue
+        device = view.devices.get(standing.device)
+        if device is None:
+            continue
+        if device.deferred_since is not None:
+            yield device.deferred_since + timedelta(seconds=defer)
+        if device.unreachable_since is not None and limit is not None:
+            yield device.unreachable_since + timedelta(seconds=limit)
+            yield device.unreachable_since + timedelta(seconds=plan.confirm_within) + GRACE
+
+
+_WORDS: dict[RolloutState, RolloutResult] = {
+    RolloutState.WAITING: "waiting",
+    RolloutState.PROGRESSING: "progressing",
+    RolloutState.COMPLETE: "complete",
+    RolloutState.PAUSED: "paused",
+    RolloutState.HELD: "held",
+    RolloutState.STOPPED: "stopped",
+    RolloutState.ABORTED: "aborted",
+    RolloutState.ROLLING_BACK: "rolling-back",
+    RolloutState.ROLLED_BACK: "rolled-back",
+}
+
+
+def standing_of(
+    prepared: Prepared, view: RolloutView, decision: Decision, row: RolloutRow | None
+) -> tuple[RolloutResult, str]:
+    """Return the one word for where a rollout stands, and why."""
+    if view.back_since is None and prepared.refused is not None:
+        return "held", prepared.not_approved
+    if prepared.mandate is None or (view.back_since is None and prepared.approved_stage == 0):
+        return "not-approved", prepared.not_approved
+    if row is None or row.mandate != prepared.mandate.id:
+        return "waiting", decision.holding
+    word = _WORDS[row.state]
+    if word == "paused" and not view.stopped:
+        return "progressing", decision.holding
+    return word, (decision.holding or row.reason) if word in ("waiting", "progressing") else row.reason
