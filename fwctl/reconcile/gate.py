@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from math import inf
+from statistics import median
 from types import TracebackType
 from typing import Final
 
@@ -15,6 +19,10 @@ TICK: Final = 0.25
 CALM: Final = 0.03
 BUSY: Final = 0.15
 """seconds by which the event loop is late: below, there is room for more; above, handshakes begin to time out"""
+SAMPLE: Final = 5
+"""handshakes that must have come about before their time says something"""
+SLOWER: Final = 4
+"""times the best median time: handshakes wait for each other"""
 
 
 class Gate:
@@ -69,13 +77,25 @@ class Gate:
 class Lanes:
     """Two gates: a device that does not answer waits in `dialling` and takes nobody's place in `talking`.
 
-    Their width follows the machine: while tasks wait and the event loop is on time it grows; when the loop is late it
-    shrinks, because more visits at once would only make each other's handshakes time out.
+    Their width follows the machine. While tasks wait, the event loop is on time and handshakes take no longer than they
+    did, it grows; when the loop is late, or handshakes take a multiple of the best time seen, it shrinks: more visits
+    at once would only make each other time out. Slow links alone change nothing, because they are slow from the start.
     """
 
     def __init__(self, start: int = START) -> None:
         self.talking = Gate(start)
-        self.dialling = Gate(2 * start)
+        self.dialling = Gate(start)
+        self._dialled: list[float] = []
+        self._best = inf
+
+    @asynccontextmanager
+    async def dial(self) -> AsyncIterator[None]:
+        """Connect inside; how long that takes is measured, unless it fails."""
+        clock = asyncio.get_running_loop().time
+        async with self.dialling:
+            begun = clock()
+            yield
+            self._dialled.append(clock() - begun)
 
     async def pace(self) -> None:
         """Adapt the width until cancelled."""
@@ -83,15 +103,21 @@ class Lanes:
         while True:
             begun = clock()
             await asyncio.sleep(TICK)
-            self.adapt(clock() - begun - TICK)
+            self.adapt(clock() - begun - TICK, self._dialled)
+            self._dialled = []
 
-    def adapt(self, late: float) -> None:
-        """Take a measurement: the event loop was `late` by so many seconds."""
+    def adapt(self, late: float, dialled: Sequence[float]) -> None:
+        """Take a measurement: the event loop was `late` by so many seconds, handshakes took these."""
+        slow = False
+        if len(dialled) >= SAMPLE:
+            middle = median(dialled)
+            self._best = min(self._best, middle)
+            slow = middle > SLOWER * self._best + BUSY
         limit = self.talking.limit
-        if late > BUSY:
+        if late > BUSY or slow:
             limit = max(LEAST, limit * 4 // 5)
         elif late < CALM and (self.talking.crowded or self.dialling.crowded):
             limit = min(MOST, limit * 5 // 4)
         if limit != self.talking.limit:
             self.talking.resize(limit)
-            self.dialling.resize(2 * limit)
+            self.dialling.resize(limit)

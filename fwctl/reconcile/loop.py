@@ -220,13 +220,10 @@ class Loop:
     def _decide(self, prepared: Prepared, news: frozenset[str], now: datetime) -> _Running:
         visiting = frozenset(device for rollout, device in self.active if rollout == prepared.key)
         one = self.running.get(prepared.key)
-        if one is None:
-            live, board, changed = Live(self.ledger, prepared), Board(prepared.plan), None
-        else:
-            live, board, changed = one.live, one.board, one.live.refresh(news)
-        view = live.view(visiting)
+        live, board = (one.live, one.board) if one else (Live(self.ledger, prepared), Board(prepared.plan))
+        view, changed = live.look(news, visiting)
         board.update(view, changed, now)
-        decision = decide_on(board, view, now)
+        decision = decide_on(board)
         self.running[prepared.key] = _Running(prepared, live, board, view, decision)
         if self.only is not None and view.back_since is None:
             stops = tuple(action for action in decision.actions if isinstance(action, Stop | GoBack))
@@ -273,8 +270,8 @@ class Loop:
         if prepared.mandate is None:
             raise TypeError("a rollout without a lock sends nothing")
         visitor = Visitor(self.tools, prepared, prepared.mandate, lambda: self.running[prepared.key].view)
-        counts = one.decision.counts
-        self.tools.watcher.opened(prepared.key, counts.total() - sum(counts[state] for state in FINAL))
+        open_ = sum(number for state, number in one.decision.counts.items() if state not in FINAL)
+        self.tools.watcher.opened(prepared.key, open_)
         self.visits += len(devices)
         for device in devices:
             self.active[prepared.key, device] = asyncio.create_task(visitor.visit(device))
@@ -340,7 +337,7 @@ class Loop:
     def _report(self, prepared: Prepared, now: datetime) -> RolloutReport:
         if prepared.mandate:
             one = self._decide(prepared, frozenset(self.tools.news), now)
-            view, decision = one.live.view(), self.running[prepared.key].decision
+            view, decision = one.view, self.running[prepared.key].decision
         else:
             view = rollout_view(self.ledger, prepared)
             decision = decide(prepared.plan, view, now)

@@ -25,17 +25,21 @@ class Live:
         self._mandate = prepared.mandate.id if prepared.mandate else ""
         self._members = prepared.plan.wave_of
         self.devices: dict[str, DeviceView] = {}
-        self._read(None)
+        self._new = True
 
-    def refresh(self, news: Iterable[str]) -> frozenset[str]:
-        """Read these devices again; return those of them that are members."""
-        changed = frozenset(device for device in news if device in self._members)
-        if changed:
-            self._read(changed)
-        return changed
+    def look(self, news: Iterable[str], visiting: frozenset[str]) -> tuple[RolloutView, frozenset[str] | None]:
+        """Read `news` again; return the view, whose `devices` stay the same mapping, and which members are new in it.
 
-    def view(self, visiting: frozenset[str] = frozenset()) -> RolloutView:
-        """Return the view with what the ledger says of the rollout itself now; `devices` stays the same mapping."""
+        None: all of them, the first time.
+        """
+        changed = None if self._new else frozenset(device for device in news if device in self._members)
+        with self._ledger.snapshot():
+            if changed is None or changed:
+                self._read(changed)
+            self._new = False
+            return self._view(visiting), changed
+
+    def _view(self, visiting: frozenset[str]) -> RolloutView:
         prepared, mandate = self._prepared, self._mandate
         row = self._ledger.rollout(prepared.key)
         waves = self._ledger.waves(prepared.key, mandate) if mandate else ()
@@ -53,7 +57,7 @@ class Live:
 
     def _read(self, some: frozenset[str] | None) -> None:
         ledger, mandate = self._ledger, self._mandate
-        rows = {row.id: row for row in ledger.devices(self._members if some is None else some)}
+        rows = {row.id: row for row in ledger.devices(list(self._members) if some is None else some)}
         found: Iterable[OrderRow] = () if not mandate else ledger.orders(mandate=mandate)
         if mandate and some is not None:
             found = ledger.orders_of(mandate, some)
@@ -74,7 +78,7 @@ class Live:
 
 def rollout_view(ledger: Ledger, prepared: Prepared) -> RolloutView:
     """Return the view of one rollout, of all devices in its plan."""
-    return Live(ledger, prepared).view()
+    return Live(ledger, prepared).look((), frozenset())[0]
 
 
 def device_view(

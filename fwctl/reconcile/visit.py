@@ -41,7 +41,7 @@ class Visitor:
         recorder = Recorder(self._tools, device)
         try:
             async with AsyncExitStack() as stack:
-                async with lanes.dialling:
+                async with lanes.dial():
                     link = await stack.enter_async_context(self._tools.links.open(device, address))
                     await link.connect()
                 async with lanes.talking:
@@ -143,7 +143,7 @@ async def finish_leftover(tools: Tools, row: OrderRow, repo_id: str, *, back: bo
     recorder = Recorder(tools, row.device)
     try:
         async with AsyncExitStack() as stack:
-            async with tools.lanes.dialling:
+            async with tools.lanes.dial():
                 link = await stack.enter_async_context(tools.links.open(row.device, address))
                 await link.connect()
             async with tools.lanes.talking:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager
 from datetime import datetime
 
+from fwctl.state import faults
 from fwctl.state.queries import _ORDER, Queries, _order
 from fwctl.state.rows import OrderRow
 from fwctl.state.times import to_text
@@ -17,6 +19,19 @@ _CHUNK = 500
 
 class PassQueries(Queries):
     """Questions whose answers are small, whatever the size of the fleet."""
+
+    @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """Answer everything that is asked inside from one state of the ledger, whatever is written meanwhile.
+
+        An order that is over beside a device as it was before would read as a silent revert.
+        """
+        with self._read_lock, faults.sqlite_errors(self.path):
+            self._reader.execute("BEGIN")
+            try:
+                yield
+            finally:
+                self._reader.rollback()
 
     def orders_of(self, mandate: str, devices: Iterable[str]) -> list[OrderRow]:
         """Return the orders that these devices have under a mandate; by device, then in the order they were meant."""

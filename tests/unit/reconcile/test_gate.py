@@ -78,9 +78,9 @@ def _adapted(measurements: Sequence[float], *, crowded: bool) -> list[int]:
         await _settle()
         found = []
         for late in measurements:
-            lanes.adapt(late)
+            lanes.adapt(late, ())
             found.append(lanes.talking.limit)
-            assert lanes.dialling.limit == 2 * lanes.talking.limit
+            assert lanes.dialling.limit == lanes.talking.limit
         leave.set()
         await asyncio.gather(*tasks)
         return found
@@ -107,3 +107,23 @@ def test_between_calm_and_busy_the_lanes_stay() -> None:
 @given(st.lists(st.floats(min_value=0, max_value=5), max_size=60))
 def test_whatever_is_measured_the_lanes_stay_within_their_bounds(measurements: list[float]) -> None:
     assert all(LEAST <= limit <= MOST for limit in _adapted(measurements, crowded=True))
+
+
+async def test_handshakes_that_take_a_multiple_of_the_best_time_narrow_the_lanes_and_slow_links_alone_do_not() -> None:
+    lanes = Lanes()
+    lanes.adapt(0.0, [0.6] * 10)  # a mobile network, from the start
+    assert lanes.talking.limit == START
+    lanes.adapt(0.0, [0.01] * 10)
+    lanes.adapt(0.0, [0.6] * 10)  # the same time where handshakes can be quick: they wait for each other
+    assert lanes.talking.limit < START
+
+
+async def test_what_fails_to_connect_says_nothing_about_the_width() -> None:
+    lanes = Lanes()
+    lanes.adapt(0.0, [0.01] * 10)
+    with pytest.raises(ConnectionError):
+        async with lanes.dial():
+            raise ConnectionError
+    assert lanes.dialling.inside == 0
+    lanes.adapt(0.0, [5.0])  # one that took long is no sample
+    assert lanes.talking.limit == START
