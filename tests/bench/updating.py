@@ -15,7 +15,8 @@ from typing import Any
 from tests.bench import ledger
 from tests.bench.process import BenchError, Process, Used
 from tests.bench.results import Cost, Result
-from tests.bench.yard import AFTER, Fleet, name_of
+from tests.bench.tap import Conversation, tapped
+from tests.bench.yard import AFTER, Fleet, free_port, name_of
 
 _OPEN = ("in-flight", "retry", "pending", "held")
 """standings that a later pass changes"""
@@ -44,10 +45,12 @@ class Passes:
 
 
 @contextmanager
-def simulator(fleet: Fleet, *, boot_delay: float = 0.0, faults: Path | None = None) -> Iterator[Running]:
-    """Serve the fleet's devices from one process."""
+def simulator(
+    fleet: Fleet, *, boot_delay: float = 0.0, faults: Path | None = None, port: int | None = None
+) -> Iterator[Running]:
+    """Serve the fleet's devices from one process, at the fleet's port or another."""
     words = ["simulate", "--devices", str(fleet.size.devices), "--enrolled", str(fleet.enrolled)]
-    words += ["--listen-port", str(fleet.port), *shortcut_options(fleet)]
+    words += ["--listen-port", str(port or fleet.port), *shortcut_options(fleet)]
     words += ["--boot-delay", str(boot_delay)] if boot_delay else []
     words += ["--faults", str(faults)] if faults else []
     with fleet.process("simulate", "fwctl_agent", *words, every=0.5) as process:
@@ -95,6 +98,14 @@ def reconcile(fleet: Fleet, *, codes: tuple[int, ...] = (0,)) -> Passes:
 
 def _until(due: str) -> float:
     return max(0.2, (datetime.fromisoformat(due) - datetime.now(UTC)).total_seconds())
+
+
+def overheard(fleet: Fleet, *, boot_delay: float = 0.0) -> Conversation:
+    """Return what is said with one device, heard at a small fleet."""
+    port = free_port()
+    with simulator(fleet, boot_delay=boot_delay, port=port), tapped(fleet, port) as tap:
+        reconcile(fleet)
+    return Conversation.of(tap.lines)
 
 
 def updated(fleet: Fleet, mode: str, *, boot_delay: float = 0.0, faults: Path | None = None) -> Result:

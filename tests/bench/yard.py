@@ -130,7 +130,7 @@ def prepare(folder: Path, size: Size, tell: Callable[[str], None]) -> Fleet:
     if mark.exists() and (port := _kept(json.loads(mark.read_text()), size)):
         tell(f"using the fleet in {folder}")
         return Fleet(folder, size, port)
-    fleet = Fleet(folder, size, _free_port())
+    fleet = Fleet(folder, size, free_port())
     shutil.rmtree(folder / "base", ignore_errors=True)
     shutil.rmtree(folder / "config", ignore_errors=True)
     shutil.rmtree(folder / "devices", ignore_errors=True)
@@ -166,7 +166,7 @@ def _kept(mark: Mapping[str, Any], size: Size) -> int | None:
     return int(mark["port"]) if good else None
 
 
-def _free_port() -> int:
+def free_port() -> int:
     """Return a free port that no outgoing connection gets."""
     while True:
         port = SystemRandom().randrange(15000, 32000)
