@@ -50,10 +50,8 @@ class Soak:
 
     def _look_at(self, device: DeviceView) -> datetime | None:
         seen = device.observed_at
-        if seen is None or seen <= self.since:
-            moment = self._first
-        elif seen >= self.end:
+        last = max(seen, self.since) if seen else self.since
+        if last >= self.end:
             return None
-        else:
-            moment = min(seen + self._every, self.end)
+        moment = self._first if last == self.since else min(last + self._every, self.end)
         return max(moment, device.due_at) if device.due_at else moment
