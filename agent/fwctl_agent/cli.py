@@ -58,6 +58,7 @@ def _dispatch(arguments: argparse.Namespace) -> int:
                 port=arguments.listen_port,
                 boot_delay=arguments.boot_delay,
                 in_memory=arguments.memory,
+                shared=arguments.shared_verification,
                 faults=arguments.faults,
             )
         )
@@ -82,6 +83,11 @@ def _parser() -> argparse.ArgumentParser:
     simulate.add_argument("--listen-port", default=0, type=_port, metavar="P", help="default: any free port")
     simulate.add_argument("--boot-delay", default=0.0, type=_seconds, metavar="S", help="seconds a reboot takes")
     simulate.add_argument("--memory", action="store_true", help="journal and slots in memory: lost at the end")
+    simulate.add_argument(
+        "--shared-verification",
+        action="store_true",
+        help="identical metadata, approvals and releases are verified once; devices at rest keep only their files",
+    )
     simulate.add_argument("--faults", type=Path, metavar="FILE", help="what goes wrong, where and when (TOML or JSON)")
     status = commands.add_parser("status", help="what a device's folder says")
     status.add_argument("--config", required=True, type=Path, metavar="DIR")

@@ -13,8 +13,7 @@ from fwctl.manifests.models import plain
 from fwctl.manifests.models.base import Model
 from fwctl.manifests.repo import FleetRepo
 from fwctl.reconcile.commit import load_repo
-from fwctl.rollouts.check import lock_path
-from fwctl.rollouts.compile import compile_rollout, read_lock
+from fwctl.rollouts.compile import compile_rollout, lock_path, read_lock
 from fwctl.rollouts.plan import Plan
 
 Symbol = Literal["+", "~", "-"]

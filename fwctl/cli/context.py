@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 if TYPE_CHECKING:
-    from fwctl.gitrepo import CommitId, Repo
+    from fwctl.gitrepo import Cache, CommitId, Files, Repo
     from fwctl.manifests.repo import FleetRepo
     from fwctl.reconcile.commit import CommitState
     from fwctl.reconcile.run import Setting
@@ -44,6 +44,16 @@ class Context:
 
         return open_repo(self.location, cache=(self.state or user_cache_path("fwctl")) / "mirrors")
 
+    @cached_property
+    def cache(self) -> Cache:
+        """What earlier commands found out about files; beside the mirrors, and as safe to delete."""
+        from platformdirs import user_cache_path
+
+        from fwctl.gitrepo import Cache
+        from fwctl.gitrepo.cache import NAME
+
+        return Cache((self.state or user_cache_path("fwctl")) / NAME)
+
     @property
     def worktree(self) -> Path:
         """Return the folder to write manifests into.
@@ -62,25 +72,23 @@ class Context:
             )
         return self.repo.worktree
 
-    def edited(self) -> dict[str, bytes]:
-        """Return the managed files as they lie in the work tree."""
-        from fwctl.gitrepo import worktree_files
+    def edited(self, folder: Path | None = None) -> Files:
+        """Return the managed files as they lie in the work tree, or in another folder of manifests."""
+        from fwctl.gitrepo import Files, worktree_files
 
-        return worktree_files(self.worktree)
+        return Files.of(worktree_files(folder or self.worktree), cache=self.cache)
 
-    def fetched(self, ref: str = "HEAD") -> tuple[CommitId, dict[str, bytes]]:
+    def fetched(self, ref: str = "HEAD") -> tuple[CommitId, Files]:
         """Return a commit as it stands now: a mirror is brought up to date first, however often this is asked."""
         self.__dict__.pop("repo", None)
         return self.committed(ref)
 
-    def committed(self, ref: str = "HEAD") -> tuple[CommitId, dict[str, bytes]]:
+    def committed(self, ref: str = "HEAD") -> tuple[CommitId, Files]:
         """Return a commit and its managed files."""
-        from fwctl.gitrepo import is_managed
-
         commit = self.repo.resolve(ref)
-        return commit, self.repo.tree(commit).read_all(is_managed)
+        return commit, self.repo.tree(commit).files(cache=self.cache)
 
-    def files(self) -> dict[str, bytes]:
+    def files(self) -> Files:
         """Return what describing commands show: the work tree, or the newest commit where there is none."""
         return self.edited() if self.repo.worktree is not None else self.committed()[1]
 

@@ -10,8 +10,8 @@ from fwctl.cli.context import Context
 from fwctl.errors import InputError, UsageError
 from fwctl.manifests.fields import did_you_mean
 from fwctl.manifests.repo import FleetRepo, LoadedRollout
-from fwctl.reconcile.commit import ManifestErrors, Prepared, load_repo, prepare
-from fwctl.rollouts.check import lock_path
+from fwctl.reconcile.commit import ManifestErrors, Prepared, compiled, judge, load_repo
+from fwctl.rollouts.compile import Compiled, lock_path
 from fwctl.state import DeviceRow
 
 
@@ -89,19 +89,18 @@ def make_plans(settings: Context, name: str, *, ref: str, lock: bool) -> tuple[P
             "a lock is made from the work tree", code="E_USAGE", place="--ref", remedy="Leave out --ref, or --lock."
         )
     # A lock is written into a work tree, so one must be there before anything is shown.
-    files: Mapping[str, bytes] = settings.committed(ref)[1] if ref else settings.edited() if lock else settings.files()
-    locks = {path for path in files if path.endswith(".lock")} if lock else set[str]()
-    repo = load_repo({path: data for path, data in files.items() if path not in locks})
+    files = settings.committed(ref)[1] if ref else settings.edited() if lock else settings.files()
+    if lock:
+        files = files.without([path for path in files if path.endswith(".lock")])
+    repo = load_repo(files)
     rows = _observed(settings, repo)
     authority = settings.authority(repo.fleet.spec.repo_id, files)
     results = []
     for rollout in find_rollouts(repo, name):
-        kept = {path: data for path, data in files.items() if not (lock and path == lock_path(rollout.path))}
-        prepared = prepare(repo, rollout, kept, authority, settings.now())
+        made = compiled(repo, rollout, files)
         if lock:
-            locked = dict(kept) | {lock_path(rollout.path): prepared.plan.lock().raw}
-            prepared = prepare(repo, rollout, locked, authority, settings.now())
-        results.append(_forecast(prepared, rows))
+            made = Compiled(rollout, made.plan, made.plan.lock())
+        results.append(_forecast(judge(repo, made, authority, settings.now()), rows))
     return tuple(results)
 
 
@@ -120,7 +119,8 @@ def write_locks(settings: Context, results: Sequence[PlanResult]) -> tuple[Path,
 
     standing, written = settings.edited(), []
     for result in results:
-        path, raw = lock_path(result.prepared.rollout.path), result.prepared.plan.lock().raw
+        lock = result.prepared.lock
+        path, raw = lock_path(result.prepared.rollout.path), lock.raw if lock else b""
         if standing.get(path) != raw:
             write_atomic(settings.worktree / path, raw)
             written.append(Path(path))

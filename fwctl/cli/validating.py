@@ -70,13 +70,11 @@ def detection(repo: FleetRepo) -> str:
 
 
 def _files(settings: Context, folder: Path | None, ref: str) -> Mapping[str, bytes]:
-    from fwctl.gitrepo import worktree_files
-
     if folder is not None and ref:
         raise UsageError("a folder or a commit, not both", code="E_USAGE", remedy="fwctl validate --ref REF")
     if folder is not None:
         _must_be_folder(folder)
-        return worktree_files(folder)
+        return settings.edited(folder)
     return settings.committed(ref)[1] if ref else settings.files()
 
 

@@ -1,5 +1,7 @@
 """The one door to git: hardened commands, reads by blob, mirrors that heal themselves."""
 
+from fwctl.gitrepo.cache import Cache
+from fwctl.gitrepo.files import Files
 from fwctl.gitrepo.location import Local, Location, Remote, check_ref, parse_location
 from fwctl.gitrepo.mirror import init, open_repo
 from fwctl.gitrepo.paths import MANAGED, is_managed
@@ -9,8 +11,10 @@ from fwctl.gitrepo.worktree import worktree_files
 
 __all__ = [
     "MANAGED",
+    "Cache",
     "Commit",
     "CommitId",
+    "Files",
     "Local",
     "Location",
     "Remote",

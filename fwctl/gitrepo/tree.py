@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
 
 from fwctl.errors import InputError, WorldError
+from fwctl.gitrepo.cache import Cache
 from fwctl.gitrepo.command import Answer, checked, run
+from fwctl.gitrepo.files import Files
 from fwctl.gitrepo.paths import check_collisions, check_path, check_sizes, is_managed, path_error, shown
 
 _KINDS = {"120000": "a symbolic link", "160000": "a submodule"}
@@ -80,6 +82,19 @@ class Tree:
         if len(contents) != len(unique):
             raise _damaged(self._folder)
         return {path: contents[blob.id] for path, blob in wanted.items()}
+
+    def files(self, *, cache: Cache | None = None) -> Files:
+        """Return all managed files: their ids now, their bytes when they are asked for.
+
+        Raises InputError E_PATH and E_SIZE, WorldError E_GIT when a file is missing in the object store.
+        """
+        check_sizes((path, blob.size) for path, blob in self._blobs.items())
+
+        def read(paths: Collection[str]) -> Mapping[str, bytes]:
+            wanted = frozenset(paths)
+            return self.read_all(wanted.__contains__)
+
+        return Files(self._blobs, read, cache=cache)
 
     def _git(self, *args: str, stdin: bytes | None = None) -> Answer:
         return run([f"--git-dir={self._folder}", *args], cwd=self._folder, stdin=stdin)

@@ -50,7 +50,7 @@ def changed_files(root: Path, committed: Mapping[str, str]) -> tuple[str, ...]:
     Blob ids are computed here: `git status` would run the filters of the repository's configuration.
     """
     sha256 = any(len(blob) == 64 for blob in committed.values())
-    now = {path: _blob_id(data, sha256=sha256) for path, data in worktree_files(root).items()}
+    now = {path: blob_id(data, sha256=sha256) for path, data in worktree_files(root).items()}
     return tuple(sorted(path for path in now.keys() | committed.keys() if now.get(path) != committed.get(path)))
 
 
@@ -104,7 +104,8 @@ def _read(root: Path, path: str) -> bytes | None:
     return data
 
 
-def _blob_id(data: bytes, *, sha256: bool) -> str:
+def blob_id(data: bytes, *, sha256: bool) -> str:
+    """Return the id that git gives these bytes."""
     head = b"blob %d\0" % len(data)
     digest = hashlib.sha256() if sha256 else hashlib.sha1(usedforsecurity=False)
     digest.update(head)

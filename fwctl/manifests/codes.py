@@ -47,6 +47,16 @@ _TABLE: Final[dict[str, Code]] = {
     "E_YAML_MULTIDOC": Code(
         "more than one document", "A file holds exactly one document.", "Put each document into a file of its own."
     ),
+    "E_CSV": Code(
+        "not CSV",
+        "A line of an inventory in CSV has no value for a column of the header, one too many, or unbalanced quotes.",
+        "Write one device per line, with a value or nothing for each column of the header.",
+    ),
+    "E_JSON": Code(
+        "not JSON",
+        "A line of an inventory in JSON Lines is not one JSON object.",
+        "Write one JSON object per line, without trailing commas or comments.",
+    ),
     # the values
     "E_TYPE": Code(
         "not the type it looks like",

@@ -16,7 +16,7 @@ from fwctl.manifests.sources import Sources
 from fwctl.manifests.strict_yaml import MAX_FINDINGS
 from fwctl.manifests.table import InventoryTable, Profile
 
-_NEEDED: Final = ("model", "hardware", "env")
+NEEDED: Final = ("model", "hardware", "env")
 _ADDRESS: Final = re.compile(ADDRESS_PATTERN[1:-1])
 
 
@@ -61,7 +61,7 @@ def flatten(
 
 def lacking(profile: Profile) -> tuple[str, ...]:
     """Return the names of the fields that each device needs and this profile does not have."""
-    return tuple(name for name in _NEEDED if not getattr(profile, name))
+    return tuple(name for name in NEEDED if not getattr(profile, name))
 
 
 def _plain(tables: Mapping[str, InventoryTable]) -> bool:

@@ -75,14 +75,14 @@ def _assemble(devices: Devices, parsed: list[Parsed], sources: Sources) -> Conte
     rollouts: dict[str, LoadedRollout] = {}
     controls: dict[str, LoadedControl] = {}
     for one in parsed:
-        path, raw, parts = one.path.path, one.source.data, one.path.parts
+        path, parts = one.path.path, one.path.parts
         match one.model:
             case DeviceGroup() as model:
                 groups[parts[0]] = LoadedGroup(path, model)
             case Firmware() as model:
-                firmware[(parts[0], parts[1])] = LoadedFirmware(path, raw, model)
+                firmware[(parts[0], parts[1])] = LoadedFirmware(path, one.source.data, model)
             case Rollout() as model:
-                rollouts["/".join(parts)] = LoadedRollout(path, raw, model, parts[0], parts[1], one.source)
+                rollouts["/".join(parts)] = LoadedRollout(path, one.source.data, model, parts[0], parts[1], one.source)
             case RolloutControl() as model:
                 controls["/".join(parts)] = LoadedControl(path, "/".join(parts), model)
     return Contents(

@@ -7,9 +7,11 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
+from fwctl.manifests.csv_inventory import read_csv
 from fwctl.manifests.diagnostic import Diagnostic, Loc, Place, Related, quoted
 from fwctl.manifests.fields import did_you_mean
 from fwctl.manifests.inventory import tabulate
+from fwctl.manifests.jsonl_inventory import read_jsonl
 from fwctl.manifests.models import (
     API_VERSION,
     KINDS,
@@ -43,15 +45,8 @@ class Parsed:
 def parse_file(path: ManifestPath, data: bytes) -> Parsed:
     """Read one manifest strictly. Never raises for what the bytes are."""
     source = Source(path.path, data)
-    document = read(data, _LIMITS.get(path.kind, SMALL))
-    found = [_from_yaml(finding, source) for finding in document.findings]
-    known = frozenset(f.loc for f in document.findings if f.loc and f.code != "E_YAML_DUPKEY")
-    model: Manifest | InventoryTable | None = None
-    if document.complete and (isinstance(document.value, dict) or not found):
-        more, model = _validate(path, document.value, source, known, MAX_FINDINGS - len(found))
-        found += more
-    elif not found:
-        found.append(_empty(source))
+    reader = _LINES.get(path.path.rpartition(".")[2], _yaml) if path.kind == "DeviceInventory" else _yaml
+    model, found = reader(path, source)
     if len(found) >= MAX_FINDINGS and found[-1].code != "I_TRUNCATED":
         last = found[-1].place
         found.append(source.diagnostic(last, code="I_TRUNCATED", message="there are more findings in this file"))
@@ -62,7 +57,36 @@ def parse_file(path: ManifestPath, data: bytes) -> Parsed:
     return Parsed(path, source, model, tuple(found))
 
 
-def _from_yaml(finding: YamlFinding, source: Source) -> Diagnostic:
+_Model = Manifest | InventoryTable | None
+
+
+def _yaml(path: ManifestPath, source: Source) -> tuple[_Model, list[Diagnostic]]:
+    document = read(source.data, _LIMITS.get(path.kind, SMALL))
+    found = [_from_text(finding, source) for finding in document.findings]
+    known = frozenset(f.loc for f in document.findings if f.loc and f.code != "E_YAML_DUPKEY")
+    model: Manifest | None = None
+    if document.complete and (isinstance(document.value, dict) or not found):
+        more, model = _validate(path, document.value, source, known, MAX_FINDINGS - len(found))
+        found += more
+    elif not found:
+        found.append(_empty(source))
+    return model, found
+
+
+def _csv(_path: ManifestPath, source: Source) -> tuple[_Model, list[Diagnostic]]:
+    table, found, trouble = read_csv(source, MAX_FINDINGS)
+    return table, [*(_from_text(finding, source) for finding in trouble), *found]
+
+
+def _jsonl(_path: ManifestPath, source: Source) -> tuple[_Model, list[Diagnostic]]:
+    table, found, trouble = read_jsonl(source, MAX_FINDINGS)
+    return table, [*(_from_text(finding, source) for finding in trouble), *found]
+
+
+_LINES: Final = {"csv": _csv, "jsonl": _jsonl}
+
+
+def _from_text(finding: YamlFinding, source: Source) -> Diagnostic:
     place = source.at(Span(finding.line, finding.column, finding.end_column))
     related: tuple[Related, ...] = ()
     if finding.first:

@@ -111,12 +111,26 @@ def _managed(path: str, head: str) -> ManifestPath | Diagnostic | None:
     for part in segments:
         if not _SEGMENT.fullmatch(part):
             return _error(path, f"has an unusual name: {quoted(part)}", "Use letters, digits and . _ + - only.")
+    if kind == "DeviceInventory" and name.endswith((".csv", ".jsonl")):
+        return ManifestPath(path, kind, ())
     if not name.endswith(".yaml"):
-        remedy = "Rename it to end in `.yaml`." if name.lower().endswith((".yml", ".yaml")) else ""
-        return _unread(path, remedy or "Move it elsewhere, or write it as a `.yaml` manifest.")
+        return _unread(path, _ending(kind, name))
     if kind == "DeviceInventory":
         return ManifestPath(path, kind, ())
     return _shaped(path, kind, (*segments[1:-1], name.removesuffix(".yaml")))
+
+
+def _ending(kind: str, name: str) -> str:
+    ending = name.rpartition(".")[2].lower()
+    if ending in ("yml", "yaml"):
+        return "Rename it to end in `.yaml`."
+    if kind != "DeviceInventory":
+        return "Move it elsewhere, or write it as a `.yaml` manifest."
+    if ending in ("csv", "jsonl"):
+        return f"Rename it to end in `.{ending}`."
+    if ending in ("json", "ndjson"):
+        return "Write one device per line and rename it to end in `.jsonl`."
+    return "Move it elsewhere, or write it as `.yaml`, `.csv` or `.jsonl`."
 
 
 def _companion(kind: str, name: str) -> bool:

@@ -54,12 +54,21 @@ class _Context:
 
 
 def explain(
-    error: ValidationError, value: Any, root: type[Model], source: Source, skip: frozenset[Loc], limit: int
+    error: ValidationError,
+    value: Any,
+    root: type[Model],
+    source: Source,
+    skip: frozenset[Loc],
+    limit: int,
+    within: Loc = (),
 ) -> list[Diagnostic]:
-    """Turn a validation error into findings, at most `limit`; those at or under a place in `skip` are known already."""
+    """Turn a validation error into findings, at most `limit`; those at or under a place in `skip` are known already.
+
+    `value` is the whole document, and `root` its model; `within` is the part of it that was validated.
+    """
     found: list[Diagnostic] = []
     for detail in error.errors(include_url=False):
-        loc = _real_loc(detail["loc"], value)
+        loc = _real_loc((*within, *detail["loc"]), value)
         at_key = detail["loc"][-1:] == ("[key]",)
         if skip and any(loc[:n] in skip for n in range(1, len(loc) + 1)):
             continue

@@ -4,10 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import cached_property
+from typing import Protocol
 
 from fwctl.manifests.codes import CODES
+from fwctl.manifests.csv_lines import CsvPositions
 from fwctl.manifests.diagnostic import UNSAFE, Diagnostic, Loc, Place, Related, dotted, excerpt
+from fwctl.manifests.json_lines import JsonPositions
 from fwctl.manifests.positions import Positions, Span
+
+
+class Located(Protocol):
+    """Where the values of a file stand."""
+
+    def value(self, loc: Loc) -> Span:
+        """Return where the value at `loc` stands, or the nearest thing around it that does."""
+
+    def key(self, loc: Loc) -> Span:
+        """Return where the key of the value at `loc` stands, or the nearest thing that does."""
 
 
 class Source:
@@ -34,8 +47,12 @@ class Source:
         return self.data.decode("utf-8", "replace").split("\n")
 
     @cached_property
-    def positions(self) -> Positions:
+    def positions(self) -> Located:
         """Where each value stands. The first use reads the file once more."""
+        if self.path.endswith(".csv"):
+            return CsvPositions(self.lines)
+        if self.path.endswith(".jsonl"):
+            return JsonPositions(self.lines)
         if UNSAFE.search(self.data.decode("utf-8", "replace")):
             return Positions(b"")
         return Positions(self.data)

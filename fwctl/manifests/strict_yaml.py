@@ -38,6 +38,7 @@ class Limits(NamedTuple):
 SMALL: Final = Limits(size=2**20, nodes=50_000)
 LARGE: Final = Limits(size=64 * 2**20, nodes=6_000_000)  # an inventory of 100,000 devices is about 15 MiB
 MAX_FINDINGS: Final = 500
+_UNSAFE_BYTES: Final = bytes(byte for byte in range(128) if UNSAFE.match(chr(byte)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,11 +82,14 @@ def read(data: bytes, limits: Limits) -> Document:
     if len(data) > limits.size:
         size = f"the file has {len(data)} bytes, more than the {limits.size} allowed"
         return Document(findings=(YamlFinding("E_YAML_LIMIT", size, 0, 0, 0),))
-    trouble = _encoding(data)
+    trouble = encoding(data)
     return Document(findings=trouble) if trouble else _Reader(limits).read(data)
 
 
-def _encoding(data: bytes) -> tuple[YamlFinding, ...]:
+def encoding(data: bytes) -> tuple[YamlFinding, ...]:
+    """Find what is not UTF-8 text of visible characters, tabs and line feeds."""
+    if data.isascii() and len(data.translate(None, _UNSAFE_BYTES)) == len(data):
+        return ()
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError as error:

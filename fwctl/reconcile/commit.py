@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 from fwctl.errors import FwctlError, InputError
+from fwctl.gitrepo import Files
 from fwctl.manifests.diagnostic import Diagnostic, ordered
 from fwctl.manifests.load import load
 from fwctl.manifests.models.control import ControlState
 from fwctl.manifests.repo import FleetRepo, Loaded, LoadedControl, LoadedRollout
-from fwctl.rollouts.check import check_plans, lock_path
-from fwctl.rollouts.compile import compile_rollout, mandate_of, read_lock
+from fwctl.reconcile.memo import Memo
+from fwctl.rollouts.check import check_plan
+from fwctl.rollouts.compile import Compiled, compile_locked
 from fwctl.rollouts.plan import Plan
 from fwctl.rollouts.view import Control, ControlWord
 from fwctl.trust.authority import Authority, Verdict
@@ -101,10 +103,33 @@ class CommitState:
 
 def check_files(files: Mapping[str, bytes]) -> tuple[Loaded, tuple[Diagnostic, ...]]:
     """Load and check all manifests of a commit or work tree; the diagnostics include those that need a plan."""
-    loaded = load(files)
+    if isinstance(files, Files):
+        return files.once(check_files, lambda: _checked(files))
+    return _checked(Files.of(files))
+
+
+def _checked(files: Files) -> tuple[Loaded, tuple[Diagnostic, ...]]:
+    memo = Memo(files)
+    loaded = load(files, parse=memo.parse, recall=memo.recall)
     if loaded.repo is None:
         return loaded, loaded.diagnostics
-    return loaded, ordered([*loaded.diagnostics, *check_plans(loaded.repo, files)])
+    found = list(loaded.diagnostics)
+    for rollout in loaded.repo.rollouts.values():
+        compiling = partial(compiled, loaded.repo, rollout, files)
+        found += memo.findings(loaded.repo, rollout, partial(check_plan, loaded.repo, rollout, compiling))
+    return loaded, ordered(found)
+
+
+def compiled(repo: FleetRepo, rollout: LoadedRollout, files: Mapping[str, bytes]) -> Compiled:
+    """Return a rollout compiled with the lock among `files`; made once for the same files.
+
+    Raises:
+        InputError: `E_LOCK_INVALID`, `E_STRATEGY`, `E_NO_WAVE`.
+    """
+    if not isinstance(files, Files):
+        return compile_locked(repo, rollout, files)
+    # the repository is held with the result, so that its id stays its own
+    return files.once((compiled, id(repo), rollout.key), lambda: (repo, compile_locked(repo, rollout, files)))[1]
 
 
 def load_repo(files: Mapping[str, bytes]) -> FleetRepo:
@@ -128,6 +153,7 @@ def read_commit(
         ManifestErrors: it does not validate.
         TrustRefused: its trust files are not signed as the pinned root demands.
     """
+    files = files if isinstance(files, Files) else Files.of(files)
     repo = load_repo(files)
     authority = Authority.verify(_statements(files), pinned=pinned, now=now, lowest=lowest)
     rollouts = {key: prepare(repo, rollout, files, authority, now) for key, rollout in repo.rollouts.items()}
@@ -138,12 +164,14 @@ def prepare(
     repo: FleetRepo, rollout: LoadedRollout, files: Mapping[str, bytes], authority: Authority | None, now: datetime
 ) -> Prepared:
     """Compile one rollout and judge its approvals; without an authority only the plan is made."""
-    path = lock_path(rollout.path)
-    lock = read_lock(files[path], path) if path in files else None
-    plan = compile_rollout(repo, rollout, lock=lock)
-    if lock is None:
+    return judge(repo, compiled(repo, rollout, files), authority, now)
+
+
+def judge(repo: FleetRepo, made: Compiled, authority: Authority | None, now: datetime) -> Prepared:
+    """Judge the approvals of a compiled rollout, if there is an authority to do so."""
+    rollout, plan, lock, mandate = made.rollout, made.plan, made.lock, made.mandate
+    if lock is None or mandate is None:
         return Prepared(rollout, plan, None, None, None, None)
-    mandate = mandate_of(plan, manifest=rollout.raw, lock=lock)
     control = control_of(repo.controls.get(rollout.key), mandate)
     if authority is None:
         return Prepared(rollout, plan, lock, mandate, None, None, control)

@@ -9,6 +9,7 @@ from itertools import islice
 from fwctl.reconcile.commit import CommitState, Prepared
 from fwctl.reconcile.summary import (
     ATTENTION,
+    FLEET,
     BackSummary,
     FleetSummary,
     Named,
@@ -16,12 +17,13 @@ from fwctl.reconcile.summary import (
     Summary,
     WaveSummary,
     pin,
+    to_json,
 )
 from fwctl.reconcile.waving import WaveLine, WayBack, wave_lines, way_back
 from fwctl.rollouts.decide import Decision
 from fwctl.rollouts.standing import GRACE, Standing
 from fwctl.rollouts.view import RolloutView
-from fwctl.state import Ledger, RolloutRow, RolloutState
+from fwctl.state import Ledger, RolloutRow, RolloutState, SummaryStored
 
 NAMED = 20
 """devices of a wave that are told by name"""
@@ -177,3 +179,24 @@ def standing_of(
     if word == "paused" and not view.stopped:
         return "progressing", decision.holding
     return word, (decision.holding or row.reason) if word in ("waiting", "progressing") else row.reason
+
+
+def stored(summary: Summary, *, commit: str, revision: int) -> SummaryStored:
+    """Return what to write into the ledger; `revision` is the ledger's, read before the view that was decided on."""
+    return SummaryStored(
+        at=summary.at,
+        rollout=summary.key,
+        mandate=summary.mandate,
+        commit=commit,
+        valid_until=summary.valid_until,
+        body=to_json(summary),
+        revision=revision,
+    )
+
+
+def stored_fleet(state: CommitState, *, pinned: str, now: datetime, revision: int) -> SummaryStored:
+    """Return what to write into the ledger once per pass, so that `status` need not read the commit."""
+    body = to_json(fleet_summary(state, pinned=pinned))
+    return SummaryStored(
+        at=now, rollout=FLEET, mandate="", commit=state.commit, valid_until=None, body=body, revision=revision
+    )

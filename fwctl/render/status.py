@@ -134,6 +134,10 @@ def _wave(wave: WaveSummary, width: int, size: int, *, shown: int, last: bool, o
     return lines
 
 
+def _ordered(counts: Mapping[str, int]) -> dict[str, int]:
+    return {state: counts[state] for state in STANDINGS if counts.get(state)}
+
+
 def rollout_json(one: Summary) -> dict[str, Any]:
     """Return one rollout for programs, with its waves; `devices` is null where they are too many for it."""
     return {
@@ -149,7 +153,7 @@ def rollout_json(one: Summary) -> dict[str, Any]:
         "staleApprovals": list(one.stale),
         "nextDue": stamp(one.next_due),
         "size": one.size,
-        "counts": dict(one.counts),
+        "counts": _ordered(one.counts),
         "waves": [wave_json(wave) for wave in one.waves],
         "rollback": back_json(one.back) if one.back else None,
         "devices": None if one.devices is None else standings_json(one.devices),
@@ -164,7 +168,7 @@ def wave_json(wave: WaveSummary) -> dict[str, Any]:
         "state": wave.state,
         "reason": wave.reason,
         "size": wave.size,
-        "counts": dict(wave.counts),
+        "counts": _ordered(wave.counts),
         "attention": standings_json(wave.attention),
         "soakSeconds": wave.soak,
         "openedAt": stamp(wave.opened),

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 
 from fwctl.errors import InputError
 from fwctl.manifests.diagnostic import Diagnostic, Loc, quoted
 from fwctl.manifests.fields import did_you_mean
 from fwctl.manifests.repo import FleetRepo, LoadedRollout
-from fwctl.rollouts.compile import compile_rollout, mandate_of, read_lock
+from fwctl.rollouts.compile import Compiled, compile_locked, lock_path
 from fwctl.rollouts.plan import Plan
 from fwctl.rollouts.unsupported import not_enforced
-from fwctl_agent.protocol.lock import Lock
 
 _Finding = Callable[[str, str, Loc, str], Diagnostic]
 
@@ -21,17 +21,21 @@ _PLACES: Mapping[str, Loc] = {
 }
 
 
-def lock_path(manifest: str) -> str:
-    """Return the path of the lock beside a rollout manifest."""
-    return manifest.removesuffix(".yaml") + ".lock"
-
-
 def check_plans(repo: FleetRepo, files: Mapping[str, bytes]) -> tuple[Diagnostic, ...]:
     """Return the findings that only compiling shows, for all rollouts; `files` holds the locks by path."""
-    return tuple(found for rollout in repo.rollouts.values() for found in _check(repo, rollout, files))
+    return tuple(
+        found
+        for rollout in repo.rollouts.values()
+        for found in check_plan(repo, rollout, partial(compile_locked, repo, rollout, files))
+    )
 
 
-def _check(repo: FleetRepo, rollout: LoadedRollout, files: Mapping[str, bytes]) -> Iterator[Diagnostic]:
+def check_plan(repo: FleetRepo, rollout: LoadedRollout, compiled: Callable[[], Compiled]) -> tuple[Diagnostic, ...]:
+    """Return the findings that only compiling this rollout shows."""
+    return tuple(_check(repo, rollout, compiled))
+
+
+def _check(repo: FleetRepo, rollout: LoadedRollout, compiled: Callable[[], Compiled]) -> Iterator[Diagnostic]:
     path = lock_path(rollout.path)
     again = f"Run `fwctl plan {rollout.key} --lock`, look at the plan, and approve it again."
 
@@ -39,8 +43,7 @@ def _check(repo: FleetRepo, rollout: LoadedRollout, files: Mapping[str, bytes]) 
         return repo.sources.diagnostic(rollout.path, loc, code=code, message=message, remedy=remedy)
 
     try:
-        lock = read_lock(files[path], path) if path in files else None
-        plan = compile_rollout(repo, rollout, lock=lock)
+        made = compiled()
     except InputError as error:
         loc: Loc = _PLACES.get(error.code, ("metadata", "name"))
         yield finding(error.code, error.message, loc, error.remedy)
@@ -48,9 +51,10 @@ def _check(repo: FleetRepo, rollout: LoadedRollout, files: Mapping[str, bytes]) 
     for loc, what in not_enforced(rollout.model.spec):
         remedy = "Remove it; this release rolls out to all targets at once, and people watch."
         yield finding("E_NOT_ENFORCED", f"this release of fwctl does not enforce {what} yet", loc, remedy)
-    if lock is None:
+    plan, lock, mandate = made.plan, made.lock, made.mandate
+    if lock is None or mandate is None:
         return
-    yield from _control(repo, rollout, plan, lock)
+    yield from _control(repo, rollout, plan, mandate.id)
     if lock.chains != {plan.chain}:
         wanted = f"{plan.release.model} {plan.release.version}"
         yield finding("E_LOCK_STALE", f"{path} locks another release than {wanted}", ("spec", "firmware"), again)
@@ -59,10 +63,10 @@ def _check(repo: FleetRepo, rollout: LoadedRollout, files: Mapping[str, bytes]) 
     yield from _membership(plan, finding, again)
 
 
-def _control(repo: FleetRepo, rollout: LoadedRollout, plan: Plan, lock: Lock) -> Iterator[Diagnostic]:
+def _control(repo: FleetRepo, rollout: LoadedRollout, plan: Plan, mandate: str) -> Iterator[Diagnostic]:
     """Find a control that cannot be done; one about an earlier mandate is history and says nothing."""
     control = repo.controls.get(rollout.key)
-    if control is None or control.model.spec.mandate != mandate_of(plan, manifest=rollout.raw, lock=lock).id:
+    if control is None or control.model.spec.mandate != mandate:
         return
     spec, waves = control.model.spec, [wave.name for wave in plan.waves]
     for index, wave in enumerate(spec.promoted):

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
 from fwctl.errors import InputError
 from fwctl.manifests.models import Firmware, resolve_spec
 from fwctl.manifests.repo import FleetRepo, LoadedRollout
-from fwctl.manifests.targets import resolve_targets
+from fwctl.manifests.targets import target_ids
 from fwctl.rollouts.plan import Plan
 from fwctl.rollouts.strategies import compile_waves
 from fwctl_agent.errors import Refusal
@@ -43,7 +47,7 @@ def compile_rollout(repo: FleetRepo, rollout: LoadedRollout, *, lock: Lock | Non
     Raises:
         InputError: `E_STRATEGY` for a strategy that this release cannot compile.
     """
-    targets = tuple(device.id for device in resolve_targets(repo, rollout))
+    targets = target_ids(repo, rollout)
     locked = tuple(sorted(lock.devices)) if lock else targets
     ref = rollout.model.spec.firmware
     spec = resolve_spec(repo.fleet.spec, rollout.model.spec)
@@ -58,6 +62,35 @@ def compile_rollout(repo: FleetRepo, rollout: LoadedRollout, *, lock: Lock | Non
         not_covered=tuple(sorted(set(targets) - set(locked))),
         confirm_within=repo.fleet.spec.confirm_seconds,
     )
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """A rollout of some files: its plan and, where it has a lock, what approvals of both authorise."""
+
+    rollout: LoadedRollout
+    plan: Plan
+    lock: Lock | None
+
+    @cached_property
+    def mandate(self) -> Mandate | None:
+        return mandate_of(self.plan, manifest=self.rollout.raw, lock=self.lock) if self.lock else None
+
+
+def lock_path(manifest: str) -> str:
+    """Return the path of the lock beside a rollout manifest."""
+    return manifest.removesuffix(".yaml") + ".lock"
+
+
+def compile_locked(repo: FleetRepo, rollout: LoadedRollout, files: Mapping[str, bytes]) -> Compiled:
+    """Compile a rollout with the lock that stands beside it among `files`, if there is one.
+
+    Raises:
+        InputError: `E_LOCK_INVALID`, or what `compile_rollout` raises.
+    """
+    path = lock_path(rollout.path)
+    lock = read_lock(files[path], path) if path in files else None
+    return Compiled(rollout, compile_rollout(repo, rollout, lock=lock), lock)
 
 
 def read_lock(raw: bytes, path: str) -> Lock:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from fwctl.rollouts.actions import (
@@ -21,10 +20,11 @@ from fwctl.rollouts.actions import (
     TakeBack,
     Visit,
 )
+from fwctl.rollouts.board import Board
 from fwctl.rollouts.going_back import stand_back
 from fwctl.rollouts.plan import Plan
 from fwctl.rollouts.readiness import not_ready
-from fwctl.rollouts.standing import FINAL, Standing, stand
+from fwctl.rollouts.standing import Standing, stand
 from fwctl.rollouts.view import DeviceView, RolloutView
 from fwctl.rollouts.waves import WaveStep, looks, move_waves
 
@@ -38,19 +38,19 @@ class Decision:
 
     actions: tuple[Action, ...]
     standings: Mapping[str, Standing]
+    """of a kept board: until its next update"""
     next_due: datetime | None
     wave_due: datetime | None = None
     holding: str = ""
     """why the current wave does not move, if it does not"""
+    counts: Mapping[str, int] = field(default_factory=dict)
+    """how many devices stand how"""
+    prompt_due: datetime | None = None
+    """when the next device is due that is no straggler"""
 
     def soon(self, now: datetime) -> datetime | None:
         """Return when there is something to do again, without the hours after which stragglers are looked for."""
-        dues = [one.due for one in self.standings.values() if one.state in ("in-flight", "retry", "pending")]
-        return _next_due([*dues, self.wave_due], now)
-
-    @property
-    def counts(self) -> Counter[str]:
-        return Counter(standing.state for standing in self.standings.values())
+        return _next_due([self.prompt_due, self.wave_due], now)
 
 
 def decide(plan: Plan, rollout: RolloutView, now: datetime) -> Decision:
@@ -58,22 +58,26 @@ def decide(plan: Plan, rollout: RolloutView, now: datetime) -> Decision:
 
     Devices in flight are visited first; new ones start only while fewer than `limits.maxConcurrent` are in flight (I7).
     """
-    dropped = set(plan.dropped)
-    members = [device for device in plan.members if device not in dropped]
-    if rollout.back_since is not None:
-        return _go_back(plan, rollout, members, now)
-    standings = {device: stand(plan, rollout, device, now) for device in members}
-    if (stop := _must_stop(rollout)) is not None:
-        return Decision((stop,), standings, None)
-    step = WaveStep(holding=rollout.stopped) if rollout.stopped else move_waves(plan, rollout, standings, now)
-    quarantines = _quarantines(rollout, standings)
+    board = Board(plan)
+    board.update(rollout, None, now)
+    return decide_on(board)
+
+
+def decide_on(board: Board) -> Decision:
+    """Return what `decide` returns for the rollout and the moment that the board was updated with."""
+    rollout = board.rollout
+    if board.back:
+        return _go_back(board)
+    if (stop := _must_stop(board)) is not None:
+        return _decision(board, [stop])
+    step = WaveStep(holding=rollout.stopped) if rollout.stopped else move_waves(board)
+    quarantines = [Quarantine(one.device, one.reason) for one in board.lasting()]
     if step.actions:
-        return Decision((*quarantines, *step.actions), standings, None)
-    actions: list[Action] = [*quarantines, *_visits(plan, rollout, standings, now)]
-    if not actions and not rollout.stopped and (finish := _finished(plan, rollout, standings)) is not None:
+        return _decision(board, [*quarantines, *step.actions])
+    actions: list[Action] = [*quarantines, *_visits(board)]
+    if not actions and not rollout.stopped and (finish := _finished(board)) is not None:
         actions.append(finish)
-    due = _next_due([*_dues(standings.values()), step.due], now)
-    return Decision(tuple(actions), standings, due, step.due, step.holding)
+    return _decision(board, actions, step)
 
 
 def next_step(plan: Plan, rollout: RolloutView, device: DeviceView, now: datetime) -> Step:
@@ -96,93 +100,56 @@ def next_step(plan: Plan, rollout: RolloutView, device: DeviceView, now: datetim
     return Leave(standing.reason, standing.due)
 
 
-def _visits(plan: Plan, rollout: RolloutView, standings: Mapping[str, Standing], now: datetime) -> list[Action]:
+def _decision(board: Board, actions: list[Action], step: WaveStep | None = None) -> Decision:
+    """Return the decision; without a step of the waves the next round follows at once, and nothing is waited for."""
+    due, prompt = board.dues()
+    if step is None:
+        return Decision(tuple(actions), board, None, counts=board.counts, prompt_due=prompt)
+    due = _next_due([due, step.due], board.now)
+    return Decision(tuple(actions), board, due, step.due, step.holding, board.counts, prompt)
+
+
+def _visits(board: Board) -> list[Action]:
     """Return whom to contact: who is in flight, who may start within the limits, who is looked at in a soak."""
-    flying = {device for device, standing in standings.items() if _in_flight(rollout, standing)}
-    room = plan.limits.max_concurrent - len(flying)
-    by_wave = Counter(plan.wave_of[device].name for device in flying)
-    chosen: list[Action] = []
-    for device, standing in standings.items():
-        if standing.due is None or standing.due > now or device in rollout.visiting:
-            continue
-        wave = plan.wave_of[device]
-        if device not in flying:
-            full = wave.max_unavailable is not None and by_wave[wave.name] >= wave.max_unavailable
-            if room <= 0 or full:
-                continue
-            room -= 1
-            by_wave[wave.name] += 1
-        chosen.append(Visit(device, standing.reason))
-    busy = rollout.visiting | {action.device for action in chosen if isinstance(action, Visit)}
-    return [*chosen, *(look for look in looks(plan, rollout, standings, now) if look.device not in busy)]
+    chosen = [Visit(one.device, one.reason) for one in board.due(board.plan.limits.max_concurrent - board.in_flight)]
+    busy = {visit.device for visit in chosen}
+    return [*chosen, *(look for look in looks(board) if look.device not in busy)]
 
 
-def _in_flight(rollout: RolloutView, standing: Standing) -> bool:
-    """A device that has taken an order holds its place until it answers (a straggler too) or is put in quarantine."""
-    device = rollout.devices.get(standing.device)
-    if standing.state == "in-flight" or standing.device in rollout.visiting:
-        return True
-    if standing.dropped_out:
-        return False
-    return device is not None and device.order is not None and device.order.accepted
-
-
-def _quarantines(rollout: RolloutView, standings: Mapping[str, Standing]) -> list[Action]:
-    """A device that failed for good is kept out of everything until somebody has looked at it."""
-    found: list[Action] = []
-    for standing in standings.values():
-        device = rollout.devices.get(standing.device)
-        lasting = standing.klass in ("install", "health", "unconfirmed", "silent-revert")
-        settled = device is None or device.quarantined or device.pardoned  # it was looked at after it failed
-        if standing.state == "failed" and lasting and not settled:
-            found.append(Quarantine(standing.device, standing.reason))
-    return found
-
-
-def _must_stop(rollout: RolloutView) -> Stop | GoBack | None:
+def _must_stop(board: Board) -> Stop | GoBack | None:
     """A person's word comes first. A refusal means that we sent what a device must not take: a human has to look."""
-    control = rollout.control
+    control, refused = board.rollout.control, board.refused
     if control is not None and (control.state == "rolled-back" or (control.state == "aborted" and control.revert)):
         return GoBack("control", control.words)
-    if rollout.stopped:
+    if board.rollout.stopped:
         return None
     if control is not None and control.state in ("paused", "aborted"):
         return Stop(control.state, control.words)
-    for device in rollout.devices.values():
-        if device.failure and device.failure.klass == "refused":
-            return Stop("refused", f"{device.id} refused: {device.failure.code}")
+    if refused is not None and refused.failure is not None:
+        return Stop("refused", f"{refused.id} refused: {refused.failure.code}")
     return None
 
 
-def _finished(plan: Plan, rollout: RolloutView, standings: Mapping[str, Standing]) -> Finish | None:
-    if not all(standing.state in FINAL or standing.dropped_out for standing in standings.values()):
+def _finished(board: Board) -> Finish | None:
+    if board.current is not None or not board.settled:
         return None
-    if any(wave.name not in rollout.waves or rollout.waves[wave.name].state != "passed" for wave in plan.waves):
-        return None
-    counts: Counter[str] = Counter(standing.state for standing in standings.values())
+    counts = board.counts
     words = (("straggler", "stragglers"), ("failed", "failed"), ("held", "in quarantine"))
     more = [f"{counts[state]} {word}" for state, word in words if counts[state]]
-    finish = Finish("complete", ", ".join([f"{counts['reached']} of {len(standings)} reached", *more]))
-    return finish if finish != rollout.finished else None
+    finish = Finish("complete", ", ".join([f"{counts['reached']} of {len(board)} reached", *more]))
+    return finish if finish != board.rollout.finished else None
 
 
-def _go_back(plan: Plan, rollout: RolloutView, members: list[str], now: datetime) -> Decision:
-    standings = {device: stand_back(plan, rollout, device, now) for device in members}
-    due = [one for one in standings.values() if one.due is not None and one.due <= now]
-    due = [one for one in due if one.device not in rollout.visiting]
-    room = max(0, plan.spec.rollback.max_concurrent - len(rollout.visiting))
-    actions: list[Action] = [Visit(one.device, one.reason) for one in due[:room]]
-    counts: Counter[str] = Counter(standing.state for standing in standings.values())
+def _go_back(board: Board) -> Decision:
+    rollout, counts = board.rollout, board.counts
+    room = max(0, board.plan.spec.rollback.max_concurrent - len(rollout.visiting))
+    actions: list[Action] = [Visit(one.device, one.reason) for one in board.due(room)]
     if not actions and not counts["in-flight"] and not rollout.visiting:
         more = [f"{counts['retry']} still to return"] if counts["retry"] else []
         more += [f"{counts['failed']} refuse"] if counts["failed"] else []
         finish = Finish("rolled-back", ", ".join([f"{counts['back']} taken back", *more]))
         actions += [finish] if finish != rollout.finished else []
-    return Decision(tuple(actions), standings, _next_due(_dues(standings.values()), now))
-
-
-def _dues(standings: Iterable[Standing]) -> list[datetime | None]:
-    return [standing.due for standing in standings]
+    return _decision(board, actions, WaveStep())
 
 
 def _next_due(moments: Iterable[datetime | None], now: datetime) -> datetime | None:

@@ -9,31 +9,38 @@ from __future__ import annotations
 from datetime import datetime
 
 from fwctl.rollouts.plan import Plan
-from fwctl.rollouts.standing import Standing
+from fwctl.rollouts.standing import Standing, Verdict
 from fwctl.rollouts.view import DeviceView, RolloutView
 from fwctl_agent.protocol.statements import FailureClass
+
+NEVER_TOUCHED = Verdict("untouched", "never got the firmware")
 
 
 def stand_back(plan: Plan, rollout: RolloutView, device_id: str, now: datetime) -> Standing:
     """Return where a member stands while the rollout goes back."""
-    device = rollout.devices.get(device_id) or DeviceView(id=device_id)
+    return judge_back(plan, rollout.devices.get(device_id)).standing(device_id, now)
+
+
+def judge_back(plan: Plan, device: DeviceView | None) -> Verdict:
+    """Return the verdict on the way back, None for a device never heard of. No wave holds anybody there."""
+    if device is None:
+        return NEVER_TOUCHED
     if device.spent:
         klass = _own_failure(device)
         code = f" ({device.failure.code})" if device.failure else ""
         why = f"back on what it ran before{f', by itself: {klass}{code}' if klass else ''}"
-        return Standing(device_id, "back", why, None, klass=klass)
+        return Verdict("back", why, klass=klass)
     if device.back_refused:
-        return Standing(device_id, "failed", f"refuses to go back: {device.back_refused}", None)
+        return Verdict("failed", f"refuses to go back: {device.back_refused}")
     ours = device.by_mandate and device.running == plan.release.digest
     if device.install is None or not (ours or device.order is not None or device.back is not None):
-        return Standing(device_id, "untouched", _why_untouched(plan, device), None, klass=_own_failure(device))
+        return Verdict("untouched", _why_untouched(plan, device), klass=_own_failure(device))
     if device.unreachable_since is not None:
         since = f"{device.unreachable_since:%Y-%m-%d %H:%M:%SZ}"
-        return Standing(
-            device_id, "retry", f"unreachable since {since}; it goes back when it returns", device.due_at or now
-        )
+        why = f"unreachable since {since}; it goes back when it returns"
+        return Verdict("retry", why, device.due_at, asap=device.due_at is None, free=True)
     # What the install order waits for does not hold up its revert.
-    return Standing(device_id, "in-flight", "is taken back", device.back_due_at or now)
+    return Verdict("in-flight", "is taken back", device.back_due_at, asap=device.back_due_at is None, free=True)
 
 
 def _why_untouched(plan: Plan, device: DeviceView) -> str:

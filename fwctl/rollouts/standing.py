@@ -1,11 +1,16 @@
-"""Where one device stands in one rollout: the single judgement that `decide`, `status` and `explain` share."""
+"""Where one device stands in one rollout: the single judgement that `decide`, `status` and `explain` share.
+
+A device is judged apart from the clock and from its wave (`judge`), so that the verdict of a device that nothing has
+happened to is kept from round to round, and one verdict serves all devices that are told the same.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Literal
+from functools import cached_property, lru_cache
+from typing import Literal, NamedTuple
 
 from fwctl.rollouts.failures import CLASSES, attempts_allowed, retry_at
 from fwctl.rollouts.plan import Plan, Wave
@@ -21,7 +26,7 @@ StandingState = Literal["pending", "held", "in-flight", "retry", "reached", "fai
 FINAL: tuple[StandingState, ...] = ("reached", "failed", "straggler")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Standing:
     """State, reason, and when the device is due next; None means nothing will be done."""
 
@@ -36,45 +41,180 @@ class Standing:
     @property
     def dropped_out(self) -> bool:
         """Say whether the device takes no part, as if it were no target: it is in quarantine."""
-        return self.state == "held" and self.rule == not_quarantined.__name__
+        return self.state == "held" and self.rule == QUARANTINE
 
 
 @dataclass(frozen=True)
-class Case:
-    """What a rule judges: one device that could start now."""
+class Context:
+    """What a rule judges a wave by."""
 
     plan: Plan
     rollout: RolloutView
-    wave: Wave
-    device: DeviceView
+
+    @cached_property
+    def at(self) -> Wave | None:
+        """The first wave that has not passed."""
+        return next((wave for wave in self.plan.waves if _unfinished(self.rollout, wave.name)), None)
 
 
-Rule = Callable[[Case], str | None]
-"""Returns why the device must wait, or None. A new reason to wait is one more function in `RULES`."""
+Rule = Callable[[Context, Wave], str | None]
+"""Returns why the devices of a wave must wait, or None. A new reason to wait is one more function in `RULES`."""
 
 
-def not_stopped(case: Case) -> str | None:
-    return case.rollout.stopped or None
+def not_stopped(context: Context, _wave: Wave) -> str | None:
+    return context.rollout.stopped or None
 
 
-def approved(case: Case) -> str | None:
-    if case.wave.stage <= case.rollout.approved_stage:
+def approved(context: Context, wave: Wave) -> str | None:
+    if wave.stage <= context.rollout.approved_stage:
         return None
-    return case.rollout.not_approved or f"stage {case.wave.stage} is not approved yet"
+    return context.rollout.not_approved or f"stage {wave.stage} is not approved yet"
 
 
-def wave_open(case: Case) -> str | None:
-    if case.wave.name in case.rollout.waves:
+def wave_open(context: Context, wave: Wave) -> str | None:
+    if wave.name in context.rollout.waves:
         return None
-    at = next((wave.name for wave in case.plan.waves if _unfinished(case.rollout, wave.name)), case.wave.name)
-    return f"{case.wave.name} waits for {at}" if at != case.wave.name else f"{at} is not open yet"
+    at = context.at.name if context.at else wave.name
+    return f"{wave.name} waits for {at}" if at != wave.name else f"{wave.name} is not open yet"
 
 
-def not_quarantined(case: Case) -> str | None:
-    return f"in quarantine: {case.device.quarantined}" if case.device.quarantined else None
+QUARANTINE = "not_quarantined"
+"""the only rule about one device: it gives way to a stop, and goes before the others"""
+RULES: tuple[Rule, ...] = (not_stopped, approved, wave_open)
 
 
-RULES: tuple[Rule, ...] = (not_stopped, not_quarantined, approved, wave_open)
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """Why the devices of a wave that could start must wait."""
+
+    reason: str
+    rule: str
+
+    @property
+    def everybody(self) -> bool:
+        """Say whether it holds those in quarantine, too: in a stopped rollout nobody has dropped out."""
+        return self.rule == not_stopped.__name__
+
+
+def hold_of(context: Context, wave: Wave) -> Hold | None:
+    """Return the first rule that keeps the devices of a wave from starting."""
+    for rule in RULES:
+        if reason := rule(context, wave):
+            return Hold(reason, rule.__name__)
+    return None
+
+
+class Kind(NamedTuple):
+    """What counting needs of a verdict."""
+
+    state: StandingState
+    against: bool
+    """it failed in a way that counts against the gate"""
+    free: bool
+    out: bool
+
+    def under(self, hold: Hold | None) -> tuple[StandingState, bool]:
+        """Return the state in a wave with this hold, and whether the device has dropped out."""
+        if not self.free or (hold is None and not self.out):
+            return self.state, self.out
+        return "held", self.out and not (hold is not None and hold.everybody)
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What is to be said of a device until something happens to it, or until `until`."""
+
+    state: StandingState
+    reason: str
+    due: datetime | None = None
+    asap: bool = False
+    """due since `due` (or ever): by now, it is due now"""
+    rule: str = ""
+    klass: FailureClass | None = None
+    until: datetime | None = None
+    """from then on it is another verdict"""
+    free: bool = False
+    """it has nothing under way and waits for its wave, or for release from `quarantine`"""
+    quarantine: str = ""
+    """why it is in quarantine, if that is what keeps a free device from starting"""
+    holds_place: bool = False
+    """it counts as in flight"""
+
+    @property
+    def kind(self) -> Kind:
+        against = self.state == "failed" and (self.klass is None or CLASSES[self.klass].counts)
+        out = bool(self.quarantine) if self.free else self.state == "held"
+        return Kind(self.state, against, self.free, out)
+
+    @property
+    def moment(self) -> datetime | None:
+        """When it is due, if the wave lets it; None if it is due already, or never."""
+        return None if self.quarantine else self.due
+
+    def is_due(self, now: datetime) -> bool:
+        """Say whether there is something to do, if the wave lets it."""
+        if self.quarantine:
+            return False
+        return self.asap if self.due is None else self.due <= now
+
+    def standing(self, device: str, now: datetime, hold: Hold | None = None) -> Standing:
+        """Return what it means for one device at `now`, in a wave with this hold."""
+        if self.free and hold is not None and (hold.everybody or not self.quarantine):
+            return Standing(device, "held", hold.reason, None, rule=hold.rule)
+        if self.quarantine:
+            return Standing(device, "held", self.quarantine, None, rule=QUARANTINE)
+        due = max(self.due or now, now) if self.asap else self.due
+        return Standing(device, self.state, self.reason, due, self.rule, self.klass)
+
+
+MAY_START = Verdict("pending", "may start", asap=True, free=True)
+
+
+def stand(plan: Plan, rollout: RolloutView, device_id: str, now: datetime) -> Standing:
+    """Return where a member of the plan stands at `now`. Pure."""
+    verdict = judge(plan, rollout.devices.get(device_id), now)
+    hold = hold_of(Context(plan, rollout), plan.wave_of[device_id]) if verdict.free else None
+    return verdict.standing(device_id, now, hold)
+
+
+def judge(plan: Plan, device: DeviceView | None, now: datetime) -> Verdict:
+    """Return the verdict on a device, None for one never heard of. The order of the questions is the specification."""
+    if device is None:
+        return MAY_START
+    verdict = _judge(plan, device, now)
+    accepted = device.order is not None and device.order.accepted
+    if verdict.state == "in-flight" or (accepted and not verdict.kind.out):
+        return replace(verdict, holds_place=True)
+    return verdict
+
+
+def _judge(plan: Plan, device: DeviceView, now: datetime) -> Verdict:
+    if device.spent:
+        klass = device.failure.klass if device.failure else "health"
+        return Verdict("failed", "the device took this firmware back; a new round needs a new approval", klass=klass)
+    if device.order is not None and device.quarantined and device.unreachable_since:
+        # It took an order and went silent: a person has given it up, and its place with it (CONTRACTS).
+        return Verdict("held", f"in quarantine: {device.quarantined}", rule=QUARANTINE)
+    if device.order is not None:
+        return _under_way(plan, device, device.order, now)
+    if device.running == plan.release.digest:
+        # Success is only what the device reports to run, never what an order was meant to do.
+        return _reached(plan.release.version)
+    if device.confirmed and not device.pardoned:
+        why = "silent-revert: it confirmed and does not run the firmware any more"
+        return Verdict("failed", why, klass="silent-revert")
+    failure = None if device.pardoned else device.failure
+    if failure and device.tries >= attempts_allowed(failure.klass, plan.retry):
+        why = f"{failure.klass} ({failure.code}): {CLASSES[failure.klass].then}"
+        return Verdict("failed", why, klass=failure.klass)
+    if device.quarantined:
+        return replace(MAY_START, quarantine=f"in quarantine: {device.quarantined}")
+    return _may_start(plan, device, now)
+
+
+@lru_cache(maxsize=64)
+def _reached(version: str) -> Verdict:
+    return Verdict("reached", f"runs {version}")
 
 
 def _unfinished(rollout: RolloutView, wave: str) -> bool:
@@ -82,76 +222,62 @@ def _unfinished(rollout: RolloutView, wave: str) -> bool:
     return view is None or view.state != "passed"
 
 
-def stand(plan: Plan, rollout: RolloutView, device_id: str, now: datetime) -> Standing:
-    """Return where a member of the plan stands at `now`. Pure; the order of the questions is the specification."""
-    device = rollout.devices.get(device_id) or DeviceView(id=device_id)
-    if device.spent:
-        klass = device.failure.klass if device.failure else "health"
-        why = "the device took this firmware back; a new round needs a new approval"
-        return Standing(device_id, "failed", why, None, klass=klass)
-    if device.order is not None and device.quarantined and device.unreachable_since:
-        # It took an order and went silent: a person has given it up, and its place with it (CONTRACTS).
-        return Standing(device_id, "held", f"in quarantine: {device.quarantined}", None, rule=not_quarantined.__name__)
-    if device.order is not None:
-        return _under_way(plan, device, device.order, now)
-    if device.running == plan.release.digest:
-        # Success is only what the device reports to run, never what an order was meant to do.
-        return Standing(device_id, "reached", f"runs {plan.release.version}", None)
-    if device.confirmed and not device.pardoned:
-        why = "silent-revert: it confirmed and does not run the firmware any more"
-        return Standing(device_id, "failed", why, None, klass="silent-revert")
-    failure = None if device.pardoned else device.failure
-    if failure and device.tries >= attempts_allowed(failure.klass, plan.retry):
-        why = f"{failure.klass} ({failure.code}): {CLASSES[failure.klass].then}"
-        return Standing(device_id, "failed", why, None, klass=failure.klass)
-    case = Case(plan, rollout, plan.wave_of[device_id], device)
-    for rule in RULES:
-        held = rule(case)
-        if held:
-            return Standing(device_id, "held", held, None, rule=rule.__name__)
-    return _may_start(plan, device, now)
-
-
-def _under_way(plan: Plan, device: DeviceView, order: OpenOrder, now: datetime) -> Standing:
+def _under_way(plan: Plan, device: DeviceView, order: OpenOrder, now: datetime) -> Verdict:
     if not order.accepted and device.deferred_since is not None:
-        return _deferred(plan, device, device.deferred_since, now)
+        return _deferred(plan, device, device.deferred_since, now, free=False)
     # One that took the order goes back by itself when no confirm comes; until then it may be restarting.
     silence = timedelta(seconds=plan.confirm_within) + GRACE if order.accepted else timedelta()
-    if _out_of_time(plan, device, now, at_least=silence):
-        return Standing(device.id, "straggler", _unreached(device), _later(device, now))
+    until = _out_of_time(plan, device, at_least=silence)
+    if until is not None and now >= until:
+        return _straggler(device, _unreached(device), device.unreachable_since, free=False)
     silent = f", {_unreached(device)}" if device.unreachable_since else ""
-    return Standing(device.id, "in-flight", f"attempt {order.attempt}: {order.state}{silent}", device.due_at or now)
+    return _asked(device, "in-flight", f"attempt {order.attempt}: {order.state}{silent}", until, free=False)
 
 
-def _deferred(plan: Plan, device: DeviceView, since: datetime, now: datetime) -> Standing:
+def _deferred(plan: Plan, device: DeviceView, since: datetime, now: datetime, *, free: bool) -> Verdict:
     """A device that is not ready holds nobody's place, and counts against nothing; its time ends, too."""
     why = f"not ready since {since:%Y-%m-%d %H:%M:%SZ}"
-    if now - since >= timedelta(seconds=plan.spec.preconditions.readiness.max_defer):
-        return Standing(device.id, "straggler", why, max(device.due_at or now, since + STRAGGLER_RETRY))
-    return Standing(device.id, "retry", why, device.due_at or now)
+    until = since + timedelta(seconds=plan.spec.preconditions.readiness.max_defer)
+    if now >= until:
+        return _straggler(device, why, since, free=free)
+    return _asked(device, "retry", why, until, free=free)
 
 
-def _may_start(plan: Plan, device: DeviceView, now: datetime) -> Standing:
+def _may_start(plan: Plan, device: DeviceView, now: datetime) -> Verdict:
     if device.deferred_since is not None:
-        return _deferred(plan, device, device.deferred_since, now)
-    if _out_of_time(plan, device, now):
-        return Standing(device.id, "straggler", _unreached(device), _later(device, now))
+        return _deferred(plan, device, device.deferred_since, now, free=True)
+    until = _out_of_time(plan, device)
+    if until is not None and now >= until:
+        return _straggler(device, _unreached(device), device.unreachable_since, free=True)
     if device.unreachable_since is not None:
-        return Standing(device.id, "retry", _unreached(device), device.due_at or now)
+        return _asked(device, "retry", _unreached(device), until, free=True)
     if device.failure is not None and not device.pardoned:
         due = retry_at(plan.retry, device=device.id, failures=device.tries, failed_at=device.failure.at)
-        return Standing(device.id, "retry", f"after {device.failure.klass} ({device.failure.code})", due)
-    return Standing(device.id, "pending", "may start", device.due_at or now)
+        return Verdict("retry", f"after {device.failure.klass} ({device.failure.code})", due, free=True)
+    if device.due_at is None:
+        return MAY_START
+    return Verdict("pending", "may start", device.due_at, free=True)
 
 
-def _out_of_time(plan: Plan, device: DeviceView, now: datetime, *, at_least: timedelta = timedelta()) -> bool:
+def _asked(device: DeviceView, state: StandingState, why: str, until: datetime | None, *, free: bool) -> Verdict:
+    """Return the verdict on a device that is contacted as soon as it may be."""
+    return Verdict(state, why, device.due_at, asap=device.due_at is None, until=until, free=free)
+
+
+def _straggler(device: DeviceView, why: str, since: datetime | None, *, free: bool) -> Verdict:
+    """Return the verdict on a device whose time is up: it is left alone for a while, and then looked for."""
+    moments = [since + STRAGGLER_RETRY if since else None, device.due_at]
+    due = max((moment for moment in moments if moment is not None), default=None)
+    return Verdict("straggler", why, due, asap=device.due_at is None, free=free)
+
+
+def _out_of_time(plan: Plan, device: DeviceView, *, at_least: timedelta = timedelta()) -> datetime | None:
+    """Return when a device that cannot be reached is given up; None if it answers, or never."""
     limit, since = plan.spec.gates.timeout_per_device, device.unreachable_since
-    return since is not None and limit is not None and now - since >= max(timedelta(seconds=limit), at_least)
+    if since is None or limit is None:
+        return None
+    return since + max(timedelta(seconds=limit), at_least)
 
 
 def _unreached(device: DeviceView) -> str:
     return f"unreachable since {device.unreachable_since:%Y-%m-%d %H:%M:%SZ} ({device.misses} tries)"
-
-
-def _later(device: DeviceView, now: datetime) -> datetime:
-    return max(device.due_at or now, (device.unreachable_since or now) + STRAGGLER_RETRY)

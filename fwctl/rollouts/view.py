@@ -13,7 +13,7 @@ from fwctl_agent.protocol.statements import FailureClass, Verb
 OrderState = Literal["intended", "sent", "accepted", "running"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class OpenOrder:
     """An order whose end is not known yet."""
 
@@ -26,7 +26,7 @@ class OpenOrder:
     verb: Verb = "install"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Failure:
     """How the latest attempt of this mandate ended without success."""
 
@@ -36,7 +36,7 @@ class Failure:
     at: datetime
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DeviceView:
     """One device. All fields are facts; nothing here is decided."""
 
@@ -113,7 +113,7 @@ class Control:
 WaveWord = Literal["open", "soaking", "passed", "failed"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class WaveView:
     """Where a wave stands; one that was never opened is not in the view."""
 

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import assert_never
 
 from fwctl.rollouts.actions import Action, GoBack, MoveWave, Stop, Visit
-from fwctl.rollouts.gates import Fail, Inconclusive, Pass, Tally, Undecided, judge, too_many
+from fwctl.rollouts.board import Board
+from fwctl.rollouts.gates import Fail, Inconclusive, Pass, Undecided, judge, too_many
 from fwctl.rollouts.plan import Plan, Wave
-from fwctl.rollouts.standing import Standing
 from fwctl.rollouts.view import RolloutView, WaveView
-
-LOOKS_PER_SOAK = 4
-"""how often the devices of a soaking wave are looked at, so that what goes wrong is not found at the end only"""
-LEAST_LOOK = timedelta(seconds=5)
 
 
 def current(plan: Plan, rollout: RolloutView) -> Wave | None:
@@ -32,11 +27,12 @@ class WaveStep:
     holding: str = ""
 
 
-def move_waves(plan: Plan, rollout: RolloutView, standings: Mapping[str, Standing], now: datetime) -> WaveStep:
+def move_waves(board: Board) -> WaveStep:
     """Return what the current wave does next. An inconclusive gate holds: stragglers or a person may still move it."""
-    if rollout.finished is None and (late := _failed_later(plan, rollout, standings)):
+    plan, rollout = board.plan, board.rollout
+    if rollout.finished is None and (late := _failed_later(board)):
         return WaveStep(late)
-    wave = current(plan, rollout)
+    wave = board.current
     if wave is None:
         return WaveStep()
     if wave.stage > rollout.approved_stage:
@@ -47,7 +43,7 @@ def move_waves(plan: Plan, rollout: RolloutView, standings: Mapping[str, Standin
     if view.state == "failed":
         # Judged, and killed before anything followed from it: what has settled since does not unsay it (R15).
         return WaveStep(_failed(plan, wave, "maxFailureRate", view.reason))
-    verdict = judge(plan.spec.gates, Tally.of(standings[device] for device in wave.devices if device in standings))
+    verdict = judge(plan.spec.gates, board.tally(board.number(wave)))
     promoted = rollout.control is not None and wave.name in rollout.control.promoted
     if promoted and rollout.control is not None and not isinstance(verdict, Fail):
         return WaveStep((MoveWave(wave.name, "passed", f"promoted by {rollout.control.words}"),))
@@ -59,76 +55,41 @@ def move_waves(plan: Plan, rollout: RolloutView, standings: Mapping[str, Standin
         case Inconclusive(rule=rule, reason=reason):
             return WaveStep(holding=f"{wave.name}, {rule}: {reason}")
         case Pass(reason=reason):
-            return _passing(rollout, wave, view, standings, reason, now)
+            return _passing(board, wave, view, reason)
         case _:
             assert_never(verdict)
 
 
-def looks(plan: Plan, rollout: RolloutView, standings: Mapping[str, Standing], now: datetime) -> list[Visit]:
+def looks(board: Board) -> list[Visit]:
     """Return the visits that a soak needs: some while it lasts, and one of every device after its end."""
-    wave = current(plan, rollout)
-    view = rollout.waves.get(wave.name) if wave else None
-    if wave is None or view is None or view.state != "soaking" or view.soak_since is None:
-        return []
-    end = view.soak_since + timedelta(seconds=wave.soak)
-    every = max(LEAST_LOOK, timedelta(seconds=wave.soak) / LOOKS_PER_SOAK)
-    found = []
-    for device in wave.devices:
-        seen = rollout.devices[device].observed_at if device in rollout.devices else None
-        if not _runs(standings, device) or _waits(rollout, device, now):
-            continue
-        last = max(seen, view.soak_since) if seen else view.soak_since
-        if (now >= end and last < end) or (now < end and now >= last + every):
-            found.append(Visit(device, f"{wave.name} soaks: does it still run well?"))
-    return found
+    wave = board.current
+    return [Visit(device, f"{wave.name} soaks: does it still run well?") for device in board.looks()] if wave else []
 
 
-def _runs(standings: Mapping[str, Standing], device: str) -> bool:
-    return device in standings and standings[device].state == "reached"
-
-
-def _waits(rollout: RolloutView, device: str, now: datetime) -> bool:
-    due = rollout.devices[device].due_at if device in rollout.devices else None
-    return due is not None and due > now
-
-
-def _passing(
-    rollout: RolloutView,
-    wave: Wave,
-    view: WaveView,
-    standings: Mapping[str, Standing],
-    reason: str,
-    now: datetime,
-) -> WaveStep:
+def _passing(board: Board, wave: Wave, view: WaveView, reason: str) -> WaveStep:
     if not wave.soak:
         return WaveStep((MoveWave(wave.name, "passed", reason),))
-    if view.soak_since is None:
+    soak = board.soak
+    if view.soak_since is None or soak is None:
         return WaveStep((MoveWave(wave.name, "soaking", f"{reason}; soak for {wave.soak} s"),))
-    end = view.soak_since + timedelta(seconds=wave.soak)
-    if now < end:
+    if board.now < soak.end:
         # `looks` visits the devices meanwhile; a pass stays for it only if it can see the end.
-        return WaveStep(due=end, holding=f"{wave.name} soaks until {end:%H:%M:%SZ}")
-    if any(_unseen(rollout, device, end) for device in wave.devices if _runs(standings, device)):
+        return WaveStep(due=soak.end, holding=f"{wave.name} soaks until {soak.end:%H:%M:%SZ}")
+    if not soak.seen:
         return WaveStep()  # `looks` visits them first
     return WaveStep((MoveWave(wave.name, "passed", f"{reason}, healthy through the soak"),))
 
 
-def _unseen(rollout: RolloutView, device: str, end: datetime) -> bool:
-    """Say whether a device that runs the firmware has not been looked at since the soak ended. A silent one is."""
-    view = rollout.devices.get(device)
-    if view is None or view.unreachable_since is not None:
-        return False
-    return view.running is not None and (view.observed_at is None or view.observed_at < end)
-
-
-def _failed_later(plan: Plan, rollout: RolloutView, standings: Mapping[str, Standing]) -> tuple[Action, ...]:
+def _failed_later(board: Board) -> tuple[Action, ...]:
     """Return what follows when stragglers of a wave that has passed catch up and fail: the same gate holds for them.
 
     Judged by all devices that the wave ever had, so that somebody who leaves the fleet makes no wave fail.
     """
-    for wave in plan.waves:
-        if _view(rollout, wave).state == "passed":
-            tally = Tally.of(standings[device] for device in wave.devices if device in standings)
+    plan = board.plan
+    for number in board.blamed:
+        wave = plan.waves[number]
+        if _view(board.rollout, wave).state == "passed":
+            tally = board.tally(number)
             if too_many(plan.spec.gates, tally.counted, len(wave.devices)):
                 why = f"{tally.counted} of {len(wave.devices)} failed in the end"
                 return (_stop(plan, wave, "maxFailureRate", why),)

@@ -21,9 +21,12 @@ from fwctl.state.folder import ledger_path, state_dir
 from fwctl.state.lease import Lease, acquire_lease
 from fwctl.state.ledger import Ledger
 from fwctl.state.rows import (
+    DeviceCounts,
     DeviceRow,
     EventRow,
     LeaseRow,
+    LedgerSize,
+    OrderCount,
     OrderRow,
     OutcomeRow,
     QuarantineRow,
@@ -38,6 +41,7 @@ __all__ = [
     "BatchWriter",
     "BrokenLink",
     "Change",
+    "DeviceCounts",
     "DeviceDeferred",
     "DeviceRow",
     "DeviceSeen",
@@ -47,6 +51,8 @@ __all__ = [
     "Lease",
     "LeaseRow",
     "Ledger",
+    "LedgerSize",
+    "OrderCount",
     "OrderIntended",
     "OrderMoved",
     "OrderRow",

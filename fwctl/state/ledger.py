@@ -23,6 +23,9 @@ from fwctl.state.pass_queries import PassQueries
 from fwctl.state.revision import settle_revision
 from fwctl.state.schema import APPLICATION_ID, VERSION, migrations
 
+_CACHE_KIB = 64 * 1024
+"""for the writer: SQLite's own 2 MB would be read anew all the time while a hundred thousand devices write"""
+
 
 class Ledger(PassQueries):
     """What happened. Queries come from `Queries`; writes go through `apply` and are fenced by the lease's epoch."""
@@ -76,6 +79,7 @@ class Ledger(PassQueries):
                 _check_format(conn, path, readonly=readonly)
                 db = Database(conn, execute_plugins=False)
                 if not readonly:
+                    conn.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
                     db.enable_wal()
                     migrations.apply(db)
                     _assert_durable(conn, path)

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from datetime import datetime
-from pathlib import Path
-from threading import RLock
 from typing import Any
 
+from fwctl.state import building as build
 from fwctl.state import faults
 from fwctl.state.events import BrokenLink, verify_chain
+from fwctl.state.listing import Listing, events_of
 from fwctl.state.rows import (
     DeviceRow,
     EventRow,
@@ -23,47 +21,18 @@ from fwctl.state.rows import (
     SummaryRow,
     WaveRow,
 )
-from fwctl.state.times import from_text, to_text
-from fwctl.state.transitions import OPEN_ORDERS, OrderStatus, RolloutState, WaveState
+from fwctl.state.times import to_text
+from fwctl.state.transitions import OPEN_ORDERS
 
-_DEVICE = (
-    "SELECT id, running_release, running_image, running_version, running_mandate, state, observed_at, reachable,"
-    " tried_at, failure_count, reason, next_due, counter,"
-    " unreachable_since, spent, deferred_since FROM devices"
-)
-_ROLLOUT = (
-    "SELECT key, mandate, commit_id, state, reason, rule, round, actor, started_at, finished_at, updated_at,"
-    " back_since FROM rollouts"
-)
-_ORDER = (
-    "SELECT id, device, rollout, mandate, verb, release, attempt, stage, wave, refers_to, status, class, code, reason,"
-    " intended_at, sent_at, due_at, finished_at FROM orders"
-)
-_OUTCOME = (
-    "SELECT order_id, device, counter, mandate, result, class, code, running_image, envelope, certificate, received_at"
-    " FROM outcomes"
-)
-_WAVE = "SELECT rollout, mandate, wave, state, reason, opened_at, soak_since, judged_at FROM waves"
-_EVENT = "SELECT seq, at, kind, rollout, device, order_id, reason, actor, data, prev, hash FROM events"
 _OPEN = ", ".join(f"'{status}'" for status in OPEN_ORDERS)
-ORDERS_DUE = f"{_ORDER} WHERE status <> 'settled' AND due_at <= ? ORDER BY due_at, number LIMIT ?"
-_SUMMARY = "SELECT rollout, mandate, commit_id, at, valid_until, revision, body FROM summaries"
-_DEVICES_DUE = f"{_DEVICE} WHERE next_due <= ? ORDER BY next_due, id LIMIT ?"
+ORDERS_DUE = f"{build.ORDER} WHERE status <> 'settled' AND due_at <= ? ORDER BY due_at, number LIMIT ?"
+_DEVICES_DUE = f"{build.DEVICE} WHERE next_due <= ? ORDER BY next_due, id LIMIT ?"
 _CHUNK = 500  # ids per statement: SQLite's oldest limit on parameters is 999
+_MANY = 5000
 
 
-class Queries:
+class Queries(Listing):
     """Questions to the ledger. Tuples for what fits in memory, iterators for what may not."""
-
-    def __init__(self, path: Path, reader: sqlite3.Connection) -> None:
-        self.path = path
-        self._reader = reader
-        self._read_lock = RLock()
-
-    def close(self) -> None:
-        """Close the reading connection."""
-        with self._read_lock:
-            self._reader.close()
 
     def meta(self, key: str) -> str | None:
         """Return one remembered value."""
@@ -75,43 +44,46 @@ class Queries:
         row = self._rows(
             "SELECT holder, host, pid, epoch, adopted, acquired_at, renewed_at, expires_at FROM lease", ()
         )[0]
-        values = _timed(row, (5, 6, 7))
+        values = build.timed(row, (5, 6, 7))
         values[4] = bool(row[4])
         return LeaseRow(*values)
 
     def devices(self, ids: Iterable[str] | None = None) -> tuple[DeviceRow, ...]:
         """Return the devices with these ids, or all, by id."""
         if ids is None:
-            return tuple(_device(row) for row in self._rows(f"{_DEVICE} ORDER BY id", ()))
-        wanted, found = sorted(set(ids)), []
+            return tuple(build.device(row) for row in self._rows(f"{build.DEVICE} ORDER BY id", ()))
+        chosen, found = set(ids), list[tuple[Any, ...]]()
+        if len(chosen) > _MANY:  # one walk through all is cheaper than many look-ups
+            return tuple(row for row in self.stream_devices() if row.id in chosen)
+        wanted = sorted(chosen)
         for start in range(0, len(wanted), _CHUNK):
             part = wanted[start : start + _CHUNK]
             marks = ", ".join("?" * len(part))
-            found += self._rows(f"{_DEVICE} WHERE id IN ({marks}) ORDER BY id", part)
-        return tuple(_device(row) for row in found)
+            found += self._rows(f"{build.DEVICE} WHERE id IN ({marks}) ORDER BY id", part)
+        return tuple(build.device(row) for row in found)
 
     def devices_due(self, now: datetime, *, limit: int = 100_000) -> tuple[DeviceRow, ...]:
         """Return the devices to look at by `now`, longest due first."""
-        return tuple(_device(row) for row in self._rows(_DEVICES_DUE, (to_text(now), limit)))
+        return tuple(build.device(row) for row in self._rows(_DEVICES_DUE, (to_text(now), limit)))
 
     def document(self, device: str) -> dict[str, Any] | None:
         """Return what a device said last, None if it never answered."""
         rows = self._rows("SELECT doc FROM documents WHERE device = ?", (device,))
-        return _object(rows[0][0]) if rows else None
+        return build.json_object(rows[0][0]) if rows else None
 
     def rollouts(self) -> tuple[RolloutRow, ...]:
         """Return all rollouts by key."""
-        return tuple(_rollout(row) for row in self._rows(f"{_ROLLOUT} ORDER BY key", ()))
+        return tuple(build.rollout(row) for row in self._rows(f"{build.ROLLOUT} ORDER BY key", ()))
 
     def rollout(self, key: str) -> RolloutRow | None:
         """Return one rollout by `env/name`."""
-        rows = self._rows(f"{_ROLLOUT} WHERE key = ?", (key,))
-        return _rollout(rows[0]) if rows else None
+        rows = self._rows(f"{build.ROLLOUT} WHERE key = ?", (key,))
+        return build.rollout(rows[0]) if rows else None
 
     def waves(self, rollout: str, mandate: str) -> tuple[WaveRow, ...]:
         """Return the waves that were ever opened, by name."""
-        rows = self._rows(f"{_WAVE} WHERE rollout = ? AND mandate = ? ORDER BY wave", (rollout, mandate))
-        return tuple(_wave(row) for row in rows)
+        rows = self._rows(f"{build.WAVE} WHERE rollout = ? AND mandate = ? ORDER BY wave", (rollout, mandate))
+        return tuple(build.wave(row) for row in rows)
 
     def revision(self) -> int:
         """Return a number that rises with every transaction that changes what a decision could see."""
@@ -119,12 +91,12 @@ class Queries:
 
     def summary(self, rollout: str) -> SummaryRow | None:
         """Return what a pass made of a rollout last."""
-        rows = self._rows(f"{_SUMMARY} WHERE rollout = ?", (rollout,))
-        return _summary(rows[0]) if rows else None
+        rows = self._rows(f"{build.SUMMARY} WHERE rollout = ?", (rollout,))
+        return build.summary(rows[0]) if rows else None
 
     def summaries(self) -> tuple[SummaryRow, ...]:
         """Return what passes made of all rollouts, by key."""
-        return tuple(_summary(row) for row in self._rows(f"{_SUMMARY} ORDER BY rollout", ()))
+        return tuple(build.summary(row) for row in self._rows(f"{build.SUMMARY} ORDER BY rollout", ()))
 
     def taken_back(self) -> tuple[str, ...]:
         """Return the mandates that went back, ever."""
@@ -132,18 +104,20 @@ class Queries:
 
     def devices_of(self, mandate: str) -> tuple[DeviceRow, ...]:
         """Return the devices that run what a mandate brought, by id."""
-        return tuple(_device(row) for row in self._rows(f"{_DEVICE} WHERE running_mandate = ? ORDER BY id", (mandate,)))
+        return tuple(
+            build.device(row) for row in self._rows(f"{build.DEVICE} WHERE running_mandate = ? ORDER BY id", (mandate,))
+        )
 
     def quarantine(self) -> tuple[QuarantineRow, ...]:
         """Return the devices in quarantine."""
         rows = self._rows("SELECT device, reason, rollout, actor, since FROM quarantine ORDER BY device", ())
-        return tuple(QuarantineRow(*_timed(row, (4,))) for row in rows)
+        return tuple(QuarantineRow(*build.timed(row, (4,))) for row in rows)
 
     def releases(self, device: str | None = None) -> dict[str, datetime]:
         """Return when devices (or one) left quarantine last."""
         statement, values = "SELECT device, at FROM releases", [] if device is None else [device]
         rows = self._rows(statement if device is None else f"{statement} WHERE device = ?", values)
-        return {row[0]: _timed(row, (1,))[1] for row in rows}
+        return {row[0]: build.timed(row, (1,))[1] for row in rows}
 
     def orders(
         self, *, mandate: str | None = None, device: str | None = None, open_only: bool = False
@@ -154,39 +128,39 @@ class Queries:
         conditions += [f"status IN ({_OPEN})"] if open_only else []
         where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
         values = [value for value in given.values() if value is not None]
-        return tuple(_order(row) for row in self._rows(f"{_ORDER}{where} ORDER BY device, number", values))
+        return tuple(build.order(row) for row in self._rows(f"{build.ORDER}{where} ORDER BY device, number", values))
 
     def order(self, order: str) -> OrderRow | None:
         """Return one order."""
-        rows = self._rows(f"{_ORDER} WHERE id = ?", (order,))
-        return _order(rows[0]) if rows else None
+        rows = self._rows(f"{build.ORDER} WHERE id = ?", (order,))
+        return build.order(rows[0]) if rows else None
 
     def order_body(self, order: str) -> dict[str, Any] | None:
         """Return the signed envelope of an order."""
         rows = self._rows("SELECT body FROM order_bodies JOIN orders USING (number) WHERE id = ?", (order,))
-        return _object(rows[0][0]) if rows else None
+        return build.json_object(rows[0][0]) if rows else None
 
     def orders_due(self, now: datetime, *, limit: int = 100_000) -> tuple[OrderRow, ...]:
         """Return the open orders to look at by `now`, longest due first."""
-        return tuple(_order(row) for row in self._rows(ORDERS_DUE, (to_text(now), limit)))
+        return tuple(build.order(row) for row in self._rows(ORDERS_DUE, (to_text(now), limit)))
 
-    def outcomes(self, mandate: str) -> Iterator[OutcomeRow]:
-        """Stream the outcomes of a mandate, by device, oldest first."""
-        statement = f"{_OUTCOME} WHERE mandate = ? ORDER BY device, counter, order_id"
-        return (_outcome(row) for row in self._stream(statement, (mandate,)))
+    def outcomes(self, mandate: str, device: str | None = None) -> Iterator[OutcomeRow]:
+        """Stream the outcomes of a mandate, or of one device under it, by device, oldest first."""
+        who, values = ("", (mandate,)) if device is None else (" AND device = ?", (mandate, device))
+        statement = (
+            f"SELECT device, counter, rowid, {build.OUTCOME[7:]} WHERE mandate = ?{who}"
+            " AND (device, counter, rowid) > (?, ?, ?) ORDER BY device, counter, rowid LIMIT ?"
+        )
+        return (build.outcome(row) for row in self._paged(statement, values, ("", -1, 0)))
 
     def events(
         self, since_seq: int = 0, *, rollout: str | None = None, device: str | None = None, limit: int | None = None
     ) -> Iterator[EventRow]:
         """Stream the events after `since_seq`, oldest first, at most `limit`."""
-        where, values = "seq > ?", [since_seq]
-        filters: list[Any] = []
-        for column, value in (("rollout", rollout), ("device", device)):
-            if value is not None:
-                where += f" AND {column} = ? AND {column} <> ''"
-                filters.append(value)
-        statement = f"{_EVENT} WHERE {where} ORDER BY seq LIMIT ?"
-        return (_event(row) for row in self._stream(statement, (*values, *filters, -1 if limit is None else limit)))
+        where, values = events_of(rollout, device)
+        statement = f"SELECT seq, {build.EVENT[7:]} WHERE {where}seq > ? ORDER BY seq LIMIT ?"
+        start, most = (since_seq,), -1 if limit is None else limit
+        return (build.event(row) for row in self._paged(statement, values, start, limit=most))
 
     def verify_chain(self) -> BrokenLink | None:
         """Return the first broken link of the event chain, None when it holds."""
@@ -197,70 +171,3 @@ class Queries:
         """Return what SQLite finds wrong with the file; empty when nothing is."""
         found = [str(row[0]) for row in self._rows("PRAGMA integrity_check", ())]
         return tuple(line for line in found if line != "ok")
-
-    def _rows(self, statement: str, values: Sequence[Any]) -> list[tuple[Any, ...]]:
-        with self._read_lock, faults.sqlite_errors(self.path):
-            return self._reader.execute(statement, values).fetchall()
-
-    def _stream(self, statement: str, values: Sequence[Any]) -> Iterator[tuple[Any, ...]]:
-        """Read on a connection of its own, so that a slow reader holds up nobody."""
-        with faults.sqlite_errors(self.path):
-            conn = sqlite3.connect(f"{self.path.absolute().as_uri()}?mode=ro", uri=True, check_same_thread=False)
-            try:
-                yield from conn.execute(statement, values)
-            finally:
-                conn.close()
-
-
-def _device(row: tuple[Any, ...]) -> DeviceRow:
-    values = _timed(row, (6, 8, 11, 13, 15))
-    values[7], values[14] = bool(row[7]), tuple(row[14].split())
-    return DeviceRow(*values)
-
-
-def _rollout(row: tuple[Any, ...]) -> RolloutRow:
-    values = _timed(row, (8, 9, 10, 11))
-    values[3] = RolloutState(row[3])
-    return RolloutRow(*values)
-
-
-def _wave(row: tuple[Any, ...]) -> WaveRow:
-    values = _timed(row, (5, 6, 7))
-    values[3] = WaveState(row[3])
-    return WaveRow(*values)
-
-
-def _summary(row: tuple[Any, ...]) -> SummaryRow:
-    values = _timed(row, (3, 4))
-    values[6] = _object(row[6])
-    return SummaryRow(*values)
-
-
-def _order(row: tuple[Any, ...]) -> OrderRow:
-    values = _timed(row, (14, 15, 16, 17))
-    values[10] = OrderStatus(row[10])
-    return OrderRow(*values)
-
-
-def _outcome(row: tuple[Any, ...]) -> OutcomeRow:
-    values = _timed(row, (10,))
-    values[8] = _object(row[8])
-    return OutcomeRow(*values)
-
-
-def _event(row: tuple[Any, ...]) -> EventRow:
-    values = _timed(row, (1,))
-    values[8] = _object(row[8])
-    return EventRow(*values)
-
-
-def _timed(row: tuple[Any, ...], columns: tuple[int, ...]) -> list[Any]:
-    values = list(row)
-    for column in columns:
-        values[column] = from_text(row[column])
-    return values
-
-
-def _object(text: str) -> dict[str, Any]:
-    value: dict[str, Any] = json.loads(text)
-    return value

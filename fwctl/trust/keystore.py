@@ -5,15 +5,16 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from platformdirs import user_config_path
-from securesystemslib.signer import CryptoSigner, SSlibKey
 
 from fwctl.errors import InputError
 from fwctl.files import write_private
 from fwctl_agent.errors import Refusal
-from fwctl_agent.trust.keys import vet
+
+if TYPE_CHECKING:  # cryptography takes longer to import than `status` has; only those who sign need it
+    from securesystemslib.signer import CryptoSigner, SSlibKey
 
 ORDER = "reconciler-order"
 FRESHNESS = "reconciler-freshness"
@@ -80,6 +81,8 @@ class KeyStore:
 
     def generate(self, name: str) -> CryptoSigner:
         """Make and store an Ed25519 key; an existing one is never replaced."""
+        from securesystemslib.signer import CryptoSigner
+
         if self.key_path(name).exists():
             raise InputError(
                 f"there is a key named {name} already",
@@ -97,6 +100,11 @@ class KeyStore:
         Raises:
             InputError: `E_KEY_MISSING` or `E_KEY_ALG`.
         """
+        from cryptography.hazmat.primitives.serialization import load_pem_private_key
+        from securesystemslib.signer import CryptoSigner
+
+        from fwctl_agent.trust.keys import vet
+
         path = self.key_path(name)
         try:
             signer = CryptoSigner(load_pem_private_key(path.read_bytes(), None))

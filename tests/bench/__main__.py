@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import resource
+import signal
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -15,7 +16,7 @@ from rich.console import Console
 
 from tests.bench import table
 from tests.bench.machine import machine
-from tests.bench.modes import MODES
+from tests.bench.modes import MODES, measure
 from tests.bench.process import BenchError
 from tests.bench.results import Result, to_json
 from tests.bench.yard import Size, prepare
@@ -25,16 +26,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the benchmark; return 0, 1 if a result is not as it must be, 5 if it could not be measured, 130."""
     options = _parser().parse_args(arguments)
     _many_files()
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     results: list[Result] = []
     try:
         with _folder(options.work) as folder:
             for devices in options.devices:
                 size = Size(devices, options.image_bytes)
                 fleet = prepare(folder / str(devices), size, _tell)
-                for mode in options.mode:
-                    _tell(f"{mode}, {devices} devices ...")
-                    with fleet.copied(mode) as own:
-                        results.append(MODES[mode](own, options))
+                wanted = options.mode or (("hot",) if options.faults else MODES)
+                for result in measure(fleet, options, wanted, _tell):
+                    results.append(result)
     except BenchError as error:
         _tell(f"error: {error}")
         return 5
@@ -53,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("python -m tests.bench", description=__doc__)
     parser.add_argument("--devices", type=_numbers, default=[500], metavar="N[,N]", help="sizes of the fleet")
-    parser.add_argument("--mode", type=_modes, default=list(MODES), metavar="MODE[,MODE]", help=", ".join(MODES))
+    parser.add_argument("--mode", type=_modes, metavar="MODE[,MODE]", help=", ".join(MODES))
     parser.add_argument("--image-bytes", type=int, default=65536, metavar="N", help="size of the firmware")
     parser.add_argument("--boot-delay", type=float, default=2.0, metavar="S", help="how long a reboot takes")
     parser.add_argument("--faults", type=float, default=0.0, metavar="PERCENT", help="devices that something befalls")

@@ -62,8 +62,9 @@ def account(path: Path, devices: frozenset[str], version: str) -> Account:
     unknown = []
     for device in sorted(devices):
         running, reachable, reason = known.get(device, ("", 0, ""))
-        if last.get(device) == "confirmed":
-            found["confirmed" if running == version else f"confirmed, but runs {running}"] += 1
+        if last.get(device) in ("confirmed", "reverted"):
+            wrong = last[device] == "confirmed" and running != version
+            found[f"{last[device]}, but runs {running}" if wrong else last[device]] += 1
         elif device in last:
             found[last[device]] += 1
         elif device in known and not reachable:
@@ -80,6 +81,13 @@ def times(path: Path, kind: str) -> list[tuple[str, datetime]]:
     with closing(_open(path)) as conn:
         found = conn.execute("SELECT device, at FROM events WHERE kind = ? ORDER BY seq", (kind,))
         return [(device, datetime.fromisoformat(at)) for device, at in found]
+
+
+def outcomes(path: Path, result: str) -> list[datetime]:
+    """Return when each outcome of a kind was received."""
+    with closing(_open(path)) as conn:
+        found = conn.execute("SELECT received_at FROM outcomes WHERE result = ?", (result,))
+        return [datetime.fromisoformat(at) for (at,) in found]
 
 
 def _open(path: Path) -> sqlite3.Connection:

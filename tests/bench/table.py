@@ -15,12 +15,18 @@ def show(results: list[Result], machine: Mapping[str, Any], console: Console) ->
     """Print one table per result, and the machine."""
     console.print(", ".join(f"{name} {value}" for name, value in machine.items()), markup=False, highlight=False)
     for result in results:
-        table = Table(title=f"{result.mode}, {result.devices:,} devices", show_header=False, title_justify="left")
+        table = Table(title=title(result), show_header=False, title_justify="left")
         table.add_column(no_wrap=True)
         table.add_column(overflow="fold")
         for name, value in lines(result):
             table.add_row(name, value)
         console.print(table)
+
+
+def title(result: Result) -> str:
+    """Return the mode, how, and the size."""
+    how = f" ({result.details['how']})" if "how" in result.details else ""
+    return f"{result.mode}{how}, {result.devices:,} devices"
 
 
 def lines(result: Result) -> Iterator[tuple[str, str]]:
@@ -29,10 +35,14 @@ def lines(result: Result) -> Iterator[tuple[str, str]]:
     if result.per_minute:
         yield "rate", f"{result.per_minute:,.0f} devices/min ({result.per_minute / 60:,.0f}/s)"
     for name, bare in (result.bare or {}).items():
-        yield f"bare TLS, {name}", f"{bare['perMinute']:,.0f} devices/min; fwctl reaches {bare['ratio']:.0%} of it"
+        reached = f"fwctl reaches {bare['ratio']:.0%} of it, by CPU time {bare['cpuRatio']:.0%}"
+        yield f"bare TLS, {name}", f"{bare['perMinute']:,.0f} devices/min; {reached}"
     for name, cost in result.processes.items():
-        written = f", {cost.written_bytes_per_device:,} bytes written/device" if cost.written_bytes_per_device else ""
-        yield name, f"{cost.cpu_ms_per_device:.2f} ms CPU/device, peak {cost.peak_mib:,.0f} MiB{written}"
+        if result.per_minute:
+            written = f"{cost.written_bytes_per_device:,} bytes written/device"
+            yield name, f"{cost.cpu_ms_per_device:.2f} ms CPU/device, peak {cost.peak_mib:,.0f} MiB, {written}"
+        else:
+            yield name, f"{cost.cpu_seconds:.2f} s CPU, peak {cost.peak_mib:,.0f} MiB"
     if result.conversation:
         talk = result.conversation
         yield "per device", f"{talk['connections']:g} connections, {talk['requests']:g} requests: {talk['what']}"
@@ -45,6 +55,8 @@ def lines(result: Result) -> Iterator[tuple[str, str]]:
     if result.shortcuts:
         yield "shortcuts", result.shortcuts
     for name, value in result.details.items():
+        if name == "how":
+            continue
         yield name, str(value)
     for fault in result.faults:
         yield "fault", fault

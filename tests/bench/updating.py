@@ -7,15 +7,17 @@ import re
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from math import ceil
 from pathlib import Path
 from typing import Any
 
 from tests.bench import ledger
 from tests.bench.process import BenchError, Process, Used
 from tests.bench.results import Cost, Result
-from tests.bench.yard import AFTER, Fleet, name_of
+from tests.bench.tap import Conversation, tapped
+from tests.bench.yard import AFTER, BEFORE, Fleet, free_port, name_of
 
 _OPEN = ("in-flight", "retry", "pending", "held")
 """standings that a later pass changes"""
@@ -44,10 +46,12 @@ class Passes:
 
 
 @contextmanager
-def simulator(fleet: Fleet, *, boot_delay: float = 0.0, faults: Path | None = None) -> Iterator[Running]:
-    """Serve the fleet's devices from one process."""
+def simulator(
+    fleet: Fleet, *, boot_delay: float = 0.0, faults: Path | None = None, port: int | None = None
+) -> Iterator[Running]:
+    """Serve the fleet's devices from one process, at the fleet's port or another."""
     words = ["simulate", "--devices", str(fleet.size.devices), "--enrolled", str(fleet.enrolled)]
-    words += ["--listen-port", str(fleet.port), *shortcut_options(fleet)]
+    words += ["--listen-port", str(port or fleet.port), *shortcut_options(fleet)]
     words += ["--boot-delay", str(boot_delay)] if boot_delay else []
     words += ["--faults", str(faults)] if faults else []
     with fleet.process("simulate", "fwctl_agent", *words, every=0.5) as process:
@@ -85,7 +89,7 @@ def reconcile(fleet: Fleet, *, codes: tuple[int, ...] = (0,)) -> Passes:
         report = json.loads(one.out)
         visits += report["visits"]
         rollout = report["rollouts"][0]
-        if not any(rollout["counts"].get(state) for state in _OPEN) or rollout["state"] in ("complete", "rolledBack"):
+        if not any(rollout["counts"].get(state) for state in _OPEN) or rollout["state"] in ("complete", "rolled-back"):
             seconds = time.monotonic() - begun
             return Passes(seconds, tuple(used), rollout["counts"], rollout["state"], commits, visits)
         if time.monotonic() - begun > _LONGEST:
@@ -97,20 +101,57 @@ def _until(due: str) -> float:
     return max(0.2, (datetime.fromisoformat(due) - datetime.now(UTC)).total_seconds())
 
 
-def updated(fleet: Fleet, mode: str, *, boot_delay: float = 0.0, faults: Path | None = None) -> Result:
+def overheard(fleet: Fleet, *, boot_delay: float = 0.0) -> Conversation:
+    """Return what is said with one device, heard at a small fleet."""
+    port = free_port()
+    with simulator(fleet, boot_delay=boot_delay, port=port), tapped(fleet, port) as tap:
+        reconcile(fleet)
+    return Conversation.of(tap.lines)
+
+
+def updated(fleet: Fleet, mode: str, running: Running, *, faulty: bool) -> Result:
     """Measure an update of the whole fleet, and account for every device."""
-    with simulator(fleet, boot_delay=boot_delay, faults=faults) as running:
-        before = running.process.now()
-        passes = reconcile(fleet, codes=(0, 1) if faults else (0,))
-        return result_of(fleet, mode, running, before, passes, faulty=faults is not None)
+    before = running.process.now()
+    passes = reconcile(fleet, codes=(0, 1) if faulty else (0,))
+    account = ledger.account(fleet.ledger, everyone(fleet), AFTER)
+    return _result(fleet, mode, running, before, passes, account, wanted=None if faulty else "confirmed")
 
 
-def result_of(fleet: Fleet, mode: str, running: Running, before: Used, passes: Passes, *, faulty: bool) -> Result:
+def rolled_back(fleet: Fleet, running: Running) -> Result:
+    """Measure how all devices of an updated fleet go back on a person's word, which a failed gate's equals."""
+    fleet.fwctl("rollback", "all", "--reason", "the benchmark wants it", "--confirm", "all")
+    before = running.process.now()
+    passes = reconcile(fleet, codes=(0, 1))
+    account = ledger.account(fleet.ledger, everyone(fleet), BEFORE)
+    result = _result(fleet, "rollback", running, before, passes, account, wanted="reverted")
+    return replace(result, details={**result.details, **_way_back(fleet)})
+
+
+def _way_back(fleet: Fleet) -> dict[str, str]:
+    """Return seconds from the recorded decision to the recorded reverts; the ledger counts whole seconds."""
+    begun = ledger.times(fleet.ledger, "rollout.rolling-back")[-1][1]
+    taken = sorted((at - begun).total_seconds() for at in ledger.outcomes(fleet.ledger, "reverted"))
+    if not taken:
+        return {"back": "nobody"}
+    at = {"p50": 0.5, "p95": 0.95, "last": 1.0}
+    return {f"back {name}": f"{taken[ceil(share * len(taken)) - 1]:.0f} s" for name, share in at.items()}
+
+
+def everyone(fleet: Fleet) -> frozenset[str]:
+    return frozenset(name_of(number) for number in range(fleet.size.devices))
+
+
+def _result(
+    fleet: Fleet,
+    mode: str,
+    running: Running,
+    before: Used,
+    passes: Passes,
+    account: ledger.Account,
+    *,
+    wanted: str | None,
+) -> Result:
     count = fleet.size.devices
-    everyone = frozenset(name_of(number) for number in range(count))
-    account = ledger.account(fleet.ledger, everyone, AFTER)
-    rows = ledger.rows(fleet.ledger)
-    problems = _problems(account, count, passes, faulty=faulty)
     return Result(
         mode,
         count,
@@ -121,10 +162,10 @@ def result_of(fleet: Fleet, mode: str, running: Running, before: Used, passes: P
         },
         per_minute=round(count / passes.seconds * 60),
         shortcuts=running.shortcuts,
-        ledger=_written(fleet, rows, passes),
+        ledger=_written(fleet, ledger.rows(fleet.ledger), passes),
         accounts=account.by_result,
         faults=running.faults,
-        problems=problems,
+        problems=_problems(account, count, passes, wanted),
         details={"passes": len(passes.used), "visits": passes.visits, "state": passes.state, "counts": passes.counts},
     )
 
@@ -150,17 +191,17 @@ def _written(fleet: Fleet, rows: Mapping[str, int], passes: Passes) -> dict[str,
     }
 
 
-def _problems(account: ledger.Account, count: int, passes: Passes, *, faulty: bool) -> tuple[str, ...]:
+def _problems(account: ledger.Account, count: int, passes: Passes, wanted: str | None) -> tuple[str, ...]:
     """Say what must not be: a device of which nothing is known, counts that differ, a failure without a cause."""
-    found = []
+    found, results, counts = [], account.by_result, dict(passes.counts)
     if account.unknown:
         found.append(f"nothing is known of {len(account.unknown)} devices, the first is {account.unknown[0]}")
-    if sum(account.by_result.values()) + len(account.unknown) != count:
-        found.append(f"the ledger's results do not add up to {count}: {account.by_result}")
-    if sum(passes.counts.values()) != count:
-        found.append(f"the pass's counts do not add up to {count}: {dict(passes.counts)}")
-    if account.by_result.get("confirmed", 0) != passes.counts.get("reached", 0):
-        found.append(f"the ledger and the pass differ: {account.by_result}, {dict(passes.counts)}")
-    if not faulty and account.by_result.get("confirmed", 0) != count:
-        found.append(f"not all are confirmed although nothing was broken: {account.by_result}")
+    if sum(results.values()) + len(account.unknown) != count:
+        found.append(f"the ledger's results do not add up to {count}: {results}")
+    if sum(counts.values()) != count:
+        found.append(f"the pass's counts do not add up to {count}: {counts}")
+    if wanted != "reverted" and results.get("confirmed", 0) != counts.get("reached", 0):
+        found.append(f"the ledger and the pass differ: {results}, {counts}")
+    if wanted is not None and results.get(wanted, 0) != count:
+        found.append(f"not all are {wanted} although nothing was broken: {results}")
     return tuple(found)

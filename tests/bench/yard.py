@@ -23,6 +23,10 @@ BEFORE, AFTER = "1.0.0", "2.0.0"
 _FRESH = 3 * 86400
 """seconds after which a kept fleet is made anew: approvals do not last for ever"""
 
+GATES = """\
+  gates: {maxFailureRate: {percent: 50}, minReached: {percent: 10}}   # faults shall be accounted for, not stop the run
+"""
+
 FLEET = """\
 apiVersion: fwctl/v1
 kind: Fleet
@@ -62,8 +66,12 @@ class Fleet:
         return self.folder / self.run / "fleet"
 
     @property
+    def state(self) -> Path:
+        return self.folder / self.run / "state"
+
+    @property
     def ledger(self) -> Path:
-        return self.folder / self.run / "state" / REPO_ID / "ledger.db"
+        return self.state / REPO_ID / "ledger.db"
 
     @property
     def enrolled(self) -> Path:
@@ -130,7 +138,7 @@ def prepare(folder: Path, size: Size, tell: Callable[[str], None]) -> Fleet:
     if mark.exists() and (port := _kept(json.loads(mark.read_text()), size)):
         tell(f"using the fleet in {folder}")
         return Fleet(folder, size, port)
-    fleet = Fleet(folder, size, _free_port())
+    fleet = Fleet(folder, size, free_port())
     shutil.rmtree(folder / "base", ignore_errors=True)
     shutil.rmtree(folder / "config", ignore_errors=True)
     shutil.rmtree(folder / "devices", ignore_errors=True)
@@ -138,7 +146,7 @@ def prepare(folder: Path, size: Size, tell: Callable[[str], None]) -> Fleet:
     fleet.fwctl("init", "--repo-id", REPO_ID)
     (fleet.repo / "fleet.yaml").write_text(FLEET.format(port=fleet.port))
     (fleet.repo / "devices").mkdir(exist_ok=True)
-    with (fleet.repo / "devices" / "all.yaml").open("w") as file:
+    with (fleet.repo / "devices" / "all.csv").open("w") as file:
         file.writelines(_inventory(size.devices, fleet.port))
     images = {version: _image(folder, version, size.image) for version in (BEFORE, AFTER)}
     with stepping(tell, f"enrolled {size.devices} devices"):
@@ -153,6 +161,8 @@ def release(fleet: Fleet, image: Path, version: str, tell: Callable[[str], None]
     """Register the image, write the rollout of it to every device, lock, commit and approve it."""
     fleet.fwctl("firmware", "add", str(image), "--model", MODEL, "--version", version)
     fleet.fwctl("rollout", "create", "all", "--firmware", f"{MODEL}@{version}", "--all", "--strategy", "Direct")
+    with (fleet.repo / "rollouts" / ENV / "all.yaml").open("a") as file:
+        file.write(GATES)
     with stepping(tell, "planned, committed and approved"):
         fleet.fwctl("plan", "all", "--lock")
         fleet.git("add", "-A")
@@ -166,7 +176,7 @@ def _kept(mark: Mapping[str, Any], size: Size) -> int | None:
     return int(mark["port"]) if good else None
 
 
-def _free_port() -> int:
+def free_port() -> int:
     """Return a free port that no outgoing connection gets."""
     while True:
         port = SystemRandom().randrange(15000, 32000)
@@ -176,10 +186,9 @@ def _free_port() -> int:
 
 
 def _inventory(devices: int, port: int) -> Iterator[str]:
-    yield "apiVersion: fwctl/v1\nkind: DeviceInventory\nspec:\n"
-    yield f"  defaults: {{model: {MODEL}, hardware: rev-a, env: {ENV}}}\n  devices:\n"
+    yield "id,model,hardware,env,address\n"
     for number in range(devices):
-        yield f'    - {{id: {name_of(number)}, address: "{host_of(number)}:{port}"}}\n'
+        yield f"{name_of(number)},{MODEL},rev-a,{ENV},{host_of(number)}:{port}\n"
 
 
 def _image(folder: Path, version: str, size: int) -> Path:

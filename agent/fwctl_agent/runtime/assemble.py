@@ -23,6 +23,7 @@ from fwctl_agent.runtime.installers import CommandInstaller, SlotsInstaller
 from fwctl_agent.runtime.ports import Boot, Clock, Fs, Installer, InstallFailed, Ready
 from fwctl_agent.runtime.senses import ReadyCommand
 from fwctl_agent.runtime.settings import Settings
+from fwctl_agent.trust.verification import Verification
 
 _AGAIN = "restore the folder from a backup, or enroll the device again"
 
@@ -34,19 +35,17 @@ def assemble(
     fs: Fs | None = None,
     clock: Clock | None = None,
     ready: Ready | None = None,
+    verification: Verification | None = None,
 ) -> Device:
     """Return the device of `folder`, powered on: its boot loader has run, its journal is read.
+
+    What is not given is the real thing; `fs` is one that has its folders.
 
     Raises:
         ConfigError: something in the folder cannot be used; it says what and what to do.
     """
     settings = settings or read_settings(folder)
-    try:
-        (folder / "state").mkdir(mode=0o700, exist_ok=True)
-        (folder / "slots").mkdir(exist_ok=True)
-    except OSError as error:
-        raise ConfigError(str(folder), f"cannot be written: {error.strerror}", "check permissions and disk") from error
-    fs = fs or OsFs(folder)
+    fs = fs or own_disk(folder)
     try:
         boot, installer = _ports(settings, fs)
         return Device(
@@ -58,6 +57,7 @@ def assemble(
             signer=read_signer(folder / enrolment.KEY),
             root=_text(folder / enrolment.ROOT),
             ready=ready or (ReadyCommand(settings.readiness) if settings.readiness else None),
+            verification=verification,
         )
     except Corrupt as error:
         raise ConfigError(f"{folder}/{error}", "no copy of it is whole", _AGAIN) from error
@@ -70,6 +70,20 @@ def assemble(
         raise ConfigError(f"{folder}/{enrolment.SETTINGS}: [installer]", error.detail, remedy) from error
     except OSError as error:
         raise ConfigError(str(folder), f"{error.strerror}", "check permissions and disk") from error
+
+
+def own_disk(folder: Path) -> OsFs:
+    """Return the disk below `folder`, with the folders that a device writes to.
+
+    Raises:
+        ConfigError: it cannot be written.
+    """
+    try:
+        (folder / "state").mkdir(mode=0o700, exist_ok=True)
+        (folder / "slots").mkdir(exist_ok=True)
+    except OSError as error:
+        raise ConfigError(str(folder), f"cannot be written: {error.strerror}", "check permissions and disk") from error
+    return OsFs(folder)
 
 
 def _ports(settings: Settings, fs: Fs) -> tuple[Boot, Installer]:

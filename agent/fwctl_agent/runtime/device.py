@@ -29,6 +29,7 @@ from fwctl_agent.runtime.record import Job, Record, Stored
 from fwctl_agent.runtime.settings import Settings
 from fwctl_agent.runtime.trust_store import TrustStore
 from fwctl_agent.trust.envelope import seal
+from fwctl_agent.trust.verification import Verification
 from fwctl_agent.trust.verifier import TrustedTime
 
 MAX_STARTS = 10
@@ -61,8 +62,10 @@ class Device:
         signer: Signer,
         root: str,
         ready: Ready | None = None,
+        verification: Verification | None = None,
     ) -> None:
         self.settings = settings
+        self.verification = verification or Verification()
         self._fs = fs
         self._boot = boot
         self._installer = installer
@@ -70,7 +73,7 @@ class Device:
         self._ready = ready or AlwaysReady()
         self._signer = signer
         self._journal = TwoCopies(fs, "state/journal")
-        self.trust = TrustStore(fs, root)
+        self.trust = TrustStore(fs, root, self.verification)
         self._intake: Intake | None = None
         self.measured: tuple[ProbeResult, ...] = ()
         """the newest probe results since power-on; not stored while they are good"""
@@ -182,6 +185,7 @@ class Device:
             policy=self.trust.trusted.policy,
             time=self.time(),
             now=self.moment(),
+            verification=self.verification,
         )
         job = change.record.job
         if verb == "revert" and job is not None and job.state == "reverting":

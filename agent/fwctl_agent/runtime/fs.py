@@ -129,7 +129,7 @@ class MemoryFs:
 
     def __init__(self, below: Path | None = None) -> None:
         self._below = below
-        self._files: dict[str, bytearray] = {}
+        self._files: dict[str, bytes | bytearray] = {}
 
     def read(self, path: str) -> bytes | None:
         if path in self._files:
@@ -137,7 +137,7 @@ class MemoryFs:
         return OsFs(self._below).read(path) if self._below else None
 
     def replace(self, path: str, data: bytes) -> None:
-        self._files[path] = bytearray(data)
+        self._files[path] = bytes(data)
 
     def open(self, path: str, offset: int) -> Stream:
         content = bytearray((self.read(path) or b"")[:offset].ljust(offset, b"\0"))
@@ -150,7 +150,27 @@ class MemoryFs:
             yield content[start : start + size]
 
     def link(self, path: str, target: str) -> None:
-        self._files[path] = bytearray(target.encode())
+        self._files[path] = target.encode()
+
+    def settle(self, pool: Pool) -> None:
+        """Give up what only writers need; nobody may hold a stream. Equal files in `pool` are stored once."""
+        for path, content in self._files.items():
+            self._files[path] = pool.one(bytes(content))
+
+
+class Pool:
+    """Equal bytes as one object, for the newest `size` of them."""
+
+    def __init__(self, size: int = 64) -> None:
+        self._size = size
+        self._known: dict[bytes, bytes] = {}
+
+    def one(self, data: bytes) -> bytes:
+        known = self._known.pop(data, data)
+        self._known[known] = known
+        if len(self._known) > self._size:
+            del self._known[next(iter(self._known))]
+        return known
 
 
 class MemoryStream:

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Final, TypeVar
 
 from fwctl_agent.protocol.messages import OrderReply
@@ -27,8 +27,15 @@ class Host:
     """Drives a device while something is under way; no task exists while it is idle."""
 
     def __init__(
-        self, device: Device, *, restart: Callable[[Host], None], offload: bool = True, senses: Senses | None = None
+        self,
+        device: Device,
+        *,
+        restart: Callable[[Host], None],
+        offload: bool = True,
+        senses: Senses | None = None,
+        rested: Callable[[Host], None] | None = None,
     ) -> None:
+        """`restart` is called when only a reboot leads on, `rested` when a spell of work has ended."""
         self.device = device
         self.senses = senses or OwnSenses(device.settings.facts, device.settings.facts_command)
         self._restart = restart
@@ -38,9 +45,32 @@ class Host:
         self._wake = asyncio.Event()
         self._changed = asyncio.Event()
         self._rested = asyncio.Event()
+        self._at_rest = rested
+        self._visitors = 0
         self.started = time.monotonic()
         self.reachable = True
-        """False while a simulated reboot lasts"""
+        """False while a simulated reboot lasts, and once this object has been given up for another one"""
+
+    @contextlib.contextmanager
+    def visited(self) -> Iterator[None]:
+        """Mark a request that is being answered: the device is not at rest meanwhile."""
+        self._visitors += 1
+        try:
+            yield
+        finally:
+            self._visitors -= 1
+            self._ended()
+
+    @property
+    def resting(self) -> bool:
+        """True when nothing is under way: no request, no order, no timer, and no reboot to come."""
+        job = self.device.record.job
+        busy = self._visitors or (self._task is not None and not self._task.done())
+        return not busy and (job is None or not job.active)
+
+    def _ended(self) -> None:
+        if self._at_rest is not None:
+            self._at_rest(self)
 
     async def call(self, action: Callable[..., T], *args: object) -> T:
         """Run one change of the device, alone; in a thread, because it waits for disks and commands."""
@@ -61,6 +91,7 @@ class Host:
         self._wake.set()
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._drive())
+            self._task.add_done_callback(lambda _: self._ended())
 
     async def settle(self) -> None:
         """Kick, and wait a little until there is nothing to do but wait."""

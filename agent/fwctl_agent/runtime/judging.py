@@ -17,6 +17,7 @@ from fwctl_agent.runtime.record import Record
 from fwctl_agent.runtime.settings import Settings
 from fwctl_agent.trust.envelope import Sealed
 from fwctl_agent.trust.policy import Policy
+from fwctl_agent.trust.verification import Verification
 from fwctl_agent.trust.verifier import DeviceContext, TrustedTime, judge_follow_up, judge_install
 
 MAX_ORDER_ENVELOPE: Final = 32 << 10
@@ -39,6 +40,7 @@ def judge(
     policy: Policy | None,
     time: TrustedTime,
     now: Moment,
+    verification: Verification,
 ) -> Change:
     """Return the change that the order with the id `order` makes.
 
@@ -51,7 +53,7 @@ def judge(
         raise Refusal("E_LIMIT", f"the signed order has more than {MAX_ORDER_ENVELOPE} bytes")
     context, job = _context(settings, record), record.job
     if verb_of(request) == "install":
-        install = judge_install(request, context=context, policy=policy, time=time)
+        install = judge_install(request, context=context, policy=policy, time=time, verification=verification)
         _check_address(order, install.order.id)
         if install.order.probes not in settings.probes:
             raise Refusal("E_PROBE_SET", f"this device has no probe set named {install.order.probes}")

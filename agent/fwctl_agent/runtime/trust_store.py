@@ -9,17 +9,18 @@ from fwctl_agent.errors import Refusal
 from fwctl_agent.protocol.messages import bundle_from_wire
 from fwctl_agent.runtime.copies import TwoCopies
 from fwctl_agent.runtime.ports import Fs
-from fwctl_agent.trust.metadata import TrustedMetadata
+from fwctl_agent.trust.verification import Verification
 
 
 class TrustStore:
     """Starts from the pinned root; a set that was verified once is trusted again after a restart."""
 
-    def __init__(self, fs: Fs, root: str, path: str = "state/trust") -> None:
-        self._copies = TwoCopies(fs, path)
+    def __init__(self, fs: Fs, root: str, verification: Verification) -> None:
+        self._copies = TwoCopies(fs, "state/trust")
+        self._verification = verification
         stored = self._copies.load()
-        pinned = TrustedMetadata.bootstrap(root)
-        self.trusted = pinned if stored is None else TrustedMetadata.restore(bundle_from_wire(stored))
+        pinned = verification.bootstrap(root)
+        self.trusted = pinned if stored is None else verification.restore(bundle_from_wire(stored))
 
     def advance(self, bundle: Mapping[str, str], *, now: datetime, fresh: bool) -> None:
         """Take over what `bundle` proves; nothing changes when it is refused.
@@ -27,7 +28,7 @@ class TrustStore:
         Raises:
             Refusal: as `TrustedMetadata.advance`.
         """
-        after = self.trusted.advance(bundle, now=now, fresh=fresh)
+        after = self._verification.advance(self.trusted, bundle, now=now, fresh=fresh)
         if after.files != self.trusted.files:
             self._copies.store(dict(after.files))
         self.trusted = after

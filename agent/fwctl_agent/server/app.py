@@ -22,7 +22,6 @@ from fwctl_agent.protocol.messages import (
     MAX_WAIT,
     BusyReply,
     OrderReply,
-    OrderRequest,
     RefusedReply,
     bundle_from_wire,
 )
@@ -70,7 +69,7 @@ async def put_order(request: Request, host: Host) -> Response:
     # Nothing is read from the body of an order that is known: its stored outcome is the answer (I3).
     reply = host.device.reply(order)
     if reply is None:
-        await host.call(host.device.put_order, order, OrderRequest.from_bytes(body))
+        await host.call(host.device.put_order, order, host.device.verification.request(body))
         await host.settle()
     return _order_reply(host.device, order)
 
@@ -131,8 +130,12 @@ def _guarded(handler: Handler) -> Callable[[Request], Awaitable[Response]]:
         return response
 
     async def answer(request: Request) -> Response:
+        host: Host = request.state.host
         try:
-            return await handler(request, request.state.host)
+            if not host.reachable:
+                raise Cut  # the connection is gone, and the device perhaps started anew
+            with host.visited():
+                return await handler(request, host)
         except Refusal as refusal:
             return _refused(422, refusal)
         except Busy as busy:

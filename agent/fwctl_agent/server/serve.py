@@ -13,10 +13,11 @@ import uvicorn
 
 from fwctl_agent.runtime.host import Host
 from fwctl_agent.server.app import make_app
-from fwctl_agent.server.protocol import AgentProtocol
+from fwctl_agent.server.protocol import AgentProtocol, Visits
 
 HANDSHAKE_SECONDS: Final = 10.0
 MAX_HEAD: Final = 16 << 10
+BACKLOG: Final = 4096
 
 
 class AgentServer(uvicorn.Server):
@@ -30,8 +31,9 @@ class AgentServer(uvicorn.Server):
         connections: int | None,
         ready: Callable[[], None],
         around: Callable[[Any], Any] = lambda app: app,
+        left: Callable[[Host], None] = lambda _: None,
     ) -> None:
-        """`around` puts something between the connection and the application."""
+        """`around` puts something between the connection and the application; `left` is told of each that ends."""
         config = uvicorn.Config(
             around(make_app()),
             http=AgentProtocol,
@@ -45,9 +47,10 @@ class AgentServer(uvicorn.Server):
             timeout_graceful_shutdown=2,
             limit_concurrency=connections,
             h11_max_incomplete_event_size=MAX_HEAD,
-            backlog=1024,
+            backlog=BACKLOG,
         )
         super().__init__(config)
+        self._visits = Visits(left)
         self._listener = listener
         self._tls = tls
         self._ready = ready
@@ -68,13 +71,16 @@ class AgentServer(uvicorn.Server):
         self._ready()
 
     def _protocol(self) -> AgentProtocol:
-        return AgentProtocol(config=self.config, server_state=self.server_state, app_state={})
+        return AgentProtocol(config=self.config, server_state=self.server_state, visits=self._visits)
 
     def drop_connections(self, host: Host) -> None:
         """Cut every connection to one device."""
-        for connection in list(self.server_state.connections):
-            if isinstance(connection, AgentProtocol) and connection.host is host:
-                connection.drop()
+        for connection in self._visits.of(host):
+            connection.drop()
+
+    def visited(self, host: Host) -> bool:
+        """Say whether a connection to the device is open."""
+        return bool(self._visits.of(host))
 
     def end(self, code: int) -> None:
         """Answer what is being answered, then leave with `code`."""

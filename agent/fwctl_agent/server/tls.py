@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+from collections.abc import Callable
 from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
@@ -18,10 +19,27 @@ NO_CHECK_TIME: Final = 0x200000
 """X509_V_FLAG_NO_CHECK_TIME: a wrong system clock must not make the device unreachable (A46)"""
 
 
+_REMEDY: Final = "enroll the device again, or restore the folder identity/"
+
+
 class HostContext(ssl.SSLContext):
-    """A TLS context that knows whose it is."""
+    """A TLS context that knows whose it is, where it serves one device only."""
 
     host: Host | None = None
+
+
+class HostConnection(ssl.SSLObject):
+    """One TLS connection; `find` returns the device that it asked for, where the context serves many."""
+
+    find: Callable[[], Host | None] | None = None
+
+
+def host_of(connection: object) -> Host | None:
+    """Return whose device a TLS connection has reached."""
+    if isinstance(connection, HostConnection) and connection.find is not None:
+        return connection.find()
+    context = connection.context if isinstance(connection, ssl.SSLObject) else None
+    return context.host if isinstance(context, HostContext) else None
 
 
 def server_context(certificate: Path, key: Path, controller_ca: Path) -> HostContext:
@@ -31,22 +49,33 @@ def server_context(certificate: Path, key: Path, controller_ca: Path) -> HostCon
         ConfigError: a file is missing or not what it should be.
     """
     context = HostContext(ssl.PROTOCOL_TLS_SERVER)
+    context.sslobject_class = HostConnection
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.verify_mode = ssl.CERT_REQUIRED
     context.verify_flags |= ssl.VerifyFlags(NO_CHECK_TIME)
     context.options |= ssl.OP_NO_RENEGOTIATION
     context.set_alpn_protocols(["http/1.1"])
-    remedy = "enroll the device again, or restore the folder identity/"
+    # One ticket tells the peer that its certificate was accepted; nobody needs two.
+    context.num_tickets = 1
     try:
         context.load_verify_locations(controller_ca)
     except (OSError, ssl.SSLError) as error:
-        raise ConfigError(str(controller_ca), "is no readable CA certificate", remedy) from error
+        raise ConfigError(str(controller_ca), "is no readable CA certificate", _REMEDY) from error
+    load_identity(context, certificate, key)
+    return context
+
+
+def load_identity(context: ssl.SSLContext, certificate: Path, key: Path) -> None:
+    """Let the context show this certificate from now on; connections that were given another one keep theirs.
+
+    Raises:
+        ConfigError: a file is missing or not what it should be.
+    """
     try:
         # A passphrase would be asked for on the terminal: refuse such keys instead of hanging.
         context.load_cert_chain(certificate, key, password=_no_password)
     except (OSError, ssl.SSLError) as error:
-        raise ConfigError(f"{certificate}, {key}", "are no matching certificate and key", remedy) from error
-    return context
+        raise ConfigError(f"{certificate}, {key}", "are no matching certificate and key", _REMEDY) from error
 
 
 def _no_password() -> str:

@@ -35,11 +35,13 @@ from fwctl_agent.protocol.statements import (
     order_from_wire,
 )
 from fwctl_agent.protocol.versions import version_key
-from fwctl_agent.trust.approvals import CLOCK_TOLERANCE, Vote, tally, verify_release
+from fwctl_agent.trust.approvals import CLOCK_TOLERANCE, Vote
 from fwctl_agent.trust.envelope import Sealed
 from fwctl_agent.trust.policy import Policy
+from fwctl_agent.trust.verification import Verification
 
 MAX_ORDER_LIFE = timedelta(hours=24)
+_PLAIN = Verification()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,9 +106,14 @@ def open_order(envelope: Mapping[str, object], policy: Policy) -> tuple[Order, s
 
 
 def judge_install(
-    request: OrderRequest, *, context: DeviceContext, policy: Policy, time: TrustedTime
+    request: OrderRequest,
+    *,
+    context: DeviceContext,
+    policy: Policy,
+    time: TrustedTime,
+    verification: Verification = _PLAIN,
 ) -> AcceptedInstall:
-    """Return what may be installed, after every check above.
+    """Return what may be installed, after every check above; `verification` makes those that concern no one device.
 
     Raises:
         Refusal: the first check that fails, with its stable code.
@@ -117,10 +124,10 @@ def judge_install(
     _check_life(order, time)  # 2
     _check_epoch(order, key, context)  # 3
     leaf = Leaf.parse(order.leaf) if order.leaf else None
-    mandate, votes = _approved(request, order, leaf, context, policy, time)  # 4
+    mandate, votes = _approved(request, order, leaf, context, policy, time, verification)  # 4
     approved_at = min(vote.approval.approved_at for vote in votes)
     _check_replay(mandate, approved_at, context)  # 5
-    release = _release(request, order, mandate, policy)  # 6
+    release = _release(request, order, mandate, policy, verification)  # 6
     chain = _covered(order, leaf, mandate, approved_at, context)  # 7
     _check_fit(release, chain, mandate, context, policy)  # 8
     _check_attempt(order, context)  # 9
@@ -183,8 +190,11 @@ def _approved(
     context: DeviceContext,
     policy: Policy,
     time: TrustedTime,
+    verification: Verification,
 ) -> tuple[Mandate, tuple[Vote, ...]]:
-    judged, mandate = tally(request.approvals, mandate=order.mandate, policy=policy, now=time.now, suspect=time.suspect)
+    judged, mandate = verification.tally(
+        request.approvals, mandate=order.mandate, policy=policy, now=time.now, suspect=time.suspect
+    )
     if mandate is None:
         codes = {ignored.code for ignored in judged.ignored} or {"E_SIG_MISSING"}
         why = "; ".join(f"{one.who}: {one.why}" for one in judged.ignored) or "the order carries no approval"
@@ -204,10 +214,12 @@ def _check_replay(mandate: Mandate, approved_at: datetime, context: DeviceContex
         raise Refusal("E_ORDER_REPLAY", "the approvals are older than those of the firmware that runs")
 
 
-def _release(request: OrderRequest, order: InstallOrder, mandate: Mandate, policy: Policy) -> Release:
+def _release(
+    request: OrderRequest, order: InstallOrder, mandate: Mandate, policy: Policy, verification: Verification
+) -> Release:
     if order.release not in mandate.releases:
         raise Refusal("E_NOT_APPROVED", "the approvals do not name this release")
-    return verify_release(request.releases, digest=order.release, policy=policy)[0]
+    return verification.release(request.releases, digest=order.release, policy=policy)
 
 
 def _covered(

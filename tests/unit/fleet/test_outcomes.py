@@ -119,3 +119,16 @@ def test_flipping_any_character_of_the_signed_bytes_does_not_count(device: Devic
         text = list(envelope["payload"])
         text[at] = "A" if text[at] != "A" else "B"
         refused(envelope | {"payload": "".join(text)}, device.certificate)
+
+
+def test_a_verdict_is_that_of_its_bytes_and_of_nobody_elses(keystore: KeyStore, device: Device) -> None:
+    """However often it was asked before: neither a yes nor a no passes on to another envelope, key, device or fleet."""
+    envelope, other = device.seal(PLAIN), enrolled(keystore, "device-002")
+    forged = envelope | {"signatures": other.seal(PLAIN)["signatures"]}
+    for _ in range(3):
+        assert verify_outcome(envelope, device.certificate, DEVICE, REPO) == PLAIN
+        refused(forged, device.certificate)
+        refused(envelope, other.certificate)
+        for about in (("device-002", REPO), (DEVICE, "other")):
+            with pytest.raises(DeviceError):
+                verify_outcome(envelope, device.certificate, *about)

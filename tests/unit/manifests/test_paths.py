@@ -14,7 +14,16 @@ REFUSED = [
     "groups/a/b.yaml", "rollouts/x.yaml", "rollouts/dev/eu/x.yaml", "rollouts/Dev/x.yaml", "firmware/1.0.yaml",
     "firmware/sensor-v1/latest.yaml", "firmware/sensor-v1/v1/1.0.yaml", "groups\u3000/x.yaml", "ｇroups/x.yaml",
 ]  # fmt: skip
-WARNED = ["groups/x.yml", "devices/x.csv", "devices/x.YAML", "groups/notes.txt", "rollouts/dev/x.json", "fleet.yml"]
+WARNED = [
+    "groups/x.yml",
+    "devices/x.tsv",
+    "devices/x.CSV",
+    "groups/x.csv",
+    "devices/x.YAML",
+    "groups/notes.txt",
+    "rollouts/dev/x.json",
+    "fleet.yml",
+]
 PASSED = [
     "README.md", "docs/x.yaml", "groups/README.md", "devices/.gitkeep", "firmware/sensor-v1/1.0.alice.dsse.json",
     "rollouts/dev/one.lock", "trust/root.json", "approvals/dev/one/x.yaml", "control/README.md", "policies/p.yaml",

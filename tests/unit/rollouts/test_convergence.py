@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fwctl.rollouts.actions import Finish, GoBack, Install, MoveWave, Quarantine, Resume, Stop, TakeBack, Visit
-from fwctl.rollouts.decide import decide, next_step
+from fwctl.rollouts.board import Board
+from fwctl.rollouts.decide import Decision, decide, decide_on, next_step
 from fwctl.rollouts.plan import Plan
 from fwctl.rollouts.view import DeviceView, Failure, OpenOrder, RolloutView, WaveView
 from fwctl_agent.protocol.statements import FailureClass
@@ -46,6 +47,9 @@ class Model:
     stopped: str = ""
     back_since: datetime | None = None
     finished: Finish | None = None
+    board: Board | None = None
+    judged: dict[str, DeviceView] = field(default_factory=dict)
+    """what the board has seen of them"""
 
     def view(self) -> RolloutView:
         return RolloutView(
@@ -96,10 +100,11 @@ class Model:
         if self.jumps and self.chance.random() < 0.1:
             self.jumps -= 1
             self.now += timedelta(hours=self.chance.choice([-24, -1, 1, 24]))
-        decision = decide(self.plan, self.view(), self.now)
+        decision = self.decide()
         done = len(decision.actions)
         if self.chance.random() < self.crash:
             done = self.chance.randrange(done + 1)
+            self.board = None
         for action in decision.actions[:done]:
             match action:
                 case Visit(device=device):
@@ -122,6 +127,13 @@ class Model:
             return False
         self.now = decision.next_due
         return True
+
+    def decide(self) -> Decision:
+        """Decide as the loop does: with a board that is kept until the loop dies."""
+        changed = {name for name, device in self.devices.items() if self.judged.get(name) is not device}
+        self.board, self.judged = self.board or Board(self.plan), dict(self.devices)
+        self.board.update(self.view(), changed, self.now)
+        return decide_on(self.board)
 
     def move(self, wave: str, action: MoveWave) -> None:
         old = self.waves.get(wave)

@@ -1,0 +1,26 @@
+"""Which event loop carries the links: uvloop where it is installed, else asyncio's own. The links behave alike on both.
+
+A process that speaks to thousands of devices spends a part of its time in the loop itself (ADR-0008 has figures).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+def run(main: Coroutine[Any, Any, T]) -> T:
+    """Run `main` to its end, as `asyncio.run` does."""
+    with asyncio.Runner(loop_factory=_factory()) as runner:
+        return runner.run(main)
+
+
+def _factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    try:
+        import uvloop  # only who speaks to devices pays for it
+    except ImportError:  # there is none for some platforms
+        return None
+    return uvloop.new_event_loop

@@ -1,0 +1,335 @@
+"""The standings of one rollout, kept from round to round: an update costs what has changed, not the size of the fleet.
+
+It decides nothing and contacts nobody. A device is judged again when it is named as changed, when its verdict ends by
+itself, and when a visit of it begins or ends. What holds a whole wave (a stop, an approval, waves before it) is kept
+apart from its devices, so that a wave opens without judging them. Devices are numbered by their place in the plan.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from datetime import datetime
+from heapq import merge
+from itertools import accumulate
+
+from fwctl.rollouts.gates import Tally
+from fwctl.rollouts.going_back import NEVER_TOUCHED, judge_back
+from fwctl.rollouts.plan import Plan, Wave
+from fwctl.rollouts.queues import Dues, Lane, Timers
+from fwctl.rollouts.soaking import Soak
+from fwctl.rollouts.standing import MAY_START, Context, Hold, Kind, Standing, StandingState, Verdict, hold_of, judge
+from fwctl.rollouts.view import DeviceView, RolloutView, WaveView
+from fwctl_agent.protocol.statements import FailureClass
+
+LASTING: tuple[FailureClass | None, ...] = ("install", "health", "unconfirmed", "silent-revert")
+"""failures of the device itself: it is kept out of everything until somebody has looked at it"""
+
+
+class Board(Mapping[str, Standing]):
+    """Where the members of a plan stand; as a mapping, the standing of each who has not been dropped, made when asked.
+
+    Valid until the next `update`.
+    """
+
+    rollout: RolloutView
+    now: datetime
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self._members = plan.members
+        self._seats = {device: seat for seat, device in enumerate(self._members)}
+        self._dropped = frozenset(self._seats[device] for device in plan.dropped if device in self._seats)
+        self._starts = list(accumulate((len(wave.devices) for wave in plan.waves), initial=0))
+        self._numbers = {wave.name: number for number, wave in enumerate(plan.waves)}
+        self._begun = False
+
+    # -- the mapping ---------------------------------------------------------------------------------------------------
+
+    def __getitem__(self, device: str) -> Standing:
+        seat = self._seats[device]
+        if seat in self._dropped:
+            raise KeyError(device)
+        return self._verdicts[seat].standing(device, self.now, self.holds[self._wave(seat)])
+
+    def __iter__(self) -> Iterator[str]:
+        return (device for seat, device in enumerate(self._members) if seat not in self._dropped)
+
+    def __len__(self) -> int:
+        return len(self._members) - len(self._dropped)
+
+    def __contains__(self, device: object) -> bool:
+        seat = self._seats.get(device) if isinstance(device, str) else None
+        return seat is not None and seat not in self._dropped
+
+    # -- what a decision asks ------------------------------------------------------------------------------------------
+
+    @property
+    def counts(self) -> Counter[str]:
+        """How many devices stand how."""
+        found: Counter[str] = Counter()
+        for (state, _), number in self._counts.items():
+            if number:
+                found[state] += number
+        return found
+
+    @property
+    def settled(self) -> bool:
+        """Say whether nobody is left who could still get there without being looked for."""
+        final = ("reached", "failed", "straggler")
+        return not any(number for (state, out), number in self._counts.items() if state not in final and not out)
+
+    def tally(self, wave: int) -> Tally:
+        """Count the devices of a wave for its gate."""
+        hold, tally = self.holds[wave], Counter[str]()
+        for kind, number in self._kinds[wave].items():
+            state, out = kind.under(hold)
+            if not out:
+                tally["size"] += number
+                tally["reached"] += number if state == "reached" else 0
+                tally["counted"] += number if kind.against else 0
+                tally["other"] += number if state == "straggler" or (state == "failed" and not kind.against) else 0
+        return Tally(tally["size"], tally["reached"], tally["counted"], tally["other"])
+
+    def number(self, wave: Wave) -> int:
+        """Return the place of a wave in the plan."""
+        return self._numbers[wave.name]
+
+    @property
+    def blamed(self) -> list[int]:
+        """The waves that have failures that count."""
+        return sorted(self._blamed)
+
+    @property
+    def refused(self) -> DeviceView | None:
+        """The first device that has refused what we sent."""
+        return self.rollout.devices[self._members[min(self._refused)]] if self._refused else None
+
+    def lasting(self) -> list[Standing]:
+        """Return the standings of those who failed for good and are to be put in quarantine."""
+        return [self._standing(seat) for seat in sorted(self._lasting)]
+
+    def dues(self) -> tuple[datetime | None, datetime | None]:
+        """Return the next moment at which a device is due, and the next without stragglers."""
+        pairs = [self._bound.next()]
+        pairs += [self._lanes[wave].dues.next() for wave in self._timed if self.holds[wave] is None]
+        first = min((moment for moment, _ in pairs if moment is not None), default=None)
+        return first, min((prompt for _, prompt in pairs if prompt is not None), default=None)
+
+    @property
+    def in_flight(self) -> int:
+        """How many hold a place: who has taken an order keeps it until it answers or is put in quarantine."""
+        return len(self._flying)
+
+    def due(self, room: int) -> list[Standing]:
+        """Return who is contacted now, in order: all in flight that are due, and `room` others at the most.
+
+        A wave with `maxUnavailable` takes no more of it than that leaves.
+        """
+        bound = sorted(self._ready)
+        chosen = [seat for seat in bound if seat in self._flying]
+        others: dict[int, list[int]] = {}
+        for seat in bound:
+            if seat not in self._flying:
+                others.setdefault(self._wave(seat), []).append(seat)
+        for number, lane in enumerate(self._lanes):
+            if room <= 0:
+                break
+            held = self.holds[number] is not None or not lane
+            if held and number not in others:
+                continue
+            taken = self._take(number, room, others.get(number, ()), None if held else lane)
+            room -= len(taken)
+            chosen += taken
+        return [self._standing(seat) for seat in sorted(chosen)]
+
+    def looks(self) -> list[str]:
+        """Return who is looked at because its wave soaks."""
+        return [self._members[seat] for seat in self.soak.looks(self.now)] if self.soak else []
+
+    def _take(self, wave: int, room: int, bound: Iterable[int], lane: Lane | None) -> list[int]:
+        most = self.plan.waves[wave].max_unavailable
+        if most is not None and not self.back:
+            room = min(room, most - self._flying_in[wave])
+        chosen: list[int] = []
+        if room <= 0:
+            return chosen
+        pulled: Iterator[int] = lane.pull(self._may_start) if lane is not None else iter(())
+        for seat in merge(bound, pulled):
+            chosen.append(seat)
+            if len(chosen) >= room:
+                break
+        if lane is not None:
+            lane.restore()
+        return chosen
+
+    def _may_start(self, seat: int) -> bool:
+        verdict = self._verdicts[seat]
+        if not verdict.free or not verdict.is_due(self.now):
+            return False
+        return self._members[seat] not in self.rollout.visiting and seat not in self._dropped
+
+    # -- keeping it up to date -----------------------------------------------------------------------------------------
+
+    def update(self, rollout: RolloutView, changed: Collection[str] | None, now: datetime) -> None:
+        """Take in what has changed since the last update: `changed` devices, and anything else in `rollout`.
+
+        None: all devices may have changed. A clock that goes back costs as much.
+        """
+        before = self.rollout if self._begun else None
+        rebuild = before is None or changed is None or now < self.now
+        rebuild = rebuild or (before is not None and (before.back_since is None) != (rollout.back_since is None))
+        self.rollout, self.now = rollout, now
+        if rebuild or before is None or changed is None:
+            self._rebuild()
+        else:
+            if self._frame != _frame(rollout):
+                self._reframe()
+            ended = self._until.due(now)
+            self._touch({*self._known(changed), *self._known(before.visiting ^ rollout.visiting), *ended})
+        self._tick()
+
+    def _rebuild(self) -> None:
+        self._begun = True
+        self.back = self.rollout.back_since is not None
+        nobody = NEVER_TOUCHED if self.back else MAY_START
+        self._shared: dict[Verdict, Verdict] = {}
+        self._verdicts: list[Verdict] = [nobody] * len(self._members)
+        sizes = Counter(self._wave(seat) for seat in self._dropped)
+        self._kinds = [
+            Counter({nobody.kind: len(wave.devices) - sizes[number]}) for number, wave in enumerate(self.plan.waves)
+        ]
+        ends = zip(self._starts, self._starts[1:], strict=False)
+        self._lanes = [Lane(end if self.back else start, end) for start, end in ends]
+        self._timed: set[int] = set()
+        self._bound, self._until = Dues(), Timers()
+        self._ready: set[int] = set()
+        self._flying: set[int] = set()
+        self._flying_in: Counter[int] = Counter()
+        self._refused: set[int] = set()
+        self._lasting: set[int] = set()
+        self._blamed: set[int] = set()
+        self._reframe()
+        self._touch({*self._known(self.rollout.devices), *self._known(self.rollout.visiting)})
+
+    def _reframe(self) -> None:
+        """Take in what holds for whole waves."""
+        self._frame = _frame(self.rollout)
+        context = Context(self.plan, self.rollout)
+        self.current: Wave | None = context.at
+        self.holds: list[Hold | None] = [None if self.back else hold_of(context, wave) for wave in self.plan.waves]
+        self._counts: Counter[tuple[StandingState, bool]] = Counter()
+        for hold, kinds in zip(self.holds, self._kinds, strict=True):
+            for kind, number in kinds.items():
+                self._counts[kind.under(hold)] += number
+        self._begin_soak()
+
+    def _begin_soak(self) -> None:
+        self.soak: Soak | None = None
+        view = self.rollout.waves.get(self.current.name) if self.current else None
+        if self.current is None or view is None or view.soak_since is None or self.back:
+            return
+        self.soak = Soak(self.current, view, view.soak_since)
+        for device in self.current.devices:
+            self._note(self._seats[device], self.rollout.devices.get(device))
+
+    def _touch(self, seats: Iterable[int]) -> None:
+        devices = self.rollout.devices
+        for seat in seats:
+            device = devices.get(self._members[seat])
+            _put(self._refused, seat, wanted=_has_refused(device))
+            if seat not in self._dropped:
+                self._judge(seat, device)
+
+    def _judge(self, seat: int, device: DeviceView | None) -> None:
+        verdict = judge_back(self.plan, device) if self.back else judge(self.plan, device, self.now)
+        if verdict.due is None and verdict.until is None:
+            verdict = self._shared.setdefault(verdict, verdict)
+        wave, old = self._wave(seat), self._verdicts[seat]
+        if verdict is not old:
+            self._verdicts[seat] = verdict
+            self._until.set(seat, verdict.until)
+            self._recount(wave, old.kind, verdict.kind)
+        visiting = self._members[seat] in self.rollout.visiting
+        self._fly(seat, wave, wanted=verdict.holds_place or visiting)
+        failed = verdict.state == "failed" and verdict.klass in LASTING and not self.back
+        _put(self._lasting, seat, wanted=failed and device is not None and not _looked_after(device))
+        self._queue(seat, wave, verdict, visiting=visiting)
+        self._note(seat, device)
+
+    def _recount(self, wave: int, old: Kind, new: Kind) -> None:
+        if old == new:
+            return
+        kinds, hold = self._kinds[wave], self.holds[wave]
+        kinds[old] -= 1
+        kinds[new] += 1
+        self._counts[old.under(hold)] -= 1
+        self._counts[new.under(hold)] += 1
+        if old.against or new.against:
+            _put(self._blamed, wave, wanted=any(number for kind, number in kinds.items() if kind.against))
+
+    def _fly(self, seat: int, wave: int, *, wanted: bool) -> None:
+        if wanted != (seat in self._flying):
+            _put(self._flying, seat, wanted=wanted)
+            self._flying_in[wave] += 1 if wanted else -1
+
+    def _queue(self, seat: int, wave: int, verdict: Verdict, *, visiting: bool) -> None:
+        """Put a device where it is found when it is due: in its lane, or beside them if something is under way."""
+        lane, moment = self._lanes[wave], verdict.moment
+        due, late = verdict.is_due(self.now), verdict.state == "straggler"
+        later = None if due else moment
+        self._bound.set(seat, None if verdict.free else later, late=late)
+        lane.dues.set(seat, later if verdict.free else None, late=late)
+        if verdict.free and later is not None:
+            self._timed.add(wave)
+        _put(self._ready, seat, wanted=due and not verdict.free and not visiting)
+        if due and verdict.free and not visiting:
+            lane.push(seat)
+
+    def _note(self, seat: int, device: DeviceView | None) -> None:
+        if self.soak is not None and self.current is self.plan.waves[self._wave(seat)]:
+            runs = self._verdicts[seat].state == "reached" and seat not in self._dropped
+            self.soak.note(seat, device if runs else None, visiting=self._members[seat] in self.rollout.visiting)
+
+    def _tick(self) -> None:
+        visiting = self.rollout.visiting
+        self._ready.update(seat for seat in self._bound.due(self.now) if self._members[seat] not in visiting)
+        for wave in self._timed:
+            if self.holds[wave] is None:
+                self._lanes[wave].tick(self.now)
+
+    # -- small ---------------------------------------------------------------------------------------------------------
+
+    def _wave(self, seat: int) -> int:
+        return bisect_right(self._starts, seat) - 1
+
+    def _known(self, devices: Iterable[str]) -> Iterator[int]:
+        return (self._seats[device] for device in devices if device in self._seats)
+
+    def _standing(self, seat: int) -> Standing:
+        return self[self._members[seat]]
+
+
+Frame = tuple[int, str, str, Mapping[str, WaveView]]
+
+
+def _frame(rollout: RolloutView) -> Frame:
+    """Return what holds for whole waves."""
+    return rollout.approved_stage, rollout.not_approved, rollout.stopped, dict(rollout.waves)
+
+
+def _put(seats: set[int], seat: int, *, wanted: bool) -> None:
+    if wanted:
+        seats.add(seat)
+    else:
+        seats.discard(seat)
+
+
+def _has_refused(device: DeviceView | None) -> bool:
+    return device is not None and device.failure is not None and device.failure.klass == "refused"
+
+
+def _looked_after(device: DeviceView) -> bool:
+    """Say whether somebody has looked at it after it failed."""
+    return bool(device.quarantined) or device.pardoned

@@ -1,0 +1,230 @@
+"""`decide` in its plainest form, which judges everybody anew: what the board must agree with in every round."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from fwctl.rollouts.actions import Action, Finish, GoBack, MoveWave, Quarantine, Stop, Visit
+from fwctl.rollouts.gates import Fail, Inconclusive, Pass, Tally, Undecided, judge, too_many
+from fwctl.rollouts.going_back import stand_back
+from fwctl.rollouts.plan import Plan, Wave
+from fwctl.rollouts.standing import FINAL, Standing, stand
+from fwctl.rollouts.view import RolloutView
+from fwctl.rollouts.waves import WaveStep, current
+
+LASTING = ("install", "health", "unconfirmed", "silent-revert")
+
+
+@dataclass(frozen=True)
+class Told:
+    """What a decision says, in a form that compares."""
+
+    actions: tuple[Action, ...]
+    standings: Mapping[str, Standing]
+    next_due: datetime | None
+    wave_due: datetime | None
+    holding: str
+    counts: Mapping[str, int]
+    soon: datetime | None
+
+
+def reference(plan: Plan, rollout: RolloutView, now: datetime) -> Told:
+    members = [device for device in plan.members if device not in plan.dropped]
+    judged = stand if rollout.back_since is None else stand_back
+    standings = {device: judged(plan, rollout, device, now) for device in members}
+    actions, due, step = _decided(plan, rollout, standings, now)
+    counts: Counter[str] = Counter(one.state for one in standings.values())
+    prompt = [one.due for one in standings.values() if one.state in ("in-flight", "retry", "pending")]
+    soon = _earliest([*prompt, step.due], now)
+    return Told(tuple(actions), standings, due, step.due, step.holding, counts, soon)
+
+
+def _decided(
+    plan: Plan, rollout: RolloutView, standings: Mapping[str, Standing], now: datetime
+) -> tuple[list[Action], datetime | None, WaveStep]:
+    due = _earliest([one.due for one in standings.values()], now)
+    if rollout.back_since is not None:
+        return _back(plan, rollout, standings, now), due, WaveStep()
+    if (stop := _stopped(plan, rollout)) is not None:
+        return [stop], None, WaveStep()
+    step = WaveStep(holding=rollout.stopped) if rollout.stopped else _wave(plan, rollout, standings, now)
+    quarantines = _quarantines(rollout, standings)
+    if step.actions:
+        return [*quarantines, *step.actions], None, WaveStep()
+    actions = [*quarantines, *_visits(plan, rollout, standings, now)]
+    if not actions and not rollout.stopped:
+        actions += _finished(plan, rollout, standings)
+    return actions, _earliest([due, step.due], now), step
+
+
+def _visits(plan: Plan, rollout: RolloutView, standings: Mapping[str, Standing], now: datetime) -> list[Action]:
+    flying = {device for device, standing in standings.items() if _in_flight(rollout, standing)}
+    room = plan.limits.max_concurrent - len(flying)
+    by_wave = Counter(plan.wave_of[device].name for device in flying)
+    chosen: list[str] = []
+    for device, standing in standings.items():
+        if standing.due is None or standing.due > now or device in rollout.visiting:
+            continue
+        wave = plan.wave_of[device]
+        if device not in flying:
+            if room <= 0 or (wave.max_unavailable is not None and by_wave[wave.name] >= wave.max_unavailable):
+                continue
+            room -= 1
+            by_wave[wave.name] += 1
+        chosen.append(device)
+    busy = {*rollout.visiting, *chosen}
+    looks = [device for device in _looks(plan, rollout, standings, now) if device not in busy]
+    wave_name = getattr(current(plan, rollout), "name", "")
+    visits: list[Action] = [Visit(device, standings[device].reason) for device in chosen]
+    return visits + [Visit(device, f"{wave_name} soaks: does it still run well?") for device in looks]
+
+
+def _in_flight(rollout: RolloutView, standing: Standing) -> bool:
+    device = rollout.devices.get(standing.device)
+    if standing.state == "in-flight" or standing.device in rollout.visiting:
+        return True
+    return not standing.dropped_out and device is not None and device.order is not None and device.order.accepted
+
+
+def _looks(plan: Plan, rollout: RolloutView, standings: Mapping[str, Standing], now: datetime) -> list[str]:
+    wave = current(plan, rollout)
+    view = rollout.waves.get(wave.name) if wave else None
+    if wave is None or view is None or view.state != "soaking" or view.soak_since is None:
+        return []
+    end = view.soak_since + timedelta(seconds=wave.soak)
+    every = max(timedelta(seconds=5), timedelta(seconds=wave.soak) / 4)
+    found = []
+    for device in wave.devices:
+        known = rollout.devices.get(device)
+        if device not in standings or standings[device].state != "reached" or known is None:
+            continue
+        if known.due_at is not None and known.due_at > now:
+            continue
+        last = max(known.observed_at, view.soak_since) if known.observed_at else view.soak_since
+        if (now >= end and last < end) or (now < end and now >= last + every):
+            found.append(device)
+    return found
+
+
+def _quarantines(rollout: RolloutView, standings: Mapping[str, Standing]) -> list[Action]:
+    found: list[Action] = []
+    for one in standings.values():
+        device = rollout.devices.get(one.device)
+        settled = device is None or device.quarantined or device.pardoned
+        if one.state == "failed" and one.klass in LASTING and not settled:
+            found.append(Quarantine(one.device, one.reason))
+    return found
+
+
+def _stopped(plan: Plan, rollout: RolloutView) -> Stop | GoBack | None:
+    control = rollout.control
+    if control is not None and (control.state == "rolled-back" or (control.state == "aborted" and control.revert)):
+        return GoBack("control", control.words)
+    if rollout.stopped:
+        return None
+    if control is not None and control.state in ("paused", "aborted"):
+        return Stop(control.state, control.words)
+    for name in plan.members:
+        device = rollout.devices.get(name)
+        if device is not None and device.failure and device.failure.klass == "refused":
+            return Stop("refused", f"{name} refused: {device.failure.code}")
+    return None
+
+
+def _finished(plan: Plan, rollout: RolloutView, standings: Mapping[str, Standing]) -> list[Action]:
+    if not all(one.state in FINAL or one.dropped_out for one in standings.values()) or current(plan, rollout):
+        return []
+    counts: Counter[str] = Counter(one.state for one in standings.values())
+    words = (("straggler", "stragglers"), ("failed", "failed"), ("held", "in quarantine"))
+    more = [f"{counts[state]} {word}" for state, word in words if counts[state]]
+    finish = Finish("complete", ", ".join([f"{counts['reached']} of {len(standings)} reached", *more]))
+    return [finish] if finish != rollout.finished else []
+
+
+def _back(plan: Plan, rollout: RolloutView, standings: Mapping[str, Standing], now: datetime) -> list[Action]:
+    due = [one for one in standings.values() if one.due is not None and one.due <= now]
+    due = [one for one in due if one.device not in rollout.visiting]
+    room = max(0, plan.spec.rollback.max_concurrent - len(rollout.visiting))
+    actions: list[Action] = [Visit(one.device, one.reason) for one in due[:room]]
+    counts: Counter[str] = Counter(one.state for one in standings.values())
+    if not actions and not counts["in-flight"] and not rollout.visiting:
+        more = [f"{counts['retry']} still to return"] if counts["retry"] else []
+        more += [f"{counts['failed']} refuse"] if counts["failed"] else []
+        finish = Finish("rolled-back", ", ".join([f"{counts['back']} taken back", *more]))
+        actions += [finish] if finish != rollout.finished else []
+    return actions
+
+
+def _wave(plan: Plan, rollout: RolloutView, standings: Mapping[str, Standing], now: datetime) -> WaveStep:
+    if rollout.finished is None and (late := _failed_later(plan, rollout, standings)):
+        return WaveStep(late)
+    wave = current(plan, rollout)
+    if wave is None:
+        return WaveStep()
+    if wave.stage > rollout.approved_stage:
+        return WaveStep(holding=f"{wave.name} waits for approval: {rollout.not_approved}")
+    view = rollout.waves.get(wave.name)
+    if view is None:
+        return WaveStep((MoveWave(wave.name, "open", f"{len(wave.devices)} devices may start"),))
+    if view.state == "failed":
+        return WaveStep(_failed(plan, wave, "maxFailureRate", view.reason))
+    verdict = judge(plan.spec.gates, Tally.of(standings[name] for name in wave.devices if name in standings))
+    control = rollout.control
+    if control is not None and wave.name in control.promoted and not isinstance(verdict, Fail):
+        return WaveStep((MoveWave(wave.name, "passed", f"promoted by {control.words}"),))
+    match verdict:
+        case Undecided():
+            return WaveStep()
+        case Fail(rule=rule, reason=reason):
+            return WaveStep(_failed(plan, wave, rule, reason))
+        case Inconclusive(rule=rule, reason=reason):
+            return WaveStep(holding=f"{wave.name}, {rule}: {reason}")
+        case Pass(reason=reason):
+            return _passing(rollout, wave, standings, reason, now)
+
+
+def _passing(
+    rollout: RolloutView, wave: Wave, standings: Mapping[str, Standing], reason: str, now: datetime
+) -> WaveStep:
+    since = rollout.waves[wave.name].soak_since
+    if not wave.soak:
+        return WaveStep((MoveWave(wave.name, "passed", reason),))
+    if since is None:
+        return WaveStep((MoveWave(wave.name, "soaking", f"{reason}; soak for {wave.soak} s"),))
+    end = since + timedelta(seconds=wave.soak)
+    if now < end:
+        return WaveStep(due=end, holding=f"{wave.name} soaks until {end:%H:%M:%SZ}")
+    for name in wave.devices:
+        if name in standings and standings[name].state == "reached":
+            device = rollout.devices[name]
+            if device.unreachable_since is None and (device.observed_at is None or device.observed_at < end):
+                return WaveStep()
+    return WaveStep((MoveWave(wave.name, "passed", f"{reason}, healthy through the soak"),))
+
+
+def _failed_later(plan: Plan, rollout: RolloutView, standings: Mapping[str, Standing]) -> tuple[Action, ...]:
+    for wave in plan.waves:
+        view = rollout.waves.get(wave.name)
+        if view is not None and view.state == "passed":
+            tally = Tally.of(standings[name] for name in wave.devices if name in standings)
+            if too_many(plan.spec.gates, tally.counted, len(wave.devices)):
+                why = f"{tally.counted} of {len(wave.devices)} failed in the end"
+                return (_stop(plan, wave, "maxFailureRate", why),)
+    return ()
+
+
+def _failed(plan: Plan, wave: Wave, rule: str, reason: str) -> tuple[Action, ...]:
+    return MoveWave(wave.name, "failed", reason), _stop(plan, wave, rule, reason)
+
+
+def _stop(plan: Plan, wave: Wave, rule: str, reason: str) -> Action:
+    why = f"{wave.name}: {reason}"
+    automatic = plan.spec.rollback.automatic and plan.spec.rollback.allowed
+    return GoBack(rule, why) if automatic else Stop(rule, why)
+
+
+def _earliest(moments: list[datetime | None], now: datetime) -> datetime | None:
+    return min((moment for moment in moments if moment is not None and moment > now), default=None)
