@@ -156,9 +156,7 @@ class Exchange:
 
     async def _push(self, order: InstallOrder, offset: int) -> Reply:
         release, now = self._subject.plan.plan.release, self._tools.clock()
-        await self._recorder.write(
-            OrderMoved(at=now, order=order.id, status=OrderStatus.RUNNING, reason="downloading")
-        )
+        await self._recorder.write(OrderMoved(at=now, order=order.id, status=OrderStatus.RUNNING, reason="downloading"))
         self._tell("downloading", f"from byte {offset} of {release.length}")
         async with self._tools.images.source(release.image, release.length) as source:
             return await self._link.put_image(order.id, source, offset=offset, total=release.length)

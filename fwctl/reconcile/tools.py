@@ -9,8 +9,8 @@ from fwctl.fleet.interface import DeviceLinks
 from fwctl.reconcile.authority import Clock, Freshness, Pen
 from fwctl.reconcile.commit import CommitState
 from fwctl.reconcile.gate import Lanes
-from fwctl.state import BatchWriter, Change, Ledger
 from fwctl.reconcile.images import Images
+from fwctl.state import BatchWriter, Change, Ledger
 
 
 class Watcher(Protocol):

@@ -6,13 +6,15 @@ from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 
+from fwctl.state import building as build
 from fwctl.state import faults
-from fwctl.state.queries import _ORDER, Queries, _order
+from fwctl.state.queries import Queries
 from fwctl.state.rows import OrderRow
 from fwctl.state.times import to_text
 
-
-LEFTOVERS = f"{_ORDER} WHERE status <> 'settled' AND due_at <= ? AND verb = 'install' AND mandate NOT IN ({{marks}})"
+LEFTOVERS = (
+    f"{build.ORDER} WHERE status <> 'settled' AND due_at <= ? AND verb = 'install' AND mandate NOT IN ({{marks}})"
+)
 OUTCOMES_OF = "SELECT envelope FROM outcomes WHERE device = ?"
 _CHUNK = 500
 
@@ -39,15 +41,15 @@ class PassQueries(Queries):
         for start in range(0, len(wanted), _CHUNK):
             part = wanted[start : start + _CHUNK]
             marks = ", ".join("?" * len(part))
-            statement = f"{_ORDER} WHERE mandate = ? AND device IN ({marks}) ORDER BY device, number"
+            statement = f"{build.ORDER} WHERE mandate = ? AND device IN ({marks}) ORDER BY device, number"
             found += self._rows(statement, (mandate, *part))
-        return [_order(row) for row in found]
+        return [build.order(row) for row in found]
 
     def leftovers(self, now: datetime, wanted: Collection[str]) -> list[OrderRow]:
         """Return the open install orders that are due, of mandates that no rollout has any more."""
         marks = ", ".join("?" * len(wanted))
         rows = self._rows(LEFTOVERS.format(marks=marks), (to_text(now), *sorted(wanted)))
-        return [_order(row) for row in rows]
+        return [build.order(row) for row in rows]
 
     def outcome_envelopes(self, device: str) -> frozenset[str]:
         """Return the outcomes that are recorded of a device, each as the JSON text of its envelope."""
