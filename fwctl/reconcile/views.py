@@ -58,10 +58,7 @@ class Live:
     def _read(self, some: frozenset[str] | None) -> None:
         ledger, mandate = self._ledger, self._mandate
         rows = {row.id: row for row in ledger.devices(list(self._members) if some is None else some)}
-        found: Iterable[OrderRow] = () if not mandate else ledger.orders(mandate=mandate)
-        if mandate and some is not None:
-            found = ledger.orders_of(mandate, some)
-        orders = _by_device(found)
+        orders = _by_device(self._orders(some)) if mandate else {}
         held = {row.device: row.reason for row in ledger.quarantine()}
         freed = ledger.releases()
         for device in self._members if some is None else some:
@@ -74,6 +71,11 @@ class Live:
                     quarantined=held.get(device),
                     released=freed.get(device),
                 )
+
+    def _orders(self, some: frozenset[str] | None) -> Iterable[OrderRow]:
+        if some is None:
+            return self._ledger.orders(mandate=self._mandate)
+        return self._ledger.orders_of(self._mandate, some)
 
 
 def rollout_view(ledger: Ledger, prepared: Prepared) -> RolloutView:
