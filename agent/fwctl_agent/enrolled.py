@@ -1,4 +1,4 @@
-"""The folders that `fwctl device enroll` wrote, as the simulator sees them: found by name, read when first asked for."""
+"""The folders that `fwctl device enroll` wrote, as the simulator sees them: found by name, read when asked for."""
 
 from __future__ import annotations
 

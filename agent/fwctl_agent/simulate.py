@@ -127,7 +127,13 @@ class Simulation:
         )
         self._front.sni_callback = self._choose
         self._server = AgentServer(
-            listener, self._front, connections=None, ready=self._ready, around=self._around, left=self._put_away
+            listener,
+            self._front,
+            connections=None,
+            ready=self._ready,
+            around=self._around,
+            left=self._put_away,
+            quick=True,
         )
 
     async def main(self) -> int:

@@ -14,7 +14,6 @@ from typing import Final, cast
 import httpx
 
 _HIGH_WATER: Final = 1 << 17
-_READ: Final = 1 << 16
 _WRITE: Final = 1 << 18
 _HOSTNAME_MISMATCH: Final = 62
 """X509_V_ERR_HOSTNAME_MISMATCH"""
@@ -155,8 +154,8 @@ class TlsStream:
             raise httpx.ConnectError("") from error
         self.certificate = self._transport.get_extra_info("ssl_object").getpeercert(binary_form=True)
 
-    async def read(self, seconds: float | None) -> bytes:
-        """Return some bytes as soon as there are any; b"" at the end.
+    async def read(self, most: int, seconds: float | None) -> bytes:
+        """Return up to `most` bytes as soon as there are any; b"" at the end.
 
         Raises:
             httpx.ReadTimeout: none came in time.
@@ -167,7 +166,7 @@ class TlsStream:
             if not self._wire.readable.is_set():
                 async with asyncio.timeout(seconds):
                     await self._wire.readable.wait()
-            data = self._wire.take(_READ)
+            data = self._wire.take(most)
         except TimeoutError as error:
             raise httpx.ReadTimeout("") from error
         except OSError as error:

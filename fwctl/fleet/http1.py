@@ -48,6 +48,11 @@ class Reply:
         self._read = 0
         self._parser = httptools.HttpResponseParser(self)
 
+    @property
+    def room(self) -> int:
+        """Most bytes to feed next, so that a head is bounded however the bytes come."""
+        return MAX_HEAD if self.has_head else MAX_HEAD - self._read
+
     def feed(self, data: bytes) -> None:
         """Read on.
 
@@ -63,7 +68,7 @@ class Reply:
             if not self.complete:
                 raise httpx.RemoteProtocolError("the reply is not HTTP") from error
             self.last = True
-        if not self.has_head and self._read > MAX_HEAD:
+        if not self.has_head and self._read >= MAX_HEAD:
             raise httpx.RemoteProtocolError("the head of the reply is too long")
 
     def take(self) -> bytes:

@@ -157,7 +157,7 @@ async def _send(stream: TlsStream, head: bytes, request: httpx.Request, seconds:
 
 
 async def _read_on(stream: TlsStream, reply: Reply, seconds: float | None) -> None:
-    data = await stream.read(seconds)
+    data = await stream.read(reply.room, seconds)
     if not data:
         raise httpx.RemoteProtocolError("the connection ended before the reply")
     reply.feed(data)

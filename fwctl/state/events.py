@@ -54,6 +54,43 @@ class Chain:
         self.seq, self.hash = row[0], digest
 
 
+# What a device runs now and nobody ordered; since when it is away; what became of every mandate that is still known.
+_CARRIED = """
+    SELECT min(e.seq) FROM events AS e JOIN devices AS d ON d.id = e.device
+    WHERE e.seq > :begin AND e.seq <= :end AND e.kind IN ('device.seen', 'device.changed')
+    AND d.running_release <> '' AND e.data ->> 'release' = d.running_release
+    AND NOT EXISTS (SELECT 1 FROM orders AS o WHERE o.device = e.device AND o.release = d.running_release)
+    AND NOT EXISTS (
+        SELECT 1 FROM events AS n WHERE n.device = e.device AND n.device <> '' AND n.seq > :end
+        AND n.data ->> 'carried' IS NOT NULL AND n.data ->> 'release' = d.running_release
+    ) GROUP BY e.device
+    UNION ALL
+    SELECT max(e.seq) FROM events AS e JOIN devices AS d ON d.id = e.device
+    WHERE e.seq > :begin AND e.seq <= :end AND e.kind = 'device.unreachable' AND d.reachable = 0
+    AND NOT EXISTS (
+        SELECT 1 FROM events AS n WHERE n.device = e.device AND n.device <> '' AND n.seq > :end AND n.kind = e.kind
+    ) GROUP BY e.device
+    UNION ALL
+    SELECT e.seq FROM events AS e
+    WHERE e.seq > :begin AND e.seq <= :end AND e.kind LIKE 'rollout.%' AND (
+        EXISTS (SELECT 1 FROM rollouts AS r WHERE r.mandate = e.data ->> 'mandate')
+        OR EXISTS (SELECT 1 FROM orders AS o WHERE o.mandate = e.data ->> 'mandate')
+    )
+    ORDER BY 1
+"""
+
+
+def carry_over(conn: sqlite3.Connection, chain: Chain, begin: int, end: int) -> None:
+    """Write those events of a range that will go, and that tell about what stays, again at the end of the chain."""
+    for (seq,) in conn.execute(_CARRIED, {"begin": begin, "end": end}).fetchall():
+        at, kind, rollout, device, order, reason, actor, data = conn.execute(
+            "SELECT at, kind, rollout, device, order_id, reason, actor, data FROM events WHERE seq = ?", (seq,)
+        ).fetchone()
+        told = {"carried": seq} | json.loads(data)
+        where = {"rollout": rollout, "device": device, "order": order}
+        chain.append(kind, at=at, reason=reason, actor=actor, data=told, **where)
+
+
 def row_hash(row: tuple[Any, ...]) -> str:
     """Return `sha256:<hex>` over the JSON object of the row without its hash: sorted keys, no blanks, ASCII.
 

@@ -144,6 +144,18 @@ class Ledger(PassQueries):
                     self._broken = error  # after a failed fsync nobody knows what the disk holds
                 raise
 
+    def rewrite(self, *, epoch: int) -> None:
+        """Write the file anew without its free space, and fold the log in. Needs as much disk again for a while.
+
+        Raises as `transaction` does; a kill in the middle leaves the file as it was.
+        """
+        with self._write_lock:
+            with self.transaction(epoch=epoch):
+                pass  # fenced; the file lock of the lease keeps others of this host away
+            with faults.sqlite_errors(self.path):
+                self._db.conn.execute("VACUUM")
+                self._db.conn.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+
     def _fence(self, epoch: int | None) -> None:
         # A write as the first statement takes the write lock at once, so that nothing can change after the check.
         condition, values = ("", ()) if epoch is None else (" AND epoch = ?", (epoch,))

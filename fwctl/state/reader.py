@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from threading import RLock
 from typing import Any
@@ -26,9 +26,13 @@ class Reader:
         with self._read_lock:
             self._reader.close()
 
-    def _rows(self, statement: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+    def ask(self, statement: str, values: Sequence[Any] | Mapping[str, Any]) -> list[tuple[Any, ...]]:
+        """Return the rows of a statement that only this package writes."""
         with self._read_lock, faults.sqlite_errors(self.path):
             return self._reader.execute(statement, values).fetchall()
+
+    def _rows(self, statement: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        return self.ask(statement, values)
 
     def _paged(
         self, statement: str, values: Sequence[Any], start: tuple[Any, ...], *, limit: int = -1

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import logging
+import re
 import time
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, Final
 
-from starlette.applications import Starlette
-from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
 from fwctl_agent.errors import Refusal
 from fwctl_agent.protocol import canonical
@@ -33,20 +32,26 @@ from fwctl_agent.server.body import Cut, content_range, pieces, read_all
 
 log = logging.getLogger("fwctl_agent")
 Handler = Callable[[Request, Host], Awaitable[Response]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
-def make_app() -> Starlette:
+def make_app() -> App:
     """Return the application; which device is meant stands in the connection's state."""
-    return Starlette(
-        routes=[
-            Route("/v1/device", _guarded(get_device), methods=["GET"]),
-            Route("/v1/trust", _guarded(put_trust), methods=["PUT"]),
-            Route("/v1/orders/{id}", _guarded(put_order), methods=["PUT"]),
-            Route("/v1/orders/{id}", _guarded(get_order), methods=["GET"]),
-            Route("/v1/orders/{id}/image", _guarded(put_image), methods=["PUT"]),
-        ],
-        exception_handlers={HTTPException: _not_found},
-    )
+    return _app
+
+
+async def _app(scope: Scope, receive: Receive, send: Send) -> None:
+    """Choose by method and path: five addresses need no router and no middleware."""
+    request = Request(scope, receive, send)
+    found = _ADDRESS.fullmatch(scope["path"])
+    address = _HANDLERS[found["device"] or found["trust"] or found["image"] or "order"] if found else {}
+    handler = address.get("GET" if request.method == "HEAD" else request.method)
+    if found is None or handler is None:
+        response = _not_found(405 if found else 404)
+    else:
+        scope["path_params"] = {"id": found["id"]}
+        response = await _guarded(handler, request)
+    await response(scope, receive, send)
 
 
 async def get_device(request: Request, host: Host) -> Response:  # noqa: ARG001
@@ -118,42 +123,47 @@ def _order_id(request: Request) -> str:
     return order
 
 
-def _guarded(handler: Handler) -> Callable[[Request], Awaitable[Response]]:
+async def _guarded(handler: Handler, request: Request) -> Response:
     """Turn everything that can go wrong into an answer."""
-
-    async def endpoint(request: Request) -> Response:
-        request.state.unread = request.method == "PUT"
-        response = await answer(request)
-        if request.state.unread:
-            # What is still to come would be read and thrown away, without end if the peer wants it so.
-            response.headers["connection"] = "close"
-        return response
-
-    async def answer(request: Request) -> Response:
-        host: Host = request.state.host
-        try:
-            if not host.reachable:
-                raise Cut  # the connection is gone, and the device perhaps started anew
-            with host.visited():
-                return await handler(request, host)
-        except Refusal as refusal:
-            return _refused(422, refusal)
-        except Busy as busy:
-            return _json(409, BusyReply(busy.running).to_wire())
-        except Cut:
-            return _refused(422, Refusal("E_CUT", "the body did not arrive in time", klass="deferred"))
-        except OSError as error:
-            log.warning("the disk failed: %s", error)
-            return _refused(422, Refusal("E_IO", "the device's disk failed; nothing was changed", klass="deferred"))
-        except Exception as error:  # noqa: BLE001  the last line of defence: a bug must not take the device away
-            log.error("bug: %s: %s", type(error).__name__, error)
-            return _refused(500, Refusal("E_INTERNAL", "the agent has a bug; see its log", klass="deferred"))
-
-    return endpoint
+    request.state.unread = request.method == "PUT"
+    response = await _answer(handler, request)
+    if request.state.unread:
+        # What is still to come would be read and thrown away, without end if the peer wants it so.
+        response.headers["connection"] = "close"
+    return response
 
 
-async def _not_found(request: Request, error: Exception) -> Response:  # noqa: ARG001
-    status = error.status_code if isinstance(error, HTTPException) else 404
+async def _answer(handler: Handler, request: Request) -> Response:
+    host: Host = request.state.host
+    try:
+        if not host.reachable:
+            raise Cut  # the connection is gone, and the device perhaps started anew
+        with host.visited():
+            return await handler(request, host)
+    except Refusal as refusal:
+        return _refused(422, refusal)
+    except Busy as busy:
+        return _json(409, BusyReply(busy.running).to_wire())
+    except Cut:
+        return _refused(422, Refusal("E_CUT", "the body did not arrive in time", klass="deferred"))
+    except OSError as error:
+        log.warning("the disk failed: %s", error)
+        return _refused(422, Refusal("E_IO", "the device's disk failed; nothing was changed", klass="deferred"))
+    except Exception as error:  # noqa: BLE001  the last line of defence: a bug must not take the device away
+        log.error("bug: %s: %s", type(error).__name__, error)
+        return _refused(500, Refusal("E_INTERNAL", "the agent has a bug; see its log", klass="deferred"))
+
+
+_ADDRESS: Final = re.compile(r"/v1/(?:(?P<device>device)|(?P<trust>trust)|orders/(?P<id>[^/]+)(?:/(?P<image>image))?)")
+_HANDLERS: Final[dict[str, dict[str, Handler]]] = {
+    "device": {"GET": get_device},
+    "trust": {"PUT": put_trust},
+    "order": {"PUT": put_order, "GET": get_order},
+    "image": {"PUT": put_image},
+}
+
+
+def _not_found(status: int) -> Response:
     return _refused(status, Refusal("E_NOT_FOUND", "no such address or method; the protocol's are /v1/..."))
 
 

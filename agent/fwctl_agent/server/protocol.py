@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Any, Final, Protocol, cast
+from typing import Any, Final, Protocol
 
 import h11
 from uvicorn.config import Config
@@ -16,6 +16,8 @@ from fwctl_agent.server.tls import host_of, peer_is_valid
 
 HEADER_SECONDS: Final = 10.0
 """from the first byte of a request to the end of its headers"""
+MAX_HEAD: Final = 16 << 10
+"""bytes of a request before its body"""
 
 
 class Connection(Protocol):
@@ -46,18 +48,19 @@ class Visits:
             self._left(host)
 
 
-class AgentProtocol(H11Protocol):
-    """Drops peers whose certificate is not valid now, and those who send their headers too slowly."""
+class Guard:
+    """What both kinds of HTTP protocol add to uvicorn's: the peer's identity, the device, and the time for a head."""
 
+    loop: asyncio.AbstractEventLoop
+    app_state: dict[str, Any]
     _deadline: asyncio.TimerHandle | None = None
+    _transport: asyncio.Transport | None = None
+    _visits: Visits
     host: Host | None = None
 
-    def __init__(self, config: Config, server_state: ServerState, visits: Visits) -> None:
-        super().__init__(config, server_state, {})
-        self._visits = visits
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
+    def admit(self, transport: asyncio.Transport) -> None:
+        """Let the peer in, or cut the connection."""
+        self._transport = transport
         tls = transport.get_extra_info("ssl_object")
         host = host_of(tls)
         up = host is not None and host.reachable
@@ -66,27 +69,25 @@ class AgentProtocol(H11Protocol):
             return
         self.host = host
         self._visits.begin(host, self)
-        self.app_state = cast("dict[str, Any]", {"host": host})
+        self.app_state = {"host": host}
         self._arm()
 
-    def data_received(self, data: bytes) -> None:
-        super().data_received(data)
-        # IDLE means that no complete head of a request has arrived yet.
-        if self.conn.their_state is not h11.IDLE:
+    def heard(self, *, head_owed: bool) -> None:
+        """Bytes came; `head_owed` says that they did not complete the head of a request."""
+        if not head_owed:
             self._disarm()
         elif self._deadline is None:
             self._arm()
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def leave(self) -> None:
         self._disarm()
-        super().connection_lost(exc)
         if self.host is not None:
             self._visits.end(self.host, self)
 
     def drop(self) -> None:
         """Cut the connection, as a device that reboots does."""
-        if self.transport is not None:
-            self.transport.abort()
+        if self._transport is not None:
+            self._transport.abort()
 
     def _arm(self) -> None:
         self._deadline = self.loop.call_later(HEADER_SECONDS, self.drop)
@@ -95,3 +96,33 @@ class AgentProtocol(H11Protocol):
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
+
+
+class H11Agent(Guard, H11Protocol):
+    """Over h11, which is always there."""
+
+    def __init__(self, config: Config, server_state: ServerState, visits: Visits) -> None:
+        super().__init__(config, server_state, {})
+        self._visits = visits
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self.admit(transport)
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        # IDLE means that no complete head of a request has arrived yet.
+        self.heard(head_owed=self.conn.their_state is h11.IDLE)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        self.leave()
+
+
+def fastest() -> Callable[[Config, ServerState, Visits], asyncio.Protocol]:
+    """Return the protocol over httptools where that is installed, else the one over h11; their limits are the same."""
+    try:
+        from fwctl_agent.server.quick import HttptoolsAgent
+    except ImportError:
+        return H11Agent
+    return HttptoolsAgent

@@ -13,10 +13,9 @@ import uvicorn
 
 from fwctl_agent.runtime.host import Host
 from fwctl_agent.server.app import make_app
-from fwctl_agent.server.protocol import AgentProtocol, Visits
+from fwctl_agent.server.protocol import MAX_HEAD, H11Agent, Visits, fastest
 
 HANDSHAKE_SECONDS: Final = 10.0
-MAX_HEAD: Final = 16 << 10
 BACKLOG: Final = 4096
 
 
@@ -32,11 +31,13 @@ class AgentServer(uvicorn.Server):
         ready: Callable[[], None],
         around: Callable[[Any], Any] = lambda app: app,
         left: Callable[[Host], None] = lambda _: None,
+        quick: bool = False,
     ) -> None:
-        """`around` puts something between the connection and the application; `left` is told of each that ends."""
+        """`around` puts something between the connection and the application; `left` is told
+        when the last connection to a device has ended; `quick` takes the fastest HTTP parser that is installed."""
         config = uvicorn.Config(
             around(make_app()),
-            http=AgentProtocol,
+            http=H11Agent,
             ws="none",
             lifespan="off",
             log_config=None,
@@ -51,6 +52,7 @@ class AgentServer(uvicorn.Server):
         )
         super().__init__(config)
         self._visits = Visits(left)
+        self._kind = fastest() if quick else H11Agent
         self._listener = listener
         self._tls = tls
         self._ready = ready
@@ -70,8 +72,8 @@ class AgentServer(uvicorn.Server):
         self.started = True
         self._ready()
 
-    def _protocol(self) -> AgentProtocol:
-        return AgentProtocol(config=self.config, server_state=self.server_state, visits=self._visits)
+    def _protocol(self) -> asyncio.Protocol:
+        return self._kind(self.config, self.server_state, self._visits)
 
     def drop_connections(self, host: Host) -> None:
         """Cut every connection to one device."""

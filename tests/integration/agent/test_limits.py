@@ -32,14 +32,22 @@ def yard(tmp_path: Path) -> Yard:
     return Yard(tmp_path)
 
 
+@pytest.fixture(params=["h11", "httptools"])
+def quick(request: pytest.FixtureRequest) -> bool:
+    """Say which HTTP parser serves: the limits are those of both."""
+    if request.param == "httptools":
+        pytest.importorskip("httptools")
+    return bool(request.param == "httptools")
+
+
 @contextlib.asynccontextmanager
-async def served(yard: Yard) -> AsyncIterator[tuple[Host, int]]:
+async def served(yard: Yard, *, quick: bool) -> AsyncIterator[tuple[Host, int]]:
     """Serve a device in this process, so that its time limits can be short."""
     folder = yard.enroll("device-001")
     tls = server_context(folder / enrolment.CERTIFICATE, folder / enrolment.KEY, folder / enrolment.CONTROLLER_CA)
     listener = listen("127.0.0.1", 0)
     ready = asyncio.Event()
-    server = AgentServer(listener, tls, connections=8, ready=ready.set)
+    server = AgentServer(listener, tls, connections=8, ready=ready.set, quick=quick)
     host = tls.host = Host(assemble(folder), restart=lambda _: None)
     task = asyncio.create_task(server._serve())
     await ready.wait()
@@ -71,40 +79,42 @@ async def closed(reader: asyncio.StreamReader, seconds: float = 5) -> bytes:
             return b""
 
 
-async def test_headers_that_drip_are_cut_off(yard: Yard, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_headers_that_drip_are_cut_off(yard: Yard, quick: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(protocol, "HEADER_SECONDS", 0.5)
-    async with served(yard) as (_, port), connected(yard, port) as (reader, writer):
+    async with served(yard, quick=quick) as (_, port), connected(yard, port) as (reader, writer):
         with contextlib.suppress(ConnectionError):
-            for _ in range(20):
-                writer.write(b"X")
+            for letter in b"GET /v1/device HTTP/":
+                writer.write(bytes([letter]))
                 await asyncio.sleep(0.1)
         assert await closed(reader) == b""
 
 
-async def test_a_connection_without_a_request_is_cut_off(yard: Yard, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_connection_without_a_request_is_cut_off(
+    yard: Yard, quick: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(protocol, "HEADER_SECONDS", 0.3)
-    async with served(yard) as (_, port), connected(yard, port) as (reader, _):
+    async with served(yard, quick=quick) as (_, port), connected(yard, port) as (reader, _):
         assert await closed(reader) == b""
 
 
-async def test_headers_without_end_are_cut_off(yard: Yard) -> None:
-    async with served(yard) as (_, port), connected(yard, port) as (reader, writer):
+async def test_headers_without_end_are_cut_off(yard: Yard, quick: bool) -> None:
+    async with served(yard, quick=quick) as (_, port), connected(yard, port) as (reader, writer):
         writer.write(b"GET /v1/device HTTP/1.1\r\nX-Long: " + b"x" * 100_000)
         assert b"400" in await closed(reader)
 
 
-async def test_a_body_that_stops_is_answered_and_cut(yard: Yard, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_body_that_stops_is_answered_and_cut(yard: Yard, quick: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(body, "IDLE_SECONDS", 0.3)
-    async with served(yard) as (_, port), connected(yard, port) as (reader, writer):
+    async with served(yard, quick=quick) as (_, port), connected(yard, port) as (reader, writer):
         writer.write(b"PUT /v1/trust HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
         answer = await closed(reader)
         assert json.loads(answer.partition(b"\r\n\r\n")[2])["code"] == "E_CUT"
 
 
-async def test_a_body_that_drips_is_cut(yard: Yard, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_body_that_drips_is_cut(yard: Yard, quick: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(body, "GRACE_SECONDS", 0.3)
     request, order, _ = yard.fleet.install_request("device-001", IMAGE)
-    async with served(yard) as (host, port), connected(yard, port) as (reader, writer):
+    async with served(yard, quick=quick) as (host, port), connected(yard, port) as (reader, writer):
         await host.call(host.device.put_order, order.id, request)
         writer.write(f"PUT /v1/orders/{order.id}/image HTTP/1.1\r\nHost: x\r\nContent-Length: 300000\r\n\r\n".encode())
         with contextlib.suppress(ConnectionError):
@@ -118,8 +128,8 @@ async def test_a_body_that_drips_is_cut(yard: Yard, monkeypatch: pytest.MonkeyPa
         assert reply.offset < 20
 
 
-async def test_more_connections_than_allowed_are_turned_away_and_let_in_again(yard: Yard) -> None:
-    async with served(yard) as (_, port):
+async def test_more_connections_than_allowed_are_turned_away_and_let_in_again(yard: Yard, quick: bool) -> None:
+    async with served(yard, quick=quick) as (_, port):
         async with contextlib.AsyncExitStack() as stack:
             for _ in range(10):
                 await stack.enter_async_context(connected(yard, port))
@@ -132,9 +142,9 @@ async def test_more_connections_than_allowed_are_turned_away_and_let_in_again(ya
             assert b" 200 " in await closed(reader)
 
 
-async def test_a_long_poll_answers_when_the_order_moves(yard: Yard) -> None:
+async def test_a_long_poll_answers_when_the_order_moves(yard: Yard, quick: bool) -> None:
     request, order, _ = yard.fleet.install_request("device-001", IMAGE)
-    async with served(yard) as (host, _):
+    async with served(yard, quick=quick) as (host, _):
         device = host.device
         await host.call(device.put_order, order.id, request)
         assert (await asyncio.wait_for(host.wait(order.id, 30), 1)) == device.reply(order.id)

@@ -77,6 +77,36 @@ async def test_a_handshake_that_hangs_ends_with_the_connect_timeout(pki: Pki) ->
     assert time.monotonic() - begun < 2
 
 
+async def test_a_handshake_that_is_given_up_leaves_no_connection(pki: Pki) -> None:
+    gone = asyncio.Event()
+
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError):
+            while await reader.read(1 << 16):
+                pass
+        gone.set()
+
+    async with serving(silent, None) as address:
+        async with pki.links(Timeouts(connect=0.2)).open(DEVICE, address) as link:
+            with pytest.raises(LinkError) as caught:
+                await link.connect()
+            is_(caught.value, "E_UNREACHABLE", "unreachable", reached=False)
+        await asyncio.wait_for(gone.wait(), 5)
+
+
+async def test_a_device_that_never_accepts_is_given_up_with_the_connect_timeout(pki: Pki) -> None:
+    with contextlib.ExitStack() as stack:
+        full = stack.enter_context(socket.socket())
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        for _ in range(4):  # its backlog is full: the kernel drops what comes next, as a black hole does
+            filler = stack.enter_context(socket.socket())
+            filler.setblocking(False)
+            filler.connect_ex(full.getsockname())
+        error = await failure(pki, f"127.0.0.1:{full.getsockname()[1]}", Timeouts(connect=0.3))
+    is_(error, "E_UNREACHABLE", "unreachable", reached=False)
+
+
 async def test_plain_http_is_no_tls(pki: Pki) -> None:
     async def plain(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
@@ -225,6 +255,52 @@ async def test_an_answer_for_another_order(pki: Pki) -> None:
         with pytest.raises(LinkError) as caught:
             await link.order(ORDER)
     is_(caught.value, "E_DEVICE_REPLY", "reply", reached=True)
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        b"HTTP/2.0 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}",
+        b"HTTP/1.1 200 OK\nContent-Type: application/json\nContent-Length: 2\n\n{}",
+        JSON + b"Content-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n{}",
+        JSON + b"Content-Length: 2\r\nContent-Length: 2\r\n\r\n{}",
+        JSON + b"Content-Length: +2\r\n\r\n{}",
+        JSON + b"Content-Length: 0x2\r\n\r\n{}",
+        JSON + b"Content-Length : 2\r\n\r\n{}",
+        JSON + b"Content-Length: 2\r\nX: a\0b\r\n\r\n{}",
+        JSON + b"Content-Length: 2\r\n" + b"X: y\r\n" * 101 + b"\r\n{}",
+        JSON + b"Content-Length: 2\r\nX: " + b"y" * 70_000 + b"\r\n\r\n{}",
+        b"HTTP/1.1 100 Continue\r\n\r\n" * 3000 + response(200, document().to_wire()),
+    ],
+    ids=["2.0", "lf", "both", "twice", "plus", "hex", "space", "nul", "many", "long", "informational"],
+)
+async def test_http_is_read_strictly(pki: Pki, reply: bytes) -> None:
+    async with serving(Scripted(reply), pki.server()) as address:
+        is_(await failure(pki, address), "E_DEVICE_REPLY", "reply", reached=True)
+
+
+async def test_informational_replies_are_skipped(pki: Pki) -> None:
+    reply = b"HTTP/1.1 102 Processing\r\nX: y\r\n\r\n" * 3 + GOOD
+    async with serving(Scripted(reply), pki.server()) as address, pki.links().open(DEVICE, address) as link:
+        for _ in range(2):
+            assert (await link.device()).id == DEVICE
+
+
+@pytest.mark.parametrize("more", [b"x", b"\r\n", GOOD, JSON, b"\0" * 5000])
+async def test_what_follows_a_reply_is_never_taken_for_the_next_one(pki: Pki, more: bytes) -> None:
+    replies = [response(200, standing(offset=1)) + more, response(200, standing(offset=2)) + more]
+    asked = 0
+
+    async def talks_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal asked
+        while True:
+            await read_request(reader)
+            writer.write(replies[asked])
+            asked += 1
+
+    async with serving(talks_on, pki.server()) as address, pki.links().open(DEVICE, address) as link:
+        offsets = [reply.offset for _ in range(2) if (reply := await link.order(ORDER)) is not None]
+    assert offsets == [1, 2]
 
 
 # How much, and how slowly

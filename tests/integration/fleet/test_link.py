@@ -135,6 +135,35 @@ async def test_an_image_is_streamed_from_where_the_device_stopped(pki: Pki, offs
     assert "transfer-encoding" not in request.headers
 
 
+@pytest.mark.parametrize("offset", [0, 1, 99_999, 699_999])
+async def test_an_image_may_be_held_and_shared(pki: Pki, offset: int) -> None:
+    image = bytes(range(250)) * 2800
+    device = Scripted(response(202, standing()))
+    async with serving(device, pki.server()) as address, pki.links().open(DEVICE, address) as link:
+        await link.put_image(ORDER, image, offset=offset, total=len(image))
+    assert device.requests[0].body == image[offset:]
+    assert device.requests[0].headers["content-range"] == f"bytes {offset}-699999/700000"
+
+
+async def test_an_image_that_is_held_and_too_short_is_the_storages_fault(pki: Pki) -> None:
+    device = Scripted(response(202, standing()))
+    async with serving(device, pki.server()) as address, pki.links().open(DEVICE, address) as link:
+        with pytest.raises(WorldError) as caught:
+            await link.put_image(ORDER, b"short", offset=0, total=6)
+    assert caught.value.code == "E_LENGTH"
+    assert device.requests == []
+
+
+async def test_connecting_is_a_step_of_its_own(pki: Pki) -> None:
+    device = Scripted(response(200, document().to_wire()))
+    async with serving(device, pki.server()) as address, pki.links().open(DEVICE, address) as link:
+        await link.connect()
+        assert read_device_certificate(link.peer_certificate or "").device == DEVICE
+        await link.connect()
+        await link.device()
+    assert (device.connections, len(device.requests)) == (1, 1)
+
+
 @pytest.mark.parametrize("offset", [-1, 100, 101])
 async def test_an_offset_outside_the_image_is_the_devices_mistake(pki: Pki, offset: int) -> None:
     async with pki.links().open(DEVICE, "127.0.0.1:1") as link:

@@ -13,7 +13,8 @@ DIGEST = "sha256:" + "0" * 64
 Files = dict[str, bytes]
 
 
-def _clean() -> Files:
+def clean_files() -> Files:
+    """Return the files of a repository without findings."""
     head = "apiVersion: fwctl/v1\n"
     firmware = (
         "kind: Firmware\nspec:\n  model: {m}\n  version: '{v}'\n  hardware: [rev-a]\n"
@@ -39,7 +40,7 @@ def _clean() -> Files:
 @pytest.fixture
 def clean() -> Files:
     """Files of a repository without findings."""
-    return _clean()
+    return clean_files()
 
 
 @pytest.fixture
@@ -47,7 +48,7 @@ def edit() -> Callable[..., tuple[Diagnostic, ...]]:
     """Return a function that replaces text in one file of the clean repository and returns the findings."""
 
     def change(path: str, *pairs: tuple[str, str], more: dict[str, str] | None = None) -> tuple[Diagnostic, ...]:
-        files = _clean()
+        files = clean_files()
         text = files[path].decode()
         for old, new in pairs:
             assert old in text, f"{old!r} is not in {path}"
