@@ -19,7 +19,7 @@ from fwctl.errors import Busy, InputError, UsageError
 from fwctl.manifests.models.control import ControlSpec, ControlState
 from fwctl.manifests.repo import FleetRepo
 from fwctl.reconcile.commit import load_repo, prepare
-from fwctl.reconcile.loop import RolloutReport
+from fwctl.reconcile.reports import RolloutReport
 from fwctl.reconcile.run import AtOnce, open_ledger, reconcile_once
 from fwctl.rollouts.decide import decide
 

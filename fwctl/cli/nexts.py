@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from fwctl.reconcile.loop import PassReport
+    from fwctl.reconcile.reports import PassReport
 
 NEXT: Mapping[str, tuple[str, ...]] = {
     "not-approved": ("fwctl approve {key}",),

@@ -14,7 +14,7 @@ from fwctl.errors import FwctlError, UsageError
 from fwctl.manifests.scalars import parse_duration
 from fwctl.reconcile.commit import load_repo
 from fwctl.reconcile.daemon import watch
-from fwctl.reconcile.loop import PassReport
+from fwctl.reconcile.reports import PassReport
 from fwctl.reconcile.run import open_ledger, reconcile_once
 from fwctl.render.passes import RENDERERS
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 
 from fwctl.errors import FwctlError
-from fwctl.reconcile.loop import PassReport
+from fwctl.reconcile.reports import PassReport
 
 
 class Stopping:

@@ -4,33 +4,36 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 from math import inf
 from typing import assert_never
 
 from fwctl.errors import FwctlError
 from fwctl.reconcile.commit import CommitState, Prepared
-from fwctl.reconcile.summarising import standing_of
-from fwctl.reconcile.summary import RolloutResult
+from fwctl.reconcile.leftovers import find_leftovers, finish_leftover
+from fwctl.reconcile.reports import PassReport, RolloutReport
+from fwctl.reconcile.summarising import fleet_summary, summarise
+from fwctl.reconcile.summary import FLEET, Summary, to_json
 from fwctl.reconcile.tools import Recorder, Tools
-from fwctl.reconcile.views import Live, rollout_view
-from fwctl.reconcile.visit import Visitor, finish_leftover
+from fwctl.reconcile.views import Live
+from fwctl.reconcile.visit import Visitor
 from fwctl.rollouts.actions import Finish, GoBack, MoveWave, Quarantine, Stop, Visit
 from fwctl.rollouts.board import Board
-from fwctl.rollouts.decide import Decision, decide, decide_on
+from fwctl.rollouts.decide import Decision, decide_on
 from fwctl.rollouts.standing import FINAL
 from fwctl.rollouts.view import RolloutView
 from fwctl.state import (
     BatchWriter,
     Lease,
     Ledger,
-    OrderRow,
     Quarantined,
     RolloutMoved,
     RolloutState,
     SetMeta,
+    SummaryStored,
     WaveMoved,
     WaveState,
 )
@@ -42,6 +45,8 @@ STORAGE_CODES = ("E_HASH", "E_STORAGE_MISSING", "E_LENGTH")
 _IDLE_SLEEP = 0.5
 ROUND_SECONDS = 0.2
 """least time between two decisions while visits run"""
+SUMMARY_SECONDS = 5.0
+"""least time between two summaries while the pass runs; `status` believes one for 30 s"""
 LEFTOVER_SECONDS = 1.0
 """least time between two looks for what earlier plans left behind"""
 
@@ -52,38 +57,6 @@ ENDS = {
     "failed": RolloutState.STOPPED,
     "rolled-back": RolloutState.ROLLED_BACK,
 }
-
-
-@dataclass(frozen=True)
-class RolloutReport:
-    """Where one rollout stands after the pass."""
-
-    key: str
-    state: RolloutResult
-    reason: str
-    counts: Mapping[str, int]
-    next_due: datetime | None
-
-
-@dataclass(frozen=True)
-class PassReport:
-    """What a pass did. `visits` is how many devices were contacted."""
-
-    commit: str
-    epoch: int
-    visits: int
-    rollouts: tuple[RolloutReport, ...]
-    started: datetime
-    finished: datetime
-
-    @property
-    def ok(self) -> bool:
-        """False if anything stopped or went wrong: exit code 1."""
-        return all(report.state in ("waiting", "progressing", "complete") for report in self.rollouts)
-
-    @property
-    def next_due(self) -> datetime | None:
-        return min((report.next_due for report in self.rollouts if report.next_due), default=None)
 
 
 @dataclass
@@ -115,6 +88,8 @@ class Loop:
     writer: BatchWriter
     tools: Tools
     deadline: datetime
+    pinned: str
+    """the root of trust that the commit was verified from"""
     stopping: Callable[[], bool] = lambda: False
     only: str | None = None
     """the one rollout that a person's word must not wait for: it is stopped or taken back; nothing goes forward"""
@@ -125,6 +100,7 @@ class Loop:
     running: dict[str, _Running] = field(default_factory=dict)
     _renewed: float = field(default_factory=time.monotonic)
     _looked_back: float = -inf
+    _tell_at: float = field(default_factory=lambda: time.monotonic() + SUMMARY_SECONDS)
 
     async def run(self) -> PassReport:
         """Work until nothing is due, or until the deadline; what is under way then is brought to a resting point.
@@ -138,6 +114,7 @@ class Loop:
         try:
             while await self._round():
                 await self._keep_lease()
+                await self._tell(self.tools.clock())
         finally:
             for task in (pace, *self.active.values()):
                 task.cancel()
@@ -145,9 +122,11 @@ class Loop:
         for error in self.failed.values():
             raise error
         finished = self.tools.clock()
-        if self.only is None:  # a part of a commit is not the commit
-            await self.writer.write(SetMeta(at=finished, key="last_applied_commit", value=self.state.commit))
-        reports = tuple(self._report(prepared, finished) for prepared in self._rollouts())
+        summaries = self._summaries(finished)
+        applied = SetMeta(at=finished, key="last_applied_commit", value=self.state.commit)
+        # A part of a commit is not the commit.
+        await self.writer.write(*([applied] if self.only is None else []), *self._stored(summaries, finished))
+        reports = tuple(map(RolloutReport.of, summaries))
         return PassReport(self.state.commit, self.lease.epoch, self.visits, reports, started, finished)
 
     async def _keep_lease(self) -> None:
@@ -159,10 +138,7 @@ class Loop:
         """Decide once and start what is to be done; False when the pass is over."""
         self._reap()
         now, begun = self.tools.clock(), time.monotonic()
-        work = self._decide_all(now)
-        # What goes back comes first: it is what somebody is waiting for.
-        work.sort(key=lambda one: one.view.back_since is None)
-        acted = False
+        work, acted = self._work(now), False
         over = now >= self.deadline or self.stopping()
         for one in () if over else work:
             acted = await self._act(one, now) or acted
@@ -214,8 +190,7 @@ class Loop:
         """Bring every rollout up to date with the ledger and decide on it."""
         news = frozenset(self.tools.news)
         self.tools.news.clear()
-        wanted = [one for one in self._rollouts() if one.mandate and one.key not in self.failed]
-        return [self._decide(prepared, news, now) for prepared in wanted]
+        return [self._decide(prepared, news, now) for prepared in self._rollouts()]
 
     def _decide(self, prepared: Prepared, news: frozenset[str], now: datetime) -> _Running:
         visiting = frozenset(device for rollout, device in self.active if rollout == prepared.key)
@@ -223,12 +198,18 @@ class Loop:
         live, board = (one.live, one.board) if one else (Live(self.ledger, prepared), Board(prepared.plan))
         view, changed = live.look(news, visiting)
         board.update(view, changed, now)
-        decision = decide_on(board)
-        self.running[prepared.key] = _Running(prepared, live, board, view, decision)
-        if self.only is not None and view.back_since is None:
-            stops = tuple(action for action in decision.actions if isinstance(action, Stop | GoBack))
-            return _Running(prepared, live, board, view, Decision(stops, {}, None))
+        self.running[prepared.key] = _Running(prepared, live, board, view, decide_on(board))
         return self.running[prepared.key]
+
+    def _work(self, now: datetime) -> list[_Running]:
+        """Decide, and return the rollouts that something may be done about, with what goes back first."""
+        work = [one for one in self._decide_all(now) if one.prepared.mandate and one.prepared.key not in self.failed]
+        for one in work if self.only is not None else ():
+            if one.view.back_since is None:
+                stops = tuple(action for action in one.decision.actions if isinstance(action, Stop | GoBack))
+                one.decision = Decision(stops, {}, None)
+        # It is what somebody is waiting for.
+        return sorted(work, key=lambda one: one.view.back_since is None)
 
     async def _act(self, one: _Running, now: datetime) -> bool:
         """Do what was decided; visits go on in the background."""
@@ -277,31 +258,11 @@ class Loop:
             self.active[prepared.key, device] = asyncio.create_task(visitor.visit(device))
 
     def _begin_leftovers(self, now: datetime) -> None:
-        """What plans that no commit holds any more left behind is brought to its end, approved successor or not.
-
-        Their open orders are finished or cancelled (R16); a device that was away when its rollout went back is taken
-        back when it returns, whatever has been committed since.
-        """
-        wanted = {one.mandate.id for one in self.state.rollouts.values() if one.mandate}
-        back = set(self.ledger.taken_back()) - wanted
-        left = {row.device: row for row in self.ledger.leftovers(now, wanted)}
-        for mandate in back:
-            left |= {order.device: order for order in self._away(mandate)}
-        later = {row.id for row in self.ledger.devices(left) if row.next_due and row.next_due > now}
-        busy = {device for _, device in self.active} | later
-        for device, row in left.items():
-            if device in self.state.repo.devices and device not in busy:
-                self.visits += 1
-                repo_id = self.state.repo.fleet.spec.repo_id
-                visit = finish_leftover(self.tools, row, repo_id, back=row.mandate in back)
-                self.active[row.rollout, device] = asyncio.create_task(visit)
-
-    def _away(self, mandate: str) -> list[OrderRow]:
-        """Return the install orders of a mandate that went back, of devices that still run what it brought."""
-        running = {row.id for row in self.ledger.devices_of(mandate) if mandate not in row.spent}
-        orders = self.ledger.orders(mandate=mandate) if running else ()
-        refused = {order.device for order in orders if order.verb == "revert" and order.failure_class == "refused"}
-        return [order for order in orders if order.verb == "install" and order.device in running - refused]
+        busy = {device for _, device in self.active}
+        for leftover in find_leftovers(self.ledger, self.state, busy, now):
+            self.visits += 1
+            visit = asyncio.create_task(finish_leftover(self.tools, leftover))
+            self.active[leftover.row.rollout, leftover.row.device] = visit
 
     async def _pause(self, work: list[_Running], now: datetime) -> bool:
         """Sleep until the next thing is due, if that is before the deadline; False when the pass is over."""
@@ -334,12 +295,24 @@ class Loop:
             )
         )
 
-    def _report(self, prepared: Prepared, now: datetime) -> RolloutReport:
-        if prepared.mandate:
-            one = self._decide(prepared, frozenset(self.tools.news), now)
-            view, decision = one.view, self.running[prepared.key].decision
-        else:
-            view = rollout_view(self.ledger, prepared)
-            decision = decide(prepared.plan, view, now)
-        state, reason = standing_of(prepared, view, decision, self.ledger.rollout(prepared.key))
-        return RolloutReport(prepared.key, state, reason, dict(decision.counts), decision.next_due)
+    async def _tell(self, now: datetime) -> None:
+        """Write down now and then where the rollouts stand, for whoever looks while the pass runs."""
+        if time.monotonic() >= self._tell_at:
+            begun = time.monotonic()
+            await self.writer.write(*self._stored(self._summaries(now), now))
+            self._tell_at = time.monotonic() + max(SUMMARY_SECONDS, 20 * (time.monotonic() - begun))
+
+    def _summaries(self, now: datetime) -> list[Summary]:
+        """Sum up every rollout that the pass is about, as it stands now."""
+        until = self.state.authority.next_change(now)
+        return [
+            summarise(one.prepared, one.view, one.decision, self.ledger, now, trust_until=until)
+            for one in self._decide_all(now)
+        ]
+
+    def _stored(self, summaries: list[Summary], now: datetime) -> Iterator[SummaryStored]:
+        fleet = fleet_summary(self.state, pinned=self.pinned)
+        store = partial(SummaryStored, at=now, commit=self.state.commit)
+        yield store(rollout=FLEET, mandate="", valid_until=None, body=to_json(fleet))
+        for one in summaries:
+            yield store(rollout=one.key, mandate=one.mandate, valid_until=one.valid_until, body=to_json(one))

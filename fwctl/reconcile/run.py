@@ -14,7 +14,9 @@ from fwctl.gitrepo import CommitId, Repo
 from fwctl.reconcile.authority import Freshness, Pen
 from fwctl.reconcile.commit import CommitState, read_commit
 from fwctl.reconcile.images import Images
-from fwctl.reconcile.loop import LEASE_TTL, Loop, PassReport
+from fwctl.reconcile.loop import LEASE_TTL, Loop
+from fwctl.reconcile.reports import PassReport, RolloutReport
+from fwctl.reconcile.resting import resting
 from fwctl.reconcile.tools import Tools, Watcher
 from fwctl.state import BatchWriter, Event, Lease, Ledger, SetMeta, acquire_lease, ledger_path
 from fwctl.storage import Storage, from_spec
@@ -81,10 +83,12 @@ async def reconcile_once(
         WorldError: ledger or storage failed. What was done is recorded.
     """
     with acquire_lease(ledger, holder=holder, now=setting.clock(), ttl=LEASE_TTL) as lease:
-        now = setting.clock()
-        state = read_commit(
-            files, commit=commit, pinned=setting.keystore.pinned_root(), now=now, lowest=_lowest(ledger)
-        )
+        now, pinned = setting.clock(), setting.keystore.pinned_root()
+        if repo is not None and at_once is None:
+            still = resting(ledger, commit, pinned=pinned, now=now)
+            if still is not None:
+                return PassReport(commit, lease.epoch, 0, tuple(map(RolloutReport.of, still)), now, setting.clock())
+        state = read_commit(files, commit=commit, pinned=pinned, now=now, lowest=_lowest(ledger))
         last = ledger.meta("last_applied_commit")
         if repo is not None and last:
             repo.require_descent(CommitId(last), CommitId(commit))
@@ -127,7 +131,7 @@ def _loop(
         clock=setting.clock,
         watcher=watcher,
     )
-    return Loop(state, ledger, lease, writer, tools, deadline)
+    return Loop(state, ledger, lease, writer, tools, deadline, keys.pinned_root())
 
 
 def _asked(word: AtOnce, commit: str, now: datetime) -> Event:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from fwctl.fleet.interface import DeviceLinks
+from fwctl.fleet.interface import DeviceLink, DeviceLinks
 from fwctl.reconcile.authority import Clock, Freshness, Pen
 from fwctl.reconcile.commit import CommitState
 from fwctl.reconcile.gate import Lanes
@@ -41,6 +43,21 @@ class Tools:
     lanes: Lanes = field(default_factory=Lanes)
     news: set[str] = field(default_factory=set)
     """devices about which the ledger has learned something since the last decision"""
+
+    @asynccontextmanager
+    async def reached(self, device: str) -> AsyncIterator[DeviceLink]:
+        """Connect to a device of the commit, then take a place among those that are talked to.
+
+        Raises:
+            LinkError: it cannot be reached, or is somebody else.
+        """
+        async with AsyncExitStack() as stack:
+            async with self.lanes.dial():
+                address = self.state.repo.devices[device].address
+                link = await stack.enter_async_context(self.links.open(device, address))
+                await link.connect()
+            async with self.lanes.talking:
+                yield link
 
 
 class Recorder:

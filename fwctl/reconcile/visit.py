@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import AsyncExitStack
 from dataclasses import replace
 from datetime import datetime
 
@@ -18,9 +17,8 @@ from fwctl.reconcile.views import device_view
 from fwctl.rollouts.actions import Defer, Install, Leave, Resume, TakeBack
 from fwctl.rollouts.decide import next_step
 from fwctl.rollouts.failures import backoff
-from fwctl.rollouts.plan import Wave
 from fwctl.rollouts.view import DeviceView, RolloutView
-from fwctl.state import Change, DeviceDeferred, DeviceUnreachable, OrderRow, to_json
+from fwctl.state import Change, DeviceDeferred, DeviceUnreachable, to_json
 from fwctl_agent.protocol.messages import DeviceDocument
 from fwctl_agent.protocol.statements import InstallOrder, Mandate
 
@@ -37,16 +35,11 @@ class Visitor:
 
     async def visit(self, device: str) -> None:
         """Do what is to be done with one device now. Failures of the device end up in the ledger, not here."""
-        address, lanes = self._tools.state.repo.devices[device].address, self._tools.lanes
         recorder = Recorder(self._tools, device)
         try:
-            async with AsyncExitStack() as stack:
-                async with lanes.dial():
-                    link = await stack.enter_async_context(self._tools.links.open(device, address))
-                    await link.connect()
-                async with lanes.talking:
-                    await self._look(link, recorder, device)
-                    await recorder.write()
+            async with self._tools.reached(device) as link:
+                await self._look(link, recorder, device)
+                await recorder.write()
         except DeviceError as error:
             await missed(self._tools, recorder, self._prepared.key, device, error, self._prepared.plan.retry.backoff)
 
@@ -128,35 +121,6 @@ class Visitor:
         if not isinstance(known, InstallOrder):
             raise TypeError("an open install order has its envelope in the ledger")
         return replace(known, **self._tools.pen.orders.lifetime(now))
-
-
-async def finish_leftover(tools: Tools, row: OrderRow, repo_id: str, *, back: bool) -> None:
-    """Visit a device whose order belongs to a plan that no commit holds any more, and bring the order to its end.
-
-    With `back`, that plan was taken back, and so is what the order brought.
-    """
-    address, body = tools.state.repo.devices[row.device].address, tools.ledger.order_body(row.id)
-    order = read_order(body) if body is not None else None
-    if not isinstance(order, InstallOrder):
-        raise TypeError("an open install order has its envelope in the ledger")
-    subject = Subject(row.rollout, repo_id, Wave(row.wave, row.stage, (row.device,), 0))
-    recorder = Recorder(tools, row.device)
-    try:
-        async with AsyncExitStack() as stack:
-            async with tools.lanes.dial():
-                link = await stack.enter_async_context(tools.links.open(row.device, address))
-                await link.connect()
-            async with tools.lanes.talking:
-                document = await link.device()
-                now = tools.clock()
-                await tools.pen.learn(document, now)
-                recorder.note(*learned(tools, link, document, repo_id, now), records.seen(document, now))
-                exchange = Exchange(tools, recorder, subject, link, document)
-                await (exchange.take_back(order.id, "its rollout went back") if back else exchange.finish(order))
-                await recorder.write()
-    except DeviceError as error:
-        policy = tools.state.repo.fleet.spec.defaults.retry.backoff
-        await missed(tools, recorder, row.rollout, row.device, error, policy)
 
 
 async def missed(

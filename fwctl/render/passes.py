@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from fwctl.reconcile.loop import PassReport, RolloutReport
+from fwctl.reconcile.reports import PassReport, RolloutReport
 from fwctl.render.words import STANDINGS, STATE_ICONS, counted, document, visible
 from fwctl_agent.protocol.fields import format_time
 
