@@ -12,14 +12,14 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import datetime
 from heapq import merge
-from itertools import accumulate
+from itertools import accumulate, pairwise
 
-from fwctl.rollouts.gates import Tally
+from fwctl.rollouts.counting import Counts
 from fwctl.rollouts.going_back import NEVER_TOUCHED, judge_back
 from fwctl.rollouts.plan import Plan, Wave
 from fwctl.rollouts.queues import Dues, Lane, Timers
 from fwctl.rollouts.soaking import Soak
-from fwctl.rollouts.standing import MAY_START, Context, Hold, Kind, Standing, StandingState, Verdict, hold_of, judge
+from fwctl.rollouts.standing import MAY_START, Context, Hold, Standing, Verdict, hold_of, judge
 from fwctl.rollouts.view import DeviceView, RolloutView, WaveView
 from fwctl_agent.protocol.statements import FailureClass
 
@@ -43,6 +43,7 @@ class Board(Mapping[str, Standing]):
         self._dropped = frozenset(self._seats[device] for device in plan.dropped if device in self._seats)
         self._starts = list(accumulate((len(wave.devices) for wave in plan.waves), initial=0))
         self._numbers = {wave.name: number for number, wave in enumerate(plan.waves)}
+        self.counts = Counts()
         self._begun = False
 
     # -- the mapping ---------------------------------------------------------------------------------------------------
@@ -65,41 +66,9 @@ class Board(Mapping[str, Standing]):
 
     # -- what a decision asks ------------------------------------------------------------------------------------------
 
-    @property
-    def counts(self) -> Counter[str]:
-        """How many devices stand how."""
-        found: Counter[str] = Counter()
-        for (state, _), number in self._counts.items():
-            if number:
-                found[state] += number
-        return found
-
-    @property
-    def settled(self) -> bool:
-        """Say whether nobody is left who could still get there without being looked for."""
-        final = ("reached", "failed", "straggler")
-        return not any(number for (state, out), number in self._counts.items() if state not in final and not out)
-
-    def tally(self, wave: int) -> Tally:
-        """Count the devices of a wave for its gate."""
-        hold, tally = self.holds[wave], Counter[str]()
-        for kind, number in self._kinds[wave].items():
-            state, out = kind.under(hold)
-            if not out:
-                tally["size"] += number
-                tally["reached"] += number if state == "reached" else 0
-                tally["counted"] += number if kind.against else 0
-                tally["other"] += number if state == "straggler" or (state == "failed" and not kind.against) else 0
-        return Tally(tally["size"], tally["reached"], tally["counted"], tally["other"])
-
     def number(self, wave: Wave) -> int:
         """Return the place of a wave in the plan."""
         return self._numbers[wave.name]
-
-    @property
-    def blamed(self) -> list[int]:
-        """The waves that have failures that count."""
-        return sorted(self._blamed)
 
     @property
     def refused(self) -> DeviceView | None:
@@ -186,6 +155,8 @@ class Board(Mapping[str, Standing]):
         else:
             if self._frame != _frame(rollout):
                 self._reframe()
+                self.counts.hold(self.holds)
+                self._begin_soak()
             ended = self._until.due(now)
             self._touch({*self._known(changed), *self._known(before.visiting ^ rollout.visiting), *ended})
         self._tick()
@@ -193,15 +164,9 @@ class Board(Mapping[str, Standing]):
     def _rebuild(self) -> None:
         self._begun = True
         self.back = self.rollout.back_since is not None
-        nobody = NEVER_TOUCHED if self.back else MAY_START
-        self._shared: dict[Verdict, Verdict] = {}
-        self._verdicts: list[Verdict] = [nobody] * len(self._members)
-        sizes = Counter(self._wave(seat) for seat in self._dropped)
-        self._kinds = [
-            Counter({nobody.kind: len(wave.devices) - sizes[number]}) for number, wave in enumerate(self.plan.waves)
-        ]
-        ends = zip(self._starts, self._starts[1:], strict=False)
-        self._lanes = [Lane(end if self.back else start, end) for start, end in ends]
+        self._verdicts: list[Verdict] = [NEVER_TOUCHED if self.back else MAY_START] * len(self._members)
+        # On the way back nobody is due who has never been heard of.
+        self._lanes = [Lane(end if self.back else start, end) for start, end in pairwise(self._starts)]
         self._timed: set[int] = set()
         self._bound, self._until = Dues(), Timers()
         self._ready: set[int] = set()
@@ -209,9 +174,32 @@ class Board(Mapping[str, Standing]):
         self._flying_in: Counter[int] = Counter()
         self._refused: set[int] = set()
         self._lasting: set[int] = set()
-        self._blamed: set[int] = set()
+        self.soak: Soak | None = None
         self._reframe()
-        self._touch({*self._known(self.rollout.devices), *self._known(self.rollout.visiting)})
+        self._judge_all()
+        self._begin_soak()
+
+    def _judge_all(self) -> None:
+        """Judge who is known. Most have nothing to wait for, or only their turn: for these the verdict is all."""
+        plan, now, back, seats, busy = self.plan, self.now, self.back, self._seats, []
+        for name, device in self.rollout.devices.items():
+            seat = seats.get(name)
+            if seat is None:
+                continue
+            verdict = judge_back(plan, device) if back else judge(plan, device, now)
+            if device.failure is None and verdict.is_quiet and seat not in self._dropped:
+                self._verdicts[seat] = verdict
+            else:
+                busy.append(seat)
+        self.counts.begin(self._by_wave(), self.holds)
+        self._touch({*busy, *self._known(self.rollout.visiting)})
+
+    def _by_wave(self) -> Iterator[list[Verdict]]:
+        for start, end in pairwise(self._starts):
+            verdicts = self._verdicts[start:end]
+            if self._dropped:
+                verdicts = [verdict for seat, verdict in enumerate(verdicts, start) if seat not in self._dropped]
+            yield verdicts
 
     def _reframe(self) -> None:
         """Take in what holds for whole waves."""
@@ -219,14 +207,9 @@ class Board(Mapping[str, Standing]):
         context = Context(self.plan, self.rollout)
         self.current: Wave | None = context.at
         self.holds: list[Hold | None] = [None if self.back else hold_of(context, wave) for wave in self.plan.waves]
-        self._counts: Counter[tuple[StandingState, bool]] = Counter()
-        for hold, kinds in zip(self.holds, self._kinds, strict=True):
-            for kind, number in kinds.items():
-                self._counts[kind.under(hold)] += number
-        self._begin_soak()
 
     def _begin_soak(self) -> None:
-        self.soak: Soak | None = None
+        self.soak = None
         view = self.rollout.waves.get(self.current.name) if self.current else None
         if self.current is None or view is None or view.soak_since is None or self.back:
             return
@@ -244,30 +227,17 @@ class Board(Mapping[str, Standing]):
 
     def _judge(self, seat: int, device: DeviceView | None) -> None:
         verdict = judge_back(self.plan, device) if self.back else judge(self.plan, device, self.now)
-        if verdict.due is None and verdict.until is None:
-            verdict = self._shared.setdefault(verdict, verdict)
         wave, old = self._wave(seat), self._verdicts[seat]
         if verdict is not old:
             self._verdicts[seat] = verdict
             self._until.set(seat, verdict.until)
-            self._recount(wave, old.kind, verdict.kind)
+            self.counts.move(wave, old.kind, verdict.kind)
         visiting = self._members[seat] in self.rollout.visiting
         self._fly(seat, wave, wanted=verdict.holds_place or visiting)
         failed = verdict.state == "failed" and verdict.klass in LASTING and not self.back
         _put(self._lasting, seat, wanted=failed and device is not None and not _looked_after(device))
         self._queue(seat, wave, verdict, visiting=visiting)
         self._note(seat, device)
-
-    def _recount(self, wave: int, old: Kind, new: Kind) -> None:
-        if old == new:
-            return
-        kinds, hold = self._kinds[wave], self.holds[wave]
-        kinds[old] -= 1
-        kinds[new] += 1
-        self._counts[old.under(hold)] -= 1
-        self._counts[new.under(hold)] += 1
-        if old.against or new.against:
-            _put(self._blamed, wave, wanted=any(number for kind, number in kinds.items() if kind.against))
 
     def _fly(self, seat: int, wave: int, *, wanted: bool) -> None:
         if wanted != (seat in self._flying):
