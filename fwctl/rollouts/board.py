@@ -8,18 +8,17 @@ apart from its devices, so that a wave opens without judging them. Devices are n
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, ValuesView
 from datetime import datetime
-from heapq import merge
 from itertools import accumulate, pairwise
 
 from fwctl.rollouts.counting import Counts
 from fwctl.rollouts.going_back import NEVER_TOUCHED, judge_back
 from fwctl.rollouts.plan import Plan, Wave
-from fwctl.rollouts.queues import Dues, Lane, Timers
+from fwctl.rollouts.queues import Timers
 from fwctl.rollouts.soaking import Soak
 from fwctl.rollouts.standing import MAY_START, Context, Hold, Standing, Verdict, hold_of, judge
+from fwctl.rollouts.turns import Turns
 from fwctl.rollouts.view import DeviceView, RolloutView, WaveView
 from fwctl_agent.protocol.statements import FailureClass
 
@@ -57,6 +56,16 @@ class Board(Mapping[str, Standing]):
     def __iter__(self) -> Iterator[str]:
         return (device for seat, device in enumerate(self._members) if seat not in self._dropped)
 
+    def values(self) -> ValuesView[Standing]:
+        return _Values(self)
+
+    def each(self) -> Iterator[Standing]:
+        """Make the standings of all, in the order of the plan."""
+        for (start, end), hold in zip(pairwise(self._starts), self.holds, strict=True):
+            for seat in range(start, end):
+                if seat not in self._dropped:
+                    yield self._verdicts[seat].standing(self._members[seat], self.now, hold)
+
     def __len__(self) -> int:
         return len(self._members) - len(self._dropped)
 
@@ -79,65 +88,26 @@ class Board(Mapping[str, Standing]):
         """Return the standings of those who failed for good and are to be put in quarantine."""
         return [self._standing(seat) for seat in sorted(self._lasting)]
 
-    def dues(self) -> tuple[datetime | None, datetime | None]:
-        """Return the next moment at which a device is due, and the next without stragglers."""
-        pairs = [self._bound.next()]
-        pairs += [self._lanes[wave].dues.next() for wave in self._timed if self.holds[wave] is None]
-        first = min((moment for moment, _ in pairs if moment is not None), default=None)
-        return first, min((prompt for _, prompt in pairs if prompt is not None), default=None)
-
     @property
     def in_flight(self) -> int:
-        """How many hold a place: who has taken an order keeps it until it answers or is put in quarantine."""
-        return len(self._flying)
+        """How many hold a place."""
+        return self._turns.in_flight
+
+    def dues(self) -> tuple[datetime | None, datetime | None]:
+        """Return the next moment at which a device is due, and the next without stragglers."""
+        return self._turns.dues(self.holds)
 
     def due(self, room: int) -> list[Standing]:
-        """Return who is contacted now, in order: all in flight that are due, and `room` others at the most.
-
-        A wave with `maxUnavailable` takes no more of it than that leaves.
-        """
-        bound = sorted(self._ready)
-        chosen = [seat for seat in bound if seat in self._flying]
-        others: dict[int, list[int]] = {}
-        for seat in bound:
-            if seat not in self._flying:
-                others.setdefault(self._wave(seat), []).append(seat)
-        for number, lane in enumerate(self._lanes):
-            if room <= 0:
-                break
-            held = self.holds[number] is not None or not lane
-            if held and number not in others:
-                continue
-            taken = self._take(number, room, others.get(number, ()), None if held else lane)
-            room -= len(taken)
-            chosen += taken
-        return [self._standing(seat) for seat in sorted(chosen)]
+        """Return who is contacted now, in order: all in flight that are due, and `room` others at the most."""
+        return [self._standing(seat) for seat in self._turns.due(room, self.holds, self._may_start, self._wave)]
 
     def looks(self) -> list[str]:
         """Return who is looked at because its wave soaks."""
         return [self._members[seat] for seat in self.soak.looks(self.now)] if self.soak else []
 
-    def _take(self, wave: int, room: int, bound: Iterable[int], lane: Lane | None) -> list[int]:
-        most = self.plan.waves[wave].max_unavailable
-        if most is not None and not self.back:
-            room = min(room, most - self._flying_in[wave])
-        chosen: list[int] = []
-        if room <= 0:
-            return chosen
-        pulled: Iterator[int] = lane.pull(self._may_start) if lane is not None else iter(())
-        for seat in merge(bound, pulled):
-            chosen.append(seat)
-            if len(chosen) >= room:
-                break
-        if lane is not None:
-            lane.restore()
-        return chosen
-
     def _may_start(self, seat: int) -> bool:
         verdict = self._verdicts[seat]
-        if not verdict.free or not verdict.is_due(self.now):
-            return False
-        return self._members[seat] not in self.rollout.visiting and seat not in self._dropped
+        return verdict.free and verdict.is_due(self.now) and not self._visiting(seat) and seat not in self._dropped
 
     # -- keeping it up to date -----------------------------------------------------------------------------------------
 
@@ -159,19 +129,14 @@ class Board(Mapping[str, Standing]):
                 self._begin_soak()
             ended = self._until.due(now)
             self._touch({*self._known(changed), *self._known(before.visiting ^ rollout.visiting), *ended})
-        self._tick()
+        self._turns.tick(now, self.holds, self._visiting)
 
     def _rebuild(self) -> None:
         self._begun = True
         self.back = self.rollout.back_since is not None
         self._verdicts: list[Verdict] = [NEVER_TOUCHED if self.back else MAY_START] * len(self._members)
-        # On the way back nobody is due who has never been heard of.
-        self._lanes = [Lane(end if self.back else start, end) for start, end in pairwise(self._starts)]
-        self._timed: set[int] = set()
-        self._bound, self._until = Dues(), Timers()
-        self._ready: set[int] = set()
-        self._flying: set[int] = set()
-        self._flying_in: Counter[int] = Counter()
+        self._turns = Turns(self.plan.waves, self._starts, back=self.back)
+        self._until = Timers()
         self._refused: set[int] = set()
         self._lasting: set[int] = set()
         self.soak: Soak | None = None
@@ -232,53 +197,41 @@ class Board(Mapping[str, Standing]):
             self._verdicts[seat] = verdict
             self._until.set(seat, verdict.until)
             self.counts.move(wave, old.kind, verdict.kind)
-        visiting = self._members[seat] in self.rollout.visiting
-        self._fly(seat, wave, wanted=verdict.holds_place or visiting)
+        visiting = self._visiting(seat)
         failed = verdict.state == "failed" and verdict.klass in LASTING and not self.back
         _put(self._lasting, seat, wanted=failed and device is not None and not _looked_after(device))
-        self._queue(seat, wave, verdict, visiting=visiting)
+        self._turns.put(seat, wave, verdict, self.now, visiting=visiting)
         self._note(seat, device)
-
-    def _fly(self, seat: int, wave: int, *, wanted: bool) -> None:
-        if wanted != (seat in self._flying):
-            _put(self._flying, seat, wanted=wanted)
-            self._flying_in[wave] += 1 if wanted else -1
-
-    def _queue(self, seat: int, wave: int, verdict: Verdict, *, visiting: bool) -> None:
-        """Put a device where it is found when it is due: in its lane, or beside them if something is under way."""
-        lane, moment = self._lanes[wave], verdict.moment
-        due, late = verdict.is_due(self.now), verdict.state == "straggler"
-        later = None if due else moment
-        self._bound.set(seat, None if verdict.free else later, late=late)
-        lane.dues.set(seat, later if verdict.free else None, late=late)
-        if verdict.free and later is not None:
-            self._timed.add(wave)
-        _put(self._ready, seat, wanted=due and not verdict.free and not visiting)
-        if due and verdict.free and not visiting:
-            lane.push(seat)
 
     def _note(self, seat: int, device: DeviceView | None) -> None:
         if self.soak is not None and self.current is self.plan.waves[self._wave(seat)]:
             runs = self._verdicts[seat].state == "reached" and seat not in self._dropped
-            self.soak.note(seat, device if runs else None, visiting=self._members[seat] in self.rollout.visiting)
-
-    def _tick(self) -> None:
-        visiting = self.rollout.visiting
-        self._ready.update(seat for seat in self._bound.due(self.now) if self._members[seat] not in visiting)
-        for wave in self._timed:
-            if self.holds[wave] is None:
-                self._lanes[wave].tick(self.now)
+            self.soak.note(seat, device if runs else None, visiting=self._visiting(seat))
 
     # -- small ---------------------------------------------------------------------------------------------------------
 
     def _wave(self, seat: int) -> int:
         return bisect_right(self._starts, seat) - 1
 
+    def _visiting(self, seat: int) -> bool:
+        return self._members[seat] in self.rollout.visiting
+
     def _known(self, devices: Iterable[str]) -> Iterator[int]:
         return (self._seats[device] for device in devices if device in self._seats)
 
     def _standing(self, seat: int) -> Standing:
         return self[self._members[seat]]
+
+
+class _Values(ValuesView[Standing]):
+    """All standings without looking each one up by its name."""
+
+    def __init__(self, board: Board) -> None:
+        super().__init__(board)
+        self._board = board
+
+    def __iter__(self) -> Iterator[Standing]:
+        return self._board.each()
 
 
 Frame = tuple[int, str, str, Mapping[str, WaveView]]
