@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal
 
 from fwctl.cli.context import Context
 from fwctl.errors import UsageError
+from fwctl.gitrepo import Files
+from fwctl.manifests.devices import Devices
 from fwctl.manifests.models import plain
 from fwctl.manifests.models.base import Model
 from fwctl.manifests.repo import FleetRepo
-from fwctl.reconcile.commit import load_repo
-from fwctl.rollouts.compile import compile_rollout, lock_path, read_lock
+from fwctl.manifests.table import Profile
+from fwctl.reconcile.commit import compiled, load_repo
+from fwctl.reconcile.memo import Memo
 from fwctl.rollouts.plan import Plan
 
 Symbol = Literal["+", "~", "-"]
@@ -78,7 +82,16 @@ class Difference:
 @dataclass(frozen=True)
 class _Side:
     repo: FleetRepo
-    files: Mapping[str, bytes]
+    files: Files
+
+    @cached_property
+    def memo(self) -> Memo:
+        return Memo(self.files)
+
+    @property
+    def inventories(self) -> tuple[str, str]:
+        """What all that is said of devices follows from."""
+        return self.memo.devices, self.repo.fleet.spec.device_address
 
 
 _Objects = dict[tuple[Kind, str], tuple[str, Mapping[str, Any], Mapping[str, Any]]]
@@ -108,6 +121,9 @@ def compare(settings: Context, base: str, head: str) -> Difference:
 
 def _changes(old: _Side, new: _Side) -> Iterator[ObjectChange]:
     before, after = _objects(old.repo), _objects(new.repo)
+    if old.inventories != new.inventories:
+        gone, come = _devices_that_differ(old.repo, new.repo)
+        before, after = before | _device_objects(old.repo, gone), after | _device_objects(new.repo, come)
     for key in before.keys() | after.keys():
         was, now = before.get(key), after.get(key)
         if was is None and now is not None:
@@ -133,12 +149,33 @@ def _objects(repo: FleetRepo) -> _Objects:
         found["firmware", f"{model}@{version}"] = (firmware.path, *_both(firmware.model.spec))
     for name, group in repo.groups.items():
         found["group", name] = (group.path, *_both(group.spec))
-    for device in repo.devices.values():
+    return found
+
+
+def _device_objects(repo: FleetRepo, ids: Iterable[str]) -> _Objects:
+    found: _Objects = {}
+    for device in map(repo.devices.__getitem__, ids):
         fields = {name: value for name, value in device.facts.items() if name != "id" and name not in device.labels}
         fields |= {"address": device.address} | ({"timeZone": device.time_zone} if device.time_zone else {})
         fields |= {f"labels.{key}": value for key, value in device.labels.items()}
         found["device", device.id] = (device.origin.path, fields, fields)
     return found
+
+
+def _devices_that_differ(old: FleetRepo, new: FleetRepo) -> tuple[list[str], list[str]]:
+    """Return the ids on each side that the other has not or has otherwise; no object is made to find out."""
+    if old.fleet.spec.device_address != new.fleet.spec.device_address:
+        return list(old.devices), list(new.devices)
+    was, now = _rows(old.devices), _rows(new.devices)
+    return [d for d in was if was[d] != now.get(d)], [d for d in now if now[d] != was.get(d)]
+
+
+def _rows(devices: Devices) -> dict[str, tuple[Profile, str | None]]:
+    """Return what an inventory says of each device."""
+    given = [devices.given_address(index) for index in range(len(devices))]
+    return dict(
+        zip(devices.ids, zip(map(devices.profiles.__getitem__, devices.numbers), given, strict=True), strict=True)
+    )
 
 
 def _both(spec: Model) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
@@ -175,11 +212,11 @@ def _fields(old: Mapping[str, str], new: Mapping[str, str]) -> tuple[FieldChange
     return tuple(found)
 
 
-def _file_changes(old: Mapping[str, bytes], new: Mapping[str, bytes]) -> Iterator[ObjectChange]:
+def _file_changes(old: Files, new: Files) -> Iterator[ObjectChange]:
     """Yield what changes as files only: locks, trust, signatures. A reviewer must see that they did."""
     for path in old.keys() | new.keys():
         kind = _file_kind(path)
-        if kind is None or old.get(path) == new.get(path):
+        if kind is None or _same(old, new, path):
             continue
         symbol: Symbol = "+" if path not in old else "-" if path not in new else "~"
         fields: tuple[FieldChange, ...] = ()
@@ -187,6 +224,14 @@ def _file_changes(old: Mapping[str, bytes], new: Mapping[str, bytes]) -> Iterato
             sizes = [str(files[path].count(b"\n")) if path in files else "" for files in (old, new)]
             fields = (FieldChange(symbol, "devices", *sizes),) if sizes[0] != sizes[1] else ()
         yield ObjectChange(symbol, kind, _file_name(kind, path), path, fields)
+
+
+def _same(old: Files, new: Files, path: str) -> bool:
+    if path not in old or path not in new:
+        return False
+    was, now = old.blob_id(path), new.blob_id(path)
+    # a work tree has ids of one format, its repository may have the other
+    return was == now or (len(was) != len(now) and old[path] == new[path])
 
 
 def _file_kind(path: str) -> Kind | None:
@@ -211,9 +256,10 @@ def _file_name(kind: Kind, path: str) -> str:
 
 
 def _touches(old: _Side, new: _Side) -> Iterator[Touch]:
-    before, after = _plans(old), _plans(new)
-    for key in sorted(before.keys() | after.keys()):
-        was, now = before.get(key), after.get(key)
+    for key in sorted(old.repo.rollouts.keys() | new.repo.rollouts.keys()):
+        if _inputs(old, key) == _inputs(new, key):
+            continue
+        was, now = _plan(old, key), _plan(new, key)
         held = set(was.members) - set(was.dropped) if was else set[str]()
         holds = set(now.members) - set(now.dropped) if now else set[str]()
         same = was is not None and now is not None and was.release.digest == now.release.digest
@@ -224,13 +270,14 @@ def _touches(old: _Side, new: _Side) -> Iterator[Touch]:
             yield Touch(key, *names, tuple(sorted(gets)), tuple(sorted(leaves)), tuple(sorted(waiting)))
 
 
-def _plans(side: _Side) -> dict[str, Plan]:
-    found = {}
-    for key, rollout in side.repo.rollouts.items():
-        path = lock_path(rollout.path)
-        lock = read_lock(side.files[path], path) if path in side.files else None
-        found[key] = compile_rollout(side.repo, rollout, lock=lock)
-    return found
+def _inputs(side: _Side, key: str) -> str:
+    rollout = side.repo.rollouts.get(key)
+    return side.memo.inputs(side.repo, rollout) if rollout else ""
+
+
+def _plan(side: _Side, key: str) -> Plan | None:
+    rollout = side.repo.rollouts.get(key)
+    return compiled(side.repo, rollout, side.files).plan if rollout else None
 
 
 def _name(plan: Plan | None) -> str:

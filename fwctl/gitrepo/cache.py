@@ -61,7 +61,7 @@ class Cache:
         row = (name, _seal(name, value), len(value), _today(), value)
 
         def write(db: sqlite3.Connection) -> None:
-            db.execute("INSERT OR REPLACE INTO results VALUES (?, ?, ?, ?, ?)", row)
+            db.execute(_PUT, row)
             self._prune(db, name)
 
         self._run(write)
@@ -112,6 +112,7 @@ class Cache:
 
 
 _GET: Final = "SELECT digest, used, value FROM results WHERE key = ?"
+_PUT: Final = "INSERT OR REPLACE INTO results (key, digest, size, used, value) VALUES (?, ?, ?, ?, ?)"
 
 
 def _seal(name: bytes, value: bytes) -> bytes:

@@ -59,7 +59,7 @@ class Memo:
         """Return what `find` finds in the plan of a rollout, or what it found for the same files before."""
         if self._cache is None:
             return find()
-        key = self._inputs(repo, rollout)
+        key = self.inputs(repo, rollout)
         kept = self._cache.get(_FINDINGS, key)
         known = _read(kept) if kept is not None else None
         if known is None:
@@ -67,7 +67,7 @@ class Memo:
             self._cache.put(_FINDINGS, key, json.dumps([asdict(found) for found in known]).encode())
         return known
 
-    def _inputs(self, repo: FleetRepo, rollout: LoadedRollout) -> str:
+    def inputs(self, repo: FleetRepo, rollout: LoadedRollout) -> str:
         """Name everything that the plan of a rollout and its checks follow from."""
         spec = rollout.model.spec
         control = repo.controls.get(rollout.key)
@@ -79,10 +79,10 @@ class Memo:
             *(repo.groups[name].path for name in (*spec.targets.groups, *spec.targets.exclude.groups)),
             *([control.path] if control else []),
         ]
-        return "\n".join([self._devices, *(self._named(path) for path in paths if path in self._files)])
+        return "\n".join([self.devices, *(self._named(path) for path in paths if path in self._files)])
 
     @cached_property
-    def _devices(self) -> str:
+    def devices(self) -> str:
         """The inventories together."""
         named = [self._named(path) for path in self._files if KIND_OF.get(path.partition("/")[0]) == _INVENTORIES]
         return hashlib.sha256("\n".join(named).encode()).hexdigest()

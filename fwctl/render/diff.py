@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from fwctl.cli.comparing import Difference, FieldChange, ObjectChange, Touch
 
 _LEGEND = {"+": "added", "~": "changed", "-": "removed"}
+_SHOWN = 20
 MARKER = "<!-- fwctl diff -->"
 """hidden in the markdown, so that a later run can find its comment and edit it"""
 
@@ -22,8 +23,10 @@ def text(difference: Difference) -> str:
     if difference.empty:
         return f"{title}: nothing changes."
     lines = [f"{title}:", ""]
-    for change in difference.changes:
+    for change in _shown(difference.changes):
         lines += [_title(change), *(f"    {_field(field)}" for field in change.fields)]
+    hidden = len(difference.changes) - len(_shown(difference.changes))
+    lines += [f"... and {counted(hidden, 'more device')} (--format json lists all)"] if hidden else []
     for touch in difference.touches:
         lines += ["", *_touch(touch)]
     return "\n".join([*lines, "", _legend(difference), _count(difference)])
@@ -86,6 +89,17 @@ def markdown(difference: Difference) -> str:
 
 
 RENDERERS: Mapping[str, Callable[[Difference], str]] = {"text": text, "json": as_json, "markdown": markdown}
+
+
+def _shown(changes: Sequence[ObjectChange]) -> list[ObjectChange]:
+    """Leave out devices of which there are many alike; everything else is shown."""
+    seen: Counter[str] = Counter()
+    found = []
+    for change in changes:
+        seen[change.symbol] += change.kind == "device"
+        if change.kind != "device" or seen[change.symbol] <= _SHOWN:
+            found.append(change)
+    return found
 
 
 def _head(difference: Difference) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from fwctl.manifests.models import Canary, Rolling
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from fwctl.rollouts.plan import Plan, Wave
 
 _SHOWN = 20
+_WAVES = 20
 
 
 def text(results: Sequence[PlanResult]) -> str:
@@ -44,17 +45,11 @@ def _one(result: PlanResult) -> str:
         *labelled(pair for pair in pairs if pair[1]),
         "",
     ]
-    steps, staged = steps_of(plan), 1
-    for wave in plan.waves:
-        if wave.stage > staged:
-            staged = wave.stage
-            lines.append(f"  -- {wave.name} waits for approval of stage {staged} --")
-        lines.append(f"  {wave.name} (stage {wave.stage}): {_devices(len(wave.devices))}{_how(wave, steps)}")
-        lines += [f"    + {device}" for device in wave.devices[:_SHOWN]]
-        if len(wave.devices) > _SHOWN:
-            lines.append(f"    ... and {len(wave.devices) - _SHOWN} more (--format json lists all)")
+    steps = steps_of(plan)
+    lines += _waves(plan, steps)
     merged = sorted(steps.keys() - {wave.name for wave in plan.waves})
-    lines += [f"  {name} adds nobody ({steps[name]}): merged" for name in merged]
+    lines += [f"  {name} adds nobody ({steps[name]}): merged" for name in merged[:_SHOWN]]
+    lines += [f"  ... and {counted(len(merged) - _SHOWN, 'more step')} that add nobody"] if len(merged) > _SHOWN else []
     lines += ["", f"  gates: {gates(plan)}", f"  then:  {_then(plan)}"]
     lines += _beside("Skipped for now", [f"{skip.device}: {skip.reason}" for skip in result.skips])
     lines += _beside("Not covered by the lock (run `fwctl plan --lock` to add them)", plan.not_covered)
@@ -65,6 +60,25 @@ def _one(result: PlanResult) -> str:
         f"{result.to_update} to update, {len(result.skips)} skipped; {seen}.",
     ]
     return "\n".join(lines)
+
+
+def _waves(plan: Plan, steps: Mapping[str, str]) -> Iterator[str]:
+    """Yield the first waves, those that wait for an approval, and the last; what lies between is counted."""
+    stages = [wave.stage for wave in plan.waves]
+    opening = [at for at in range(1, len(stages)) if stages[at] > stages[at - 1]]
+    shown = sorted({*range(min(len(stages), _WAVES)), *opening[:_WAVES], len(stages) - 1})
+    before = -1
+    for at in shown if stages else ():
+        if hidden := plan.waves[before + 1 : at]:
+            held = _devices(sum(len(wave.devices) for wave in hidden))
+            yield f"  ... {counted(len(hidden), 'more wave')} with {held} (--format json lists all)"
+        before, wave = at, plan.waves[at]
+        if wave.stage > (stages[at - 1] if at else 1):
+            yield f"  -- {wave.name} waits for approval of stage {wave.stage} --"
+        yield f"  {wave.name} (stage {wave.stage}): {_devices(len(wave.devices))}{_how(wave, steps)}"
+        yield from (f"    + {device}" for device in wave.devices[:_SHOWN])
+        if len(wave.devices) > _SHOWN:
+            yield f"    ... and {len(wave.devices) - _SHOWN} more (--format json lists all)"
 
 
 def steps_of(plan: Plan) -> dict[str, str]:

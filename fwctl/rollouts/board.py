@@ -8,18 +8,17 @@ apart from its devices, so that a wave opens without judging them. Devices are n
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, ValuesView
 from datetime import datetime
-from heapq import merge
-from itertools import accumulate
+from itertools import accumulate, pairwise
 
-from fwctl.rollouts.gates import Tally
+from fwctl.rollouts.counting import Counts
 from fwctl.rollouts.going_back import NEVER_TOUCHED, judge_back
 from fwctl.rollouts.plan import Plan, Wave
-from fwctl.rollouts.queues import Dues, Lane, Timers
+from fwctl.rollouts.queues import Timers
 from fwctl.rollouts.soaking import Soak
-from fwctl.rollouts.standing import MAY_START, Context, Hold, Kind, Standing, StandingState, Verdict, hold_of, judge
+from fwctl.rollouts.standing import MAY_START, Context, Hold, Standing, Verdict, hold_of, judge
+from fwctl.rollouts.turns import Turns
 from fwctl.rollouts.view import DeviceView, RolloutView, WaveView
 from fwctl_agent.protocol.statements import FailureClass
 
@@ -43,6 +42,7 @@ class Board(Mapping[str, Standing]):
         self._dropped = frozenset(self._seats[device] for device in plan.dropped if device in self._seats)
         self._starts = list(accumulate((len(wave.devices) for wave in plan.waves), initial=0))
         self._numbers = {wave.name: number for number, wave in enumerate(plan.waves)}
+        self.counts = Counts()
         self._begun = False
 
     # -- the mapping ---------------------------------------------------------------------------------------------------
@@ -56,6 +56,16 @@ class Board(Mapping[str, Standing]):
     def __iter__(self) -> Iterator[str]:
         return (device for seat, device in enumerate(self._members) if seat not in self._dropped)
 
+    def values(self) -> ValuesView[Standing]:
+        return _Values(self)
+
+    def each(self) -> Iterator[Standing]:
+        """Make the standings of all, in the order of the plan."""
+        for (start, end), hold in zip(pairwise(self._starts), self.holds, strict=True):
+            for seat in range(start, end):
+                if seat not in self._dropped:
+                    yield self._verdicts[seat].standing(self._members[seat], self.now, hold)
+
     def __len__(self) -> int:
         return len(self._members) - len(self._dropped)
 
@@ -65,41 +75,9 @@ class Board(Mapping[str, Standing]):
 
     # -- what a decision asks ------------------------------------------------------------------------------------------
 
-    @property
-    def counts(self) -> Counter[str]:
-        """How many devices stand how."""
-        found: Counter[str] = Counter()
-        for (state, _), number in self._counts.items():
-            if number:
-                found[state] += number
-        return found
-
-    @property
-    def settled(self) -> bool:
-        """Say whether nobody is left who could still get there without being looked for."""
-        final = ("reached", "failed", "straggler")
-        return not any(number for (state, out), number in self._counts.items() if state not in final and not out)
-
-    def tally(self, wave: int) -> Tally:
-        """Count the devices of a wave for its gate."""
-        hold, tally = self.holds[wave], Counter[str]()
-        for kind, number in self._kinds[wave].items():
-            state, out = kind.under(hold)
-            if not out:
-                tally["size"] += number
-                tally["reached"] += number if state == "reached" else 0
-                tally["counted"] += number if kind.against else 0
-                tally["other"] += number if state == "straggler" or (state == "failed" and not kind.against) else 0
-        return Tally(tally["size"], tally["reached"], tally["counted"], tally["other"])
-
     def number(self, wave: Wave) -> int:
         """Return the place of a wave in the plan."""
         return self._numbers[wave.name]
-
-    @property
-    def blamed(self) -> list[int]:
-        """The waves that have failures that count."""
-        return sorted(self._blamed)
 
     @property
     def refused(self) -> DeviceView | None:
@@ -110,65 +88,26 @@ class Board(Mapping[str, Standing]):
         """Return the standings of those who failed for good and are to be put in quarantine."""
         return [self._standing(seat) for seat in sorted(self._lasting)]
 
-    def dues(self) -> tuple[datetime | None, datetime | None]:
-        """Return the next moment at which a device is due, and the next without stragglers."""
-        pairs = [self._bound.next()]
-        pairs += [self._lanes[wave].dues.next() for wave in self._timed if self.holds[wave] is None]
-        first = min((moment for moment, _ in pairs if moment is not None), default=None)
-        return first, min((prompt for _, prompt in pairs if prompt is not None), default=None)
-
     @property
     def in_flight(self) -> int:
-        """How many hold a place: who has taken an order keeps it until it answers or is put in quarantine."""
-        return len(self._flying)
+        """How many hold a place."""
+        return self._turns.in_flight
+
+    def dues(self) -> tuple[datetime | None, datetime | None]:
+        """Return the next moment at which a device is due, and the next without stragglers."""
+        return self._turns.dues(self.holds)
 
     def due(self, room: int) -> list[Standing]:
-        """Return who is contacted now, in order: all in flight that are due, and `room` others at the most.
-
-        A wave with `maxUnavailable` takes no more of it than that leaves.
-        """
-        bound = sorted(self._ready)
-        chosen = [seat for seat in bound if seat in self._flying]
-        others: dict[int, list[int]] = {}
-        for seat in bound:
-            if seat not in self._flying:
-                others.setdefault(self._wave(seat), []).append(seat)
-        for number, lane in enumerate(self._lanes):
-            if room <= 0:
-                break
-            held = self.holds[number] is not None or not lane
-            if held and number not in others:
-                continue
-            taken = self._take(number, room, others.get(number, ()), None if held else lane)
-            room -= len(taken)
-            chosen += taken
-        return [self._standing(seat) for seat in sorted(chosen)]
+        """Return who is contacted now, in order: all in flight that are due, and `room` others at the most."""
+        return [self._standing(seat) for seat in self._turns.due(room, self.holds, self._may_start, self._wave)]
 
     def looks(self) -> list[str]:
         """Return who is looked at because its wave soaks."""
         return [self._members[seat] for seat in self.soak.looks(self.now)] if self.soak else []
 
-    def _take(self, wave: int, room: int, bound: Iterable[int], lane: Lane | None) -> list[int]:
-        most = self.plan.waves[wave].max_unavailable
-        if most is not None and not self.back:
-            room = min(room, most - self._flying_in[wave])
-        chosen: list[int] = []
-        if room <= 0:
-            return chosen
-        pulled: Iterator[int] = lane.pull(self._may_start) if lane is not None else iter(())
-        for seat in merge(bound, pulled):
-            chosen.append(seat)
-            if len(chosen) >= room:
-                break
-        if lane is not None:
-            lane.restore()
-        return chosen
-
     def _may_start(self, seat: int) -> bool:
         verdict = self._verdicts[seat]
-        if not verdict.free or not verdict.is_due(self.now):
-            return False
-        return self._members[seat] not in self.rollout.visiting and seat not in self._dropped
+        return verdict.free and verdict.is_due(self.now) and not self._visiting(seat) and seat not in self._dropped
 
     # -- keeping it up to date -----------------------------------------------------------------------------------------
 
@@ -186,32 +125,46 @@ class Board(Mapping[str, Standing]):
         else:
             if self._frame != _frame(rollout):
                 self._reframe()
+                self.counts.hold(self.holds)
+                self._begin_soak()
             ended = self._until.due(now)
             self._touch({*self._known(changed), *self._known(before.visiting ^ rollout.visiting), *ended})
-        self._tick()
+        self._turns.tick(now, self.holds, self._visiting)
 
     def _rebuild(self) -> None:
         self._begun = True
         self.back = self.rollout.back_since is not None
-        nobody = NEVER_TOUCHED if self.back else MAY_START
-        self._shared: dict[Verdict, Verdict] = {}
-        self._verdicts: list[Verdict] = [nobody] * len(self._members)
-        sizes = Counter(self._wave(seat) for seat in self._dropped)
-        self._kinds = [
-            Counter({nobody.kind: len(wave.devices) - sizes[number]}) for number, wave in enumerate(self.plan.waves)
-        ]
-        ends = zip(self._starts, self._starts[1:], strict=False)
-        self._lanes = [Lane(end if self.back else start, end) for start, end in ends]
-        self._timed: set[int] = set()
-        self._bound, self._until = Dues(), Timers()
-        self._ready: set[int] = set()
-        self._flying: set[int] = set()
-        self._flying_in: Counter[int] = Counter()
+        self._verdicts: list[Verdict] = [NEVER_TOUCHED if self.back else MAY_START] * len(self._members)
+        self._turns = Turns(self.plan.waves, self._starts, back=self.back)
+        self._until = Timers()
         self._refused: set[int] = set()
         self._lasting: set[int] = set()
-        self._blamed: set[int] = set()
+        self.soak: Soak | None = None
         self._reframe()
-        self._touch({*self._known(self.rollout.devices), *self._known(self.rollout.visiting)})
+        self._judge_all()
+        self._begin_soak()
+
+    def _judge_all(self) -> None:
+        """Judge who is known. Most have nothing to wait for, or only their turn: for these the verdict is all."""
+        plan, now, back, seats, busy = self.plan, self.now, self.back, self._seats, []
+        for name, device in self.rollout.devices.items():
+            seat = seats.get(name)
+            if seat is None:
+                continue
+            verdict = judge_back(plan, device) if back else judge(plan, device, now)
+            if device.failure is None and verdict.is_quiet and seat not in self._dropped:
+                self._verdicts[seat] = verdict
+            else:
+                busy.append(seat)
+        self.counts.begin(self._by_wave(), self.holds)
+        self._touch({*busy, *self._known(self.rollout.visiting)})
+
+    def _by_wave(self) -> Iterator[list[Verdict]]:
+        for start, end in pairwise(self._starts):
+            verdicts = self._verdicts[start:end]
+            if self._dropped:
+                verdicts = [verdict for seat, verdict in enumerate(verdicts, start) if seat not in self._dropped]
+            yield verdicts
 
     def _reframe(self) -> None:
         """Take in what holds for whole waves."""
@@ -219,14 +172,9 @@ class Board(Mapping[str, Standing]):
         context = Context(self.plan, self.rollout)
         self.current: Wave | None = context.at
         self.holds: list[Hold | None] = [None if self.back else hold_of(context, wave) for wave in self.plan.waves]
-        self._counts: Counter[tuple[StandingState, bool]] = Counter()
-        for hold, kinds in zip(self.holds, self._kinds, strict=True):
-            for kind, number in kinds.items():
-                self._counts[kind.under(hold)] += number
-        self._begin_soak()
 
     def _begin_soak(self) -> None:
-        self.soak: Soak | None = None
+        self.soak = None
         view = self.rollout.waves.get(self.current.name) if self.current else None
         if self.current is None or view is None or view.soak_since is None or self.back:
             return
@@ -244,71 +192,46 @@ class Board(Mapping[str, Standing]):
 
     def _judge(self, seat: int, device: DeviceView | None) -> None:
         verdict = judge_back(self.plan, device) if self.back else judge(self.plan, device, self.now)
-        if verdict.due is None and verdict.until is None:
-            verdict = self._shared.setdefault(verdict, verdict)
         wave, old = self._wave(seat), self._verdicts[seat]
         if verdict is not old:
             self._verdicts[seat] = verdict
             self._until.set(seat, verdict.until)
-            self._recount(wave, old.kind, verdict.kind)
-        visiting = self._members[seat] in self.rollout.visiting
-        self._fly(seat, wave, wanted=verdict.holds_place or visiting)
+            self.counts.move(wave, old.kind, verdict.kind)
+        visiting = self._visiting(seat)
         failed = verdict.state == "failed" and verdict.klass in LASTING and not self.back
         _put(self._lasting, seat, wanted=failed and device is not None and not _looked_after(device))
-        self._queue(seat, wave, verdict, visiting=visiting)
+        self._turns.put(seat, wave, verdict, self.now, visiting=visiting)
         self._note(seat, device)
-
-    def _recount(self, wave: int, old: Kind, new: Kind) -> None:
-        if old == new:
-            return
-        kinds, hold = self._kinds[wave], self.holds[wave]
-        kinds[old] -= 1
-        kinds[new] += 1
-        self._counts[old.under(hold)] -= 1
-        self._counts[new.under(hold)] += 1
-        if old.against or new.against:
-            _put(self._blamed, wave, wanted=any(number for kind, number in kinds.items() if kind.against))
-
-    def _fly(self, seat: int, wave: int, *, wanted: bool) -> None:
-        if wanted != (seat in self._flying):
-            _put(self._flying, seat, wanted=wanted)
-            self._flying_in[wave] += 1 if wanted else -1
-
-    def _queue(self, seat: int, wave: int, verdict: Verdict, *, visiting: bool) -> None:
-        """Put a device where it is found when it is due: in its lane, or beside them if something is under way."""
-        lane, moment = self._lanes[wave], verdict.moment
-        due, late = verdict.is_due(self.now), verdict.state == "straggler"
-        later = None if due else moment
-        self._bound.set(seat, None if verdict.free else later, late=late)
-        lane.dues.set(seat, later if verdict.free else None, late=late)
-        if verdict.free and later is not None:
-            self._timed.add(wave)
-        _put(self._ready, seat, wanted=due and not verdict.free and not visiting)
-        if due and verdict.free and not visiting:
-            lane.push(seat)
 
     def _note(self, seat: int, device: DeviceView | None) -> None:
         if self.soak is not None and self.current is self.plan.waves[self._wave(seat)]:
             runs = self._verdicts[seat].state == "reached" and seat not in self._dropped
-            self.soak.note(seat, device if runs else None, visiting=self._members[seat] in self.rollout.visiting)
-
-    def _tick(self) -> None:
-        visiting = self.rollout.visiting
-        self._ready.update(seat for seat in self._bound.due(self.now) if self._members[seat] not in visiting)
-        for wave in self._timed:
-            if self.holds[wave] is None:
-                self._lanes[wave].tick(self.now)
+            self.soak.note(seat, device if runs else None, visiting=self._visiting(seat))
 
     # -- small ---------------------------------------------------------------------------------------------------------
 
     def _wave(self, seat: int) -> int:
         return bisect_right(self._starts, seat) - 1
 
+    def _visiting(self, seat: int) -> bool:
+        return self._members[seat] in self.rollout.visiting
+
     def _known(self, devices: Iterable[str]) -> Iterator[int]:
         return (self._seats[device] for device in devices if device in self._seats)
 
     def _standing(self, seat: int) -> Standing:
         return self[self._members[seat]]
+
+
+class _Values(ValuesView[Standing]):
+    """All standings without looking each one up by its name."""
+
+    def __init__(self, board: Board) -> None:
+        super().__init__(board)
+        self._board = board
+
+    def __iter__(self) -> Iterator[Standing]:
+        return self._board.each()
 
 
 Frame = tuple[int, str, str, Mapping[str, WaveView]]

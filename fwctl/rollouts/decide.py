@@ -104,9 +104,9 @@ def _decision(board: Board, actions: list[Action], step: WaveStep | None = None)
     """Return the decision; without a step of the waves the next round follows at once, and nothing is waited for."""
     due, prompt = board.dues()
     if step is None:
-        return Decision(tuple(actions), board, None, counts=board.counts, prompt_due=prompt)
+        return Decision(tuple(actions), board, None, counts=board.counts.by_state, prompt_due=prompt)
     due = _next_due([due, step.due], board.now)
-    return Decision(tuple(actions), board, due, step.due, step.holding, board.counts, prompt)
+    return Decision(tuple(actions), board, due, step.due, step.holding, board.counts.by_state, prompt)
 
 
 def _visits(board: Board) -> list[Action]:
@@ -131,9 +131,9 @@ def _must_stop(board: Board) -> Stop | GoBack | None:
 
 
 def _finished(board: Board) -> Finish | None:
-    if board.current is not None or not board.settled:
+    if board.current is not None or not board.counts.settled:
         return None
-    counts = board.counts
+    counts = board.counts.by_state
     words = (("straggler", "stragglers"), ("failed", "failed"), ("held", "in quarantine"))
     more = [f"{counts[state]} {word}" for state, word in words if counts[state]]
     finish = Finish("complete", ", ".join([f"{counts['reached']} of {len(board)} reached", *more]))
@@ -141,7 +141,7 @@ def _finished(board: Board) -> Finish | None:
 
 
 def _go_back(board: Board) -> Decision:
-    rollout, counts = board.rollout, board.counts
+    rollout, counts = board.rollout, board.counts.by_state
     room = max(0, board.plan.spec.rollback.max_concurrent - len(rollout.visiting))
     actions: list[Action] = [Visit(one.device, one.reason) for one in board.due(room)]
     if not actions and not counts["in-flight"] and not rollout.visiting:

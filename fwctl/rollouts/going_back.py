@@ -7,9 +7,10 @@ cannot be reached is taken back when it returns, however long that takes.
 from __future__ import annotations
 
 from datetime import datetime
+from functools import lru_cache
 
 from fwctl.rollouts.plan import Plan
-from fwctl.rollouts.standing import Standing, Verdict
+from fwctl.rollouts.standing import Standing, StandingState, Verdict
 from fwctl.rollouts.view import DeviceView, RolloutView
 from fwctl_agent.protocol.statements import FailureClass
 
@@ -29,18 +30,24 @@ def judge_back(plan: Plan, device: DeviceView | None) -> Verdict:
         klass = _own_failure(device)
         code = f" ({device.failure.code})" if device.failure else ""
         why = f"back on what it ran before{f', by itself: {klass}{code}' if klass else ''}"
-        return Verdict("back", why, klass=klass)
+        return _over("back", why, klass)
     if device.back_refused:
         return Verdict("failed", f"refuses to go back: {device.back_refused}")
     ours = device.by_mandate and device.running == plan.release.digest
     if device.install is None or not (ours or device.order is not None or device.back is not None):
-        return Verdict("untouched", _why_untouched(plan, device), klass=_own_failure(device))
+        return _over("untouched", _why_untouched(plan, device), _own_failure(device))
     if device.unreachable_since is not None:
         since = f"{device.unreachable_since:%Y-%m-%d %H:%M:%SZ}"
         why = f"unreachable since {since}; it goes back when it returns"
         return Verdict("retry", why, device.due_at, asap=device.due_at is None, free=True)
     # What the install order waits for does not hold up its revert.
     return Verdict("in-flight", "is taken back", device.back_due_at, asap=device.back_due_at is None, free=True)
+
+
+@lru_cache(maxsize=256)
+def _over(state: StandingState, why: str, klass: FailureClass | None) -> Verdict:
+    """Return one verdict for all devices that are told the same: in a large fleet they are many."""
+    return Verdict(state, why, klass=klass)
 
 
 def _why_untouched(plan: Plan, device: DeviceView) -> str:

@@ -151,6 +151,11 @@ class Verdict:
         """When it is due, if the wave lets it; None if it is due already, or never."""
         return None if self.quarantine else self.due
 
+    @property
+    def is_quiet(self) -> bool:
+        """Say whether nothing follows from it, now or later, but that the device may start when it is its turn."""
+        return self is MAY_START or self.state in ("reached", "back", "untouched")
+
     def is_due(self, now: datetime) -> bool:
         """Say whether there is something to do, if the wave lets it."""
         if self.quarantine:

@@ -43,7 +43,7 @@ def move_waves(board: Board) -> WaveStep:
     if view.state == "failed":
         # Judged, and killed before anything followed from it: what has settled since does not unsay it (R15).
         return WaveStep(_failed(plan, wave, "maxFailureRate", view.reason))
-    verdict = judge(plan.spec.gates, board.tally(board.number(wave)))
+    verdict = judge(plan.spec.gates, board.counts.tally(board.number(wave)))
     promoted = rollout.control is not None and wave.name in rollout.control.promoted
     if promoted and rollout.control is not None and not isinstance(verdict, Fail):
         return WaveStep((MoveWave(wave.name, "passed", f"promoted by {rollout.control.words}"),))
@@ -86,10 +86,10 @@ def _failed_later(board: Board) -> tuple[Action, ...]:
     Judged by all devices that the wave ever had, so that somebody who leaves the fleet makes no wave fail.
     """
     plan = board.plan
-    for number in board.blamed:
+    for number in board.counts.blamed:
         wave = plan.waves[number]
         if _view(board.rollout, wave).state == "passed":
-            tally = board.tally(number)
+            tally = board.counts.tally(number)
             if too_many(plan.spec.gates, tally.counted, len(wave.devices)):
                 why = f"{tally.counted} of {len(wave.devices)} failed in the end"
                 return (_stop(plan, wave, "maxFailureRate", why),)

@@ -1,0 +1,225 @@
+"""What earlier runs know: the same answers, and only the work that a change asks for."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Collection, Mapping
+from pathlib import Path
+from types import FrameType
+
+import pytest
+
+from fwctl.gitrepo import Cache, Files
+from fwctl.manifests.diagnostic import Diagnostic
+from fwctl.reconcile.commit import check_files, compiled, load_repo
+from fwctl.rollouts.compile import mandate_of
+from fwctl_agent.protocol.lock import Lock
+
+_COUNT = 3000
+_ROLLOUTS = ("one", "two", "three")
+_FIRMWARE = """\
+apiVersion: fwctl/v1
+kind: Firmware
+spec:
+  model: model-{name}
+  version: "2.5.0"
+  hardware: [rev-a]
+  image: {{digest: "sha256:{zeros}", length: 10}}
+  releaseCounter: 1
+"""
+_GROUP = """\
+apiVersion: fwctl/v1
+kind: DeviceGroup
+metadata: {{name: {name}}}
+spec: {{models: [model-{name}], selector: {{matchLabels: {{ring: prod}}}}}}
+"""
+_ROLLOUT = """\
+apiVersion: fwctl/v1
+kind: Rollout
+metadata: {{name: {name}}}
+spec:
+  firmware: {{model: model-{name}, version: "2.5.0"}}
+  targets: {{groups: [{name}]}}
+  strategy: {{type: Canary, initialPercentage: 10, increments: [100]}}
+"""
+
+
+def fleet(count: int = _COUNT) -> dict[str, bytes]:
+    """Return a fleet with three rollouts, locked; its inventory and locks are large files."""
+    lines = ["apiVersion: fwctl/v1", "kind: DeviceInventory", "spec:", "  devices:"]
+    for number in range(count):
+        name = _ROLLOUTS[number % 3]
+        fields = f"id: device-{number:06d}, model: model-{name}, hardware: rev-a, env: dev, labels: {{ring: prod}}"
+        lines.append(f"    - {{{fields}}}")
+    texts = {
+        "fleet.yaml": "apiVersion: fwctl/v1\nkind: Fleet\nmetadata: {name: acme}\n"
+        'spec: {repoId: acme, deviceAddress: "{id}:8443"}\n',
+        "devices/all.yaml": "\n".join(lines) + "\n",
+    }
+    for name in _ROLLOUTS:
+        texts[f"firmware/model-{name}/2.5.0.yaml"] = _FIRMWARE.format(name=name, zeros="0" * 64)
+        texts[f"groups/{name}.yaml"] = _GROUP.format(name=name)
+        texts[f"rollouts/dev/{name}.yaml"] = _ROLLOUT.format(name=name)
+    files = {path: text.encode() for path, text in texts.items()}
+    repo = load_repo(files)
+    locks = {f"rollouts/{key}.lock": compiled(repo, one, files).plan.lock().raw for key, one in repo.rollouts.items()}
+    return files | locks
+
+
+class Store:
+    """Files with a cache, as another process would open them; says which large ones were read."""
+
+    def __init__(self, content: Mapping[str, bytes], cache: Path) -> None:
+        self.read: set[str] = set()
+        ids = Files.of(content)
+
+        def fetch(paths: Collection[str]) -> Mapping[str, bytes]:
+            self.read |= {path for path in paths if len(content[path]) > 64 * 1024}
+            return {path: content[path] for path in paths}
+
+        blobs = {path: (ids.blob_id(path), len(data)) for path, data in content.items()}
+        self.files = Files(blobs, fetch, cache=Cache(cache, code="1"))
+
+    def check(self) -> tuple[Diagnostic, ...]:
+        return check_files(self.files)[1]
+
+
+@pytest.fixture(scope="module")
+def content() -> dict[str, bytes]:
+    return fleet()
+
+
+@pytest.fixture
+def cache(tmp_path: Path, content: dict[str, bytes]) -> Path:
+    """A cache that has seen the fleet."""
+    cold = Store(content, tmp_path / "cache.db")
+    assert cold.check() == ()
+    assert cold.read == {"devices/all.yaml", *(f"rollouts/dev/{name}.lock" for name in _ROLLOUTS)}
+    return tmp_path / "cache.db"
+
+
+def test_files_that_were_checked_are_not_read_again(content: dict[str, bytes], cache: Path) -> None:
+    warm = Store(content, cache)
+    assert warm.check() == ()
+    assert warm.read == set()
+
+
+def test_the_repository_is_the_same_cold_and_warm(content: dict[str, bytes], cache: Path) -> None:
+    cold, warm = load_repo(content), load_repo(Store(content, cache).files)
+    assert dict(warm.devices) == dict(cold.devices)
+    assert warm.fleet == cold.fleet
+    assert warm.groups == cold.groups
+    assert warm.rollouts == cold.rollouts
+
+
+def test_a_changed_rollout_is_compiled_alone_and_no_inventory_is_parsed(content: dict[str, bytes], cache: Path) -> None:
+    path = "rollouts/dev/two.yaml"
+    edited = content | {path: content[path].replace(b"initialPercentage: 10", b"initialPercentage: 20")}
+    store = Store(edited, cache)
+    assert store.check() == ()
+    assert store.read == {"rollouts/dev/two.lock"}
+
+
+def test_a_new_rollout_reads_nothing_large(content: dict[str, bytes], cache: Path) -> None:
+    added = content["rollouts/dev/two.yaml"].replace(b"{name: two}", b"{name: four}")
+    store = Store(content | {"rollouts/dev/four.yaml": added + b"  replaces: two\n"}, cache)
+    assert store.check() == ()
+    assert store.read == set()
+
+
+_CHANGES: dict[str, Callable[[dict[str, bytes]], dict[str, bytes]]] = {
+    "group": lambda c: {"groups/two.yaml": c["groups/two.yaml"].replace(b"ring: prod", b"ring: none")},
+    "group, smaller": lambda c: {
+        "groups/two.yaml": c["groups/two.yaml"].replace(
+            b"selector: {matchLabels: {ring: prod}}", b"devices: [device-000001]"
+        )
+    },
+    "inventory": lambda c: {"devices/all.yaml": c["devices/all.yaml"].replace(b"id: device-000001", b"id: other")},
+    "second inventory": lambda c: {
+        "devices/b.yaml": b"apiVersion: fwctl/v1\nkind: DeviceInventory\nspec:\n  devices:\n"
+        b"    - {id: more, model: model-two, hardware: rev-a, env: dev, labels: {ring: prod}}\n"
+    },
+    "firmware": lambda c: {
+        "firmware/model-two/2.5.0.yaml": c["firmware/model-two/2.5.0.yaml"].replace(b"length: 10", b"length: 11")
+    },
+    "lock": lambda c: {"rollouts/dev/two.lock": c["rollouts/dev/two.lock"].split(b"\n", 1)[1]},
+    "broken lock": lambda c: {"rollouts/dev/two.lock": c["rollouts/dev/two.lock"] + b"x"},
+    "control": lambda c: {"control/dev/two.yaml": _control(c)},
+    "rollout": lambda c: {
+        "rollouts/dev/two.yaml": c["rollouts/dev/two.yaml"].replace(b"100]}", b"100], approvalBefore: [wave-2]}")
+    },
+    "not enforced": lambda c: {"rollouts/dev/two.yaml": c["rollouts/dev/two.yaml"] + b"  lateJoiners: {max: 5}\n"},
+    "fleet": lambda c: {"fleet.yaml": c["fleet.yaml"].replace(b"repoId: acme", b"repoId: other")},
+    "broken inventory": lambda c: {"devices/all.yaml": c["devices/all.yaml"] + b"    - {id: Bad!}\n"},
+}
+
+
+def _control(content: Mapping[str, bytes]) -> bytes:
+    repo = load_repo(content)
+    made = compiled(repo, repo.rollouts["dev/two"], content)
+    assert made.mandate is not None
+    return (
+        "apiVersion: fwctl/v1\nkind: RolloutControl\nmetadata: {name: two}\nspec:\n"
+        f"  mandate: {made.mandate.id}\n  state: running\n  promoted: [wave-9]\n  reason: because\n  actor: alice\n"
+    ).encode()
+
+
+@pytest.mark.parametrize("change", _CHANGES.values(), ids=_CHANGES)
+def test_every_change_has_the_findings_it_has_without_a_cache(
+    content: dict[str, bytes], cache: Path, change: Callable[[dict[str, bytes]], dict[str, bytes]]
+) -> None:
+    changed = content | change(content)
+    assert changed != content
+    expected = check_files(changed)[1]
+    assert Store(changed, cache).check() == expected
+    again = Store(changed, cache)
+    assert again.check() == expected, "what was found is found again, at the same places"
+    assert Store(content, cache).check() == ()
+
+
+def test_without_a_lock_there_is_another_answer(content: dict[str, bytes], cache: Path) -> None:
+    stale = content | _CHANGES["rollout"](content)
+    assert [found.code for found in Store(stale, cache).check()] == ["E_LOCK_STALE"]
+    assert Store({path: data for path, data in stale.items() if path != "rollouts/dev/two.lock"}, cache).check() == ()
+
+
+def test_a_plan_is_compiled_once_for_the_same_files(content: dict[str, bytes], cache: Path) -> None:
+    store = Store(content, cache)
+    repo = load_repo(store.files)
+    rollout = repo.rollouts["dev/two"]
+    assert compiled(repo, rollout, store.files) is compiled(repo, rollout, store.files)
+    assert store.read == {"rollouts/dev/two.lock"}
+
+
+def _calls(work: Callable[[], object]) -> int:
+    """Count the calls of functions, Python's and C's, that some work takes."""
+    count = 0
+
+    def tick(_frame: FrameType, event: str, _what: object) -> None:
+        nonlocal count
+        count += event in ("call", "c_call")
+
+    sys.setprofile(tick)
+    try:
+        work()
+    finally:
+        sys.setprofile(None)
+    return count
+
+
+def test_work_grows_with_the_fleet_and_not_faster() -> None:
+    def work(count: int) -> int:
+        files = {path: data for path, data in fleet(count).items() if not path.endswith(".lock")}
+        repo = load_repo(files)
+        rollout = repo.rollouts["dev/two"]
+
+        def compile_and_lock() -> None:
+            plan = compiled(repo, rollout, files).plan
+            lock = Lock.parse(plan.lock().raw)
+            assert mandate_of(plan, manifest=rollout.raw, lock=lock).lock_size == count // 3
+            assert lock.tree().proof(1).hashes
+
+        return _calls(compile_and_lock)
+
+    small, large = work(600), work(2400)
+    assert large < 4 * small
