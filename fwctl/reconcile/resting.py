@@ -24,10 +24,12 @@ class Recorded:
     rows: Mapping[str, SummaryRow]
     revision: int
 
-    def current(self, key: str, now: datetime) -> bool:
-        """Say whether a rollout still stands as it was written down."""
+    def current(self, key: str, moment: datetime) -> bool:
+        """Say whether a rollout stands as it was written down, until this moment if nothing else changes."""
         row = self.rows.get(key)
-        return row is not None and row.revision == self.revision and (row.valid_until is None or now < row.valid_until)
+        return (
+            row is not None and row.revision == self.revision and (row.valid_until is None or moment < row.valid_until)
+        )
 
     def summary(self, key: str) -> Summary | None:
         """Return what was written down of a rollout, current or not."""
@@ -44,13 +46,15 @@ def recorded(ledger: Ledger, commit: str, *, pinned: str) -> Recorded | None:
     return Recorded(fleet, rows, revision)
 
 
-def resting(ledger: Ledger, commit: str, *, pinned: str, now: datetime) -> tuple[Summary, ...] | None:
-    """Return where the rollouts of a commit stand if a pass over it would do nothing; None if it has to be made."""
+def resting(
+    ledger: Ledger, commit: str, *, pinned: str, now: datetime, deadline: datetime
+) -> tuple[Summary, ...] | None:
+    """Return where the rollouts of a commit stand if a pass until `deadline` would do nothing; None if it might."""
     found = recorded(ledger, commit, pinned=pinned)
     if found is None or ledger.meta("last_applied_commit") != commit:
         return None
     wanted = found.fleet.rollouts
-    if not wanted or not all(found.current(key, now) for key in wanted):
+    if not wanted or not all(found.current(key, deadline) for key in wanted):
         return None
     summaries = tuple(summary for key in wanted if (summary := found.summary(key)) is not None)
     if len(summaries) < len(wanted) or any(due_leftovers(ledger, {one.mandate for one in summaries}, now)):

@@ -85,7 +85,7 @@ async def reconcile_once(
     with acquire_lease(ledger, holder=holder, now=setting.clock(), ttl=LEASE_TTL) as lease:
         now, pinned = setting.clock(), setting.keystore.pinned_root()
         if repo is not None and at_once is None:
-            still = resting(ledger, commit, pinned=pinned, now=now)
+            still = resting(ledger, commit, pinned=pinned, now=now, deadline=now + max_duration)
             if still is not None:
                 return PassReport(commit, lease.epoch, 0, tuple(map(RolloutReport.of, still)), now, setting.clock())
         state = read_commit(files, commit=commit, pinned=pinned, now=now, lowest=_lowest(ledger))
