@@ -6,10 +6,6 @@ from dataclasses import dataclass
 
 from fwctl.cli.context import Context
 from fwctl.cli.fleet_id import fleet_id
-from fwctl.cli.looking import unknown
-from fwctl.cli.planning import find_rollouts
-from fwctl.errors import InputError
-from fwctl.reconcile.commit import load_repo
 from fwctl.state import BrokenLink, EventRow, Ledger, ledger_path
 
 
@@ -46,6 +42,11 @@ def _subject(settings: Context, ledger: Ledger, about: str) -> tuple[str | None,
         return about, None
     if ledger.devices([about]):
         return None, about
+    from fwctl.cli.looking import unknown  # the manifests are read for names alone that the ledger does not know
+    from fwctl.cli.planning import find_rollouts
+    from fwctl.errors import InputError
+    from fwctl.reconcile.commit import load_repo
+
     repo = load_repo(settings.files())
     if about in repo.devices:
         return None, about

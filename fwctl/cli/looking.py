@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import islice
 from typing import Literal, get_args
 
@@ -29,7 +29,8 @@ from fwctl.trust.authority import Authority
 
 STATES = (*get_args(StandingState), "idle", "unseen", "unreachable", "quarantined")
 """all that a device can be: its standing in a rollout, or without one what the ledger knows; quarantined beside it"""
-_PART = 500
+_FEW, _MANY = 100, 1000
+"""devices that are read and judged together: at first, and when it is clear that there are many"""
 
 
 @dataclass(frozen=True)
@@ -118,16 +119,19 @@ class Book:
         left = iter(ids)
         with self.settings.ledger(self.repo_id) as ledger:
             held = {row.device: row for row in ledger.quarantine()} if ledger else {}
-            bench = judges(self.prepared, ledger, held, self.now, judged=self.authority is not None)
             groups = {group.name: group_mask(self.repo, group) for group in self.repo.groups.values()}
             members = {name: self.repo.devices.bits(mask) for name, mask in groups.items()}
-            while part := tuple(islice(left, _PART)):
+            judging = partial(judges, self.prepared, ledger, held, self.now, judged=self.authority is not None)
+            bench, size = judging(many=False), _FEW
+            while part := tuple(islice(left, size)):
                 rows = {row.id: row for row in ledger.devices(part)} if ledger else {}
                 for device in part:
                     row, at = rows.get(device), self.repo.devices.index(device)
                     rollout, standing = _place(bench, device, row)
                     names = tuple(name for name, bits in members.items() if bits[at])
                     yield DeviceLine(self.repo.devices[device], row, names, rollout, standing, held.get(device))
+                if size == _FEW:
+                    bench, size = judging(many=True), _MANY
 
     def device(self, device: str) -> DeviceLine:
         """Return one device that the inventory has."""

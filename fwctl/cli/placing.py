@@ -28,6 +28,8 @@ class Judge:
     held: Mapping[str, QuarantineRow]
     released: Mapping[str, datetime]
     now: datetime
+    many: bool
+    """it will be asked about many devices: then all open orders are read once, else each device's own"""
 
     def place(self, device: str, row: DeviceRow | None) -> Place | None:
         """Return where a device stands; None if this rollout has no part for it."""
@@ -48,10 +50,10 @@ class Judge:
         return device_view(device, row, orders, self._mandate, quarantined=reason, released=freed)
 
     def _orders(self, device: str, row: DeviceRow | None) -> Sequence[OrderRow]:
-        if self.ledger is None or not self._any:
+        if self.ledger is None or not self._mandate or (self.many and not self._any):
             return ()
         # What runs the firmware, has nothing under way and took nothing back has reached it, whatever was ordered.
-        forward = self.context.back_since is None and device not in self._open
+        forward = self.many and self.context.back_since is None and device not in self._open
         if forward and row and row.running_release == self.prepared.plan.release.digest and not row.spent:
             return ()
         return self.ledger.orders(mandate=self._mandate, device=device)
@@ -66,7 +68,7 @@ class Judge:
 
     @cached_property
     def _any(self) -> bool:
-        return bool(self._mandate and self.ledger and self.ledger.order_counts(self._mandate))
+        return bool(self.ledger and next(self.ledger.stream_orders(mandate=self._mandate), None))
 
     @cached_property
     def _open(self) -> frozenset[str]:
@@ -81,6 +83,7 @@ def judges(
     now: datetime,
     *,
     judged: bool,
+    many: bool,
 ) -> tuple[Judge, ...]:
     """Return the rollouts in the order in which they have a say: one that replaces another speaks last."""
     replaced = {
@@ -90,7 +93,7 @@ def judges(
     }
     released = ledger.releases() if ledger else {}
     return tuple(
-        Judge(prepared[key], context_of(ledger, prepared[key], judged=judged), ledger, held, released, now)
+        Judge(prepared[key], context_of(ledger, prepared[key], judged=judged), ledger, held, released, now, many)
         for key in sorted(prepared, key=lambda key: (key not in replaced, key))
     )
 
