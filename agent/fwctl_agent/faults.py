@@ -154,7 +154,8 @@ def chosen(fault: Fault, devices: Iterable[str], seed: int) -> tuple[str, ...]:
     """
     names = sorted(devices)
     if fault.devices:
-        return tuple(name for name in names if name in fault.devices)
+        named = frozenset(fault.devices)
+        return tuple(name for name in names if name in named)
     if fault.share is None:
         return tuple(names)
     ranked = sorted(names, key=lambda name: hashlib.sha256(f"{seed} {fault.name} {name}".encode()).digest())

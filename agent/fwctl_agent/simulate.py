@@ -321,7 +321,7 @@ class Simulation:
         spent = 0.0
         while struck:
             # Many devices take their time: looking at them stays a small part of what is done.
-            await asyncio.sleep(max(PULSE, 10 * spent))
+            await asyncio.sleep(max(PULSE, 30 * spent))
             begun = time.monotonic()
             for name, subject in struck.items():
                 self._vanish(subject)

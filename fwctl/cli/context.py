@@ -76,7 +76,7 @@ class Context:
         """Return the managed files as they lie in the work tree, or in another folder of manifests."""
         from fwctl.gitrepo import Files, worktree_files
 
-        return Files.of(worktree_files(folder or self.worktree), cache=self.cache)
+        return Files.of(worktree_files(folder or self.worktree), cache=self.cache, notice=notice)
 
     def fetched(self, ref: str = "HEAD") -> tuple[CommitId, Files]:
         """Return a commit as it stands now: a mirror is brought up to date first, however often this is asked."""
@@ -86,7 +86,7 @@ class Context:
     def committed(self, ref: str = "HEAD") -> tuple[CommitId, Files]:
         """Return a commit and its managed files."""
         commit = self.repo.resolve(ref)
-        return commit, self.repo.tree(commit).files(cache=self.cache)
+        return commit, self.repo.tree(commit).files(cache=self.cache, notice=notice)
 
     def files(self) -> Files:
         """Return what describing commands show: the work tree, or the newest commit where there is none."""
@@ -168,10 +168,24 @@ def say(text: str = "") -> None:
     sys.stdout.write(shown if shown.endswith("\n") else shown + "\n")
 
 
+def pour(part: str) -> None:
+    """Write a part of an answer that is too long to hold, as it is."""
+    sys.stdout.write(_for_terminal(part, sys.stdout))
+
+
 def talk(text: str) -> None:
     """Write to the person, beside the answer."""
     sys.stdout.flush()
     sys.stderr.write(_for_terminal(text, sys.stderr) + "\n")
+
+
+def notice(text: str) -> None:
+    """Show a person what takes long, in place of what was shown before; empty when it is done."""
+    if sys.stderr.isatty():
+        from fwctl.render.words import visible
+
+        sys.stderr.write(f"\r\x1b[K{visible(text)}")
+        sys.stderr.flush()
 
 
 def _for_terminal(text: str, stream: TextIO) -> str:

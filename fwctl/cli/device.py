@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from fwctl.cli import completing
-from fwctl.cli.context import Context, next_is, say, talk
+from fwctl.cli.context import Context, next_is, pour, say, talk
 from fwctl.cli.options import TextOrJson
 
 Device = Annotated[str, typer.Argument(metavar="NAME", help="The device.", autocompletion=completing.devices)]
+
+SCREEN = 100
+"""devices that are listed at a terminal unless told otherwise"""
 
 group = typer.Typer(no_args_is_help=True, help="Enrol devices and look at them.", rich_markup_mode=None)
 
@@ -71,19 +75,43 @@ def list_(
     in_group: Annotated[
         str, typer.Option("--group", metavar="NAME", help="Members of this group.", autocompletion=completing.groups)
     ] = "",
+    rollout: Annotated[
+        str,
+        typer.Option(metavar="ROLLOUT", help="Devices that this one holds.", autocompletion=completing.rollouts),
+    ] = "",
     model: Annotated[str, typer.Option(metavar="MODEL", help="Devices of this model.")] = "",
     env: Annotated[str, typer.Option(metavar="ENV", help="Devices of this environment.")] = "",
+    region: Annotated[str, typer.Option(metavar="REGION", help="Devices of this region.")] = "",
+    site: Annotated[str, typer.Option(metavar="SITE", help="Devices of this site.")] = "",
+    label: Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help="Devices with this label.")] = None,
     state: Annotated[str, typer.Option(metavar="STATE", help="Devices in this state, such as failed.")] = "",
+    running: Annotated[str, typer.Option("--version", metavar="VERSION", help="Devices that run this.")] = "",
+    unreachable: Annotated[bool, typer.Option("--unreachable", help="Devices that did not answer last.")] = False,
+    older_than: Annotated[str, typer.Option(metavar="AGE", help="Not seen for so long, such as 2d.")] = "",
+    after: Annotated[str, typer.Option(metavar="NAME", help="Only behind this one.")] = "",
+    limit: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="N", help="At most so many; 100 at a terminal, else all.", show_default=False),
+    ] = None,
     format_: TextOrJson = "text",
 ) -> None:
     """List the devices: what they run, when seen, where they stand."""
     from fwctl.cli.looking import open_book
-    from fwctl.cli.picking import Filter, select
+    from fwctl.cli.picking import Filter, Page, age, labels, select
     from fwctl.render.devices import LIST
 
     settings: Context = context.obj
+    wanted = Filter(
+        *(in_group, model, env, state, region, site, labels(label or ()), rollout, running, unreachable),
+        age(older_than) if older_than else None,
+        after,
+    )
     book = open_book(settings)
-    say(LIST[format_](select(book, Filter(in_group, model, env, state)), book.now))
+    page = Page(select(book, wanted), limit or (SCREEN if format_ == "text" and sys.stdout.isatty() else None))
+    for part in LIST[format_](page, book.now):
+        pour(part)
+    if page.more:
+        talk(f"There are more: the same command with --after {page.last}")
     next_is("fwctl device show NAME")
 
 

@@ -45,6 +45,6 @@ def events(
     if verify:
         talk("The chain of events holds.")
     if history.earlier:
-        talk(f"{history.earlier} earlier events are not shown (--limit).")
+        talk(f"Earlier events are not shown (--limit {2 * limit}).")
     if history.events:
         next_is(f"fwctl events --since {history.events[-1].seq}")

@@ -73,8 +73,7 @@ def last_said(ledger: Ledger, mandate: str, devices: Iterable[str] | None = None
 
 def failure_said(ledger: Ledger, mandate: str, devices: Iterable[str]) -> dict[str, Said]:
     """Return the newest outcome that tells of a failure, for each of these devices that has one."""
-    wanted = set(devices)
-    found = (row for row in ledger.outcomes(mandate) if row.device in wanted and row.failure_class)
+    found = (row for device in set(devices) for row in ledger.outcomes(mandate, device) if row.failure_class)
     return {row.device: read(row) for row in found}
 
 

@@ -23,7 +23,7 @@ BAD = ("stopped", "held", "aborted", "rolled-back")
 """states that nothing leaves without a person"""
 
 
-def seconds(text: str) -> int:
+def seconds(text: str, *, place: str = "--timeout") -> int:
     """Return the seconds of `10m`.
 
     Raises:
@@ -39,7 +39,7 @@ def seconds(text: str) -> int:
         raise UsageError(
             f"{text[:40]!r} is no time",
             code="E_USAGE",
-            place="--timeout",
+            place=place,
             remedy="A whole number and s, m, h or d, such as 10m.",
         ) from None
 

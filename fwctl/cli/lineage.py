@@ -100,12 +100,11 @@ def _steps(ledger: Ledger, repo: FleetRepo, files: Mapping[str, bytes], device: 
         for e in events
         if e.data.get("release") and e.data.get("version")
     }
-    commits = _commits(ledger, {order.rollout for order in orders})
+    commits = _commits(ledger, {order.rollout for order in orders}, {order.mandate for order in orders})
     said = {
         row.order: evidence.read(row)
         for mandate in dict.fromkeys(order.mandate for order in orders)
-        for row in ledger.outcomes(mandate)
-        if row.device == device
+        for row in ledger.outcomes(mandate, device)
     }
     steps = [_ordered(order, orders, versions, commits, files, said) for order in orders if order.verb == "install"]
     steps += _found(events, {order.release for order in orders})
@@ -175,11 +174,13 @@ def _found(events: tuple[EventRow, ...], ordered: set[str]) -> list[Step]:
     return steps
 
 
-def _commits(ledger: Ledger, rollouts: set[str]) -> dict[str, str]:
-    """Return mandate -> the first commit that a pass applied for it."""
+def _commits(ledger: Ledger, rollouts: set[str], mandates: set[str]) -> dict[str, str]:
+    """Return mandate -> the first commit that a pass applied for it; it is told before the first of its orders."""
     found: dict[str, str] = {}
     for rollout in sorted(rollouts):
         for event in ledger.events(rollout=rollout):
+            if mandates <= found.keys():
+                break
             if event.kind.startswith("rollout.") and event.data.get("mandate"):
                 found.setdefault(str(event.data["mandate"]), str(event.data.get("commit", "")))
     return found

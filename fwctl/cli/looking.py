@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
-from functools import cached_property
+from functools import cached_property, partial
+from itertools import islice
 from typing import Literal, get_args
 
 from fwctl.cli.context import Context
+from fwctl.cli.placing import NOT_JUDGED, Judge, context_of, judges
 from fwctl.errors import InputError
 from fwctl.manifests.fields import did_you_mean
 from fwctl.manifests.repo import Device, FleetRepo, LoadedFirmware, LoadedGroup
-from fwctl.manifests.targets import group_members
+from fwctl.manifests.targets import group_ids, group_mask
 from fwctl.reconcile.commit import Prepared, load_repo, prepare
 from fwctl.reconcile.summarising import standing_of
 from fwctl.reconcile.summary import RolloutResult
@@ -21,12 +24,13 @@ from fwctl.rollouts.compile import release_of
 from fwctl.rollouts.decide import decide
 from fwctl.rollouts.standing import Standing, StandingState
 from fwctl.rollouts.view import RolloutView
-from fwctl.state import DeviceRow, Ledger, QuarantineRow, RolloutRow
+from fwctl.state import DeviceRow, Ledger, QuarantineRow
 from fwctl.trust.authority import Authority
 
 STATES = (*get_args(StandingState), "idle", "unseen", "unreachable", "quarantined")
 """all that a device can be: its standing in a rollout, or without one what the ledger knows; quarantined beside it"""
-NOT_JUDGED = "approvals are not judged: no root of trust is pinned here"
+_FEW, _MANY = 100, 1000
+"""devices that are read and judged together: at first, and when it is clear that there are many"""
 
 
 @dataclass(frozen=True)
@@ -90,61 +94,63 @@ class RolloutLine:
 
 @dataclass(frozen=True)
 class Book:
-    """A fleet read once. Everything below is derived on demand."""
+    """A fleet's manifests, read once. The rest is derived on demand, and of the devices only those asked for."""
 
     settings: Context
     repo: FleetRepo
     files: Mapping[str, bytes]
     authority: Authority | None
     now: datetime
-    rows: Mapping[str, DeviceRow]
-    prepared: Mapping[str, Prepared]
-    views: Mapping[str, RolloutView]
-    recorded: Mapping[str, RolloutRow]
-    held: Mapping[str, QuarantineRow]
-    """devices in quarantine"""
+
+    @property
+    def repo_id(self) -> str:
+        return self.repo.fleet.spec.repo_id
 
     @cached_property
-    def places(self) -> Mapping[str, tuple[str, Standing]]:
-        """Device -> the rollout that holds it, and where it stands there. A replacing rollout wins."""
-        found: dict[str, tuple[str, Standing]] = {}
-        replaced = {
-            f"{one.rollout.env}/{one.rollout.model.spec.replaces}"
-            for one in self.prepared.values()
-            if one.rollout.model.spec.replaces
+    def prepared(self) -> Mapping[str, Prepared]:
+        """The rollouts, compiled and judged."""
+        return {
+            key: prepare(self.repo, rollout, self.files, self.authority, self.now)
+            for key, rollout in self.repo.rollouts.items()
         }
-        for key in sorted(self.prepared, key=lambda key: (key not in replaced, key)):
-            for device, standing in decide(self.prepared[key].plan, self.views[key], self.now).standings.items():
-                found[device] = (key, standing)
-        return found
 
-    @cached_property
-    def memberships(self) -> Mapping[str, tuple[str, ...]]:
-        found: dict[str, list[str]] = {}
-        for group in self.repo.groups.values():
-            for device in group_members(self.repo, group):
-                found.setdefault(device.id, []).append(group.name)
-        return {device: tuple(names) for device, names in found.items()}
+    def devices(self, ids: Iterable[str]) -> Iterator[DeviceLine]:
+        """Yield these devices with where they stand; read and judged in parts, so that a first page comes at once."""
+        left = iter(ids)
+        with self.settings.ledger(self.repo_id) as ledger:
+            held = {row.device: row for row in ledger.quarantine()} if ledger else {}
+            groups = {group.name: group_mask(self.repo, group) for group in self.repo.groups.values()}
+            members = {name: self.repo.devices.bits(mask) for name, mask in groups.items()}
+            judging = partial(judges, self.prepared, ledger, held, self.now, judged=self.authority is not None)
+            bench, size = judging(many=False), _FEW
+            while part := tuple(islice(left, size)):
+                rows = {row.id: row for row in ledger.devices(part)} if ledger else {}
+                for device in part:
+                    row, at = rows.get(device), self.repo.devices.index(device)
+                    rollout, standing = _place(bench, device, row)
+                    names = tuple(name for name, bits in members.items() if bits[at])
+                    yield DeviceLine(self.repo.devices[device], row, names, rollout, standing, held.get(device))
+                if size == _FEW:
+                    bench, size = judging(many=True), _MANY
 
-    def devices(self) -> tuple[DeviceLine, ...]:
-        return tuple(self.line(device) for device in self.repo.devices.values())
-
-    def line(self, device: Device) -> DeviceLine:
-        rollout, standing = self.places.get(device.id, ("", None))
-        row, groups = self.rows.get(device.id), self.memberships.get(device.id, ())
-        return DeviceLine(device, row, groups, rollout, standing, self.held.get(device.id))
+    def device(self, device: str) -> DeviceLine:
+        """Return one device that the inventory has."""
+        return next(self.devices([device]))
 
     def firmware(self) -> tuple[FirmwareLine, ...]:
         return tuple(self._firmware(one) for one in self.repo.firmware.values())
 
-    def rollouts(self) -> tuple[RolloutLine, ...]:
-        return tuple(self._rollout(one) for one in self.prepared.values())
+    def rollouts(self, only: str = "") -> tuple[RolloutLine, ...]:
+        """Return the rollouts, or the one with this key."""
+        with self.settings.ledger(self.repo_id) as ledger:
+            return tuple(self._rollout(one, ledger) for one in self.prepared.values() if only in ("", one.key))
 
     def groups(self) -> tuple[GroupLine, ...]:
         return tuple(self._group(one) for one in self.repo.groups.values())
 
-    def _rollout(self, prepared: Prepared) -> RolloutLine:
-        view, row = self.views[prepared.key], self.recorded.get(prepared.key)
+    def _rollout(self, prepared: Prepared, ledger: Ledger | None) -> RolloutLine:
+        view = view_of(ledger, prepared, self.authority)
+        row = ledger.rollout(prepared.key) if ledger else None
         decision = decide(prepared.plan, view, self.now)
         standings = tuple(decision.standings.values())
         if self.authority is None and prepared.lock is not None:
@@ -153,23 +159,36 @@ class Book:
         return RolloutLine(prepared, state, reason, standings, judged=self.authority is not None)
 
     def _group(self, group: LoadedGroup) -> GroupLine:
-        users = [key for key, one in self.prepared.items() if group.name in one.rollout.model.spec.targets.groups]
-        return GroupLine(group, tuple(device.id for device in group_members(self.repo, group)), tuple(users))
+        users = [key for key, one in self.repo.rollouts.items() if group.name in one.model.spec.targets.groups]
+        return GroupLine(group, group_ids(self.repo, group), tuple(users))
+
+    @cached_property
+    def _running(self) -> Counter[str]:
+        with self.settings.ledger(self.repo_id) as ledger:
+            return Counter(row.running_release for row in ledger.stream_devices()) if ledger else Counter()
 
     def _firmware(self, one: LoadedFirmware) -> FirmwareLine:
         release, spec = release_of(one.model), one.model.spec
-        users = [key for key, other in self.prepared.items() if other.plan.release.digest == release.digest]
-        running = sum(row.running_release == release.digest for row in self.rows.values())
+        users = [
+            key
+            for key, other in self.repo.rollouts.items()
+            if (other.model.spec.firmware.model, other.model.spec.firmware.version) == (spec.model, spec.version)
+        ]
         signers, verdict = _signed(self.authority, one)
         prefix = f"firmware/{spec.model}/{spec.version}."
         if self.authority is None:
             names = (p.removeprefix(prefix) for p in self.files if p.startswith(prefix) and p.endswith(".dsse.json"))
             signers = tuple(name.removesuffix(".dsse.json") for name in sorted(names))
-        return FirmwareLine(one, release.digest, signers, verdict, tuple(users), running)
+        return FirmwareLine(one, release.digest, signers, verdict, tuple(users), self._running[release.digest])
+
+
+def _place(bench: Iterable[Judge], device: str, row: DeviceRow | None) -> tuple[str, Standing | None]:
+    found = [place for judge in bench if (place := judge.place(device, row)) is not None]
+    return found[-1] if found else ("", None)
 
 
 def open_book(settings: Context) -> Book:
-    """Read the work tree (or the newest commit of a remote), its trust if a root is pinned, and the ledger if any.
+    """Read the work tree (or the newest commit of a remote), and its trust if a root is pinned.
 
     Raises:
         ManifestErrors: it does not validate.
@@ -177,28 +196,13 @@ def open_book(settings: Context) -> Book:
     """
     files = settings.files()
     repo = load_repo(files)
-    repo_id, now = repo.fleet.spec.repo_id, settings.now()
-    authority = settings.authority(repo_id, files)
-    prepared = {key: prepare(repo, rollout, files, authority, now) for key, rollout in repo.rollouts.items()}
-    with settings.ledger(repo_id) as ledger:
-        rows = {row.id: row for row in ledger.devices()} if ledger else {}
-        recorded = {row.key: row for row in ledger.rollouts()} if ledger else {}
-        views = {key: view_of(ledger, one, authority) for key, one in prepared.items()}
-        held = {row.device: row for row in ledger.quarantine()} if ledger else {}
-    return Book(settings, repo, files, authority, now, rows, prepared, views, recorded, held)
+    return Book(settings, repo, files, settings.authority(repo.fleet.spec.repo_id, files), settings.now())
 
 
 def view_of(ledger: Ledger | None, prepared: Prepared, authority: Authority | None) -> RolloutView:
     """Return what `decide` sees of a rollout; without a ledger no device was ever seen."""
-    if ledger is not None and authority is not None:
-        return rollout_view(ledger, prepared)
-    why = prepared.not_approved if authority or prepared.lock is None else NOT_JUDGED
-    if ledger is None:
-        return RolloutView(approved_stage=prepared.approved_stage, not_approved=why, devices={})
-    known = rollout_view(ledger, prepared)
-    return RolloutView(
-        approved_stage=0, not_approved=why, stopped=known.stopped, finished=known.finished, devices=known.devices
-    )
+    context = context_of(ledger, prepared, judged=authority is not None)
+    return replace(context, devices=rollout_view(ledger, prepared).devices) if ledger is not None else context
 
 
 def unknown(name: str, known: Sequence[str], *, what: str, code: str, place: str, see: str) -> InputError:

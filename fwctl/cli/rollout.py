@@ -80,7 +80,7 @@ def show(context: typer.Context, rollout: Rollout, format_: TextOrJson = "text")
     settings: Context = context.obj
     book = open_book(settings)
     key = find_rollouts(book.repo, rollout)[0].key
-    say(ROLLOUT_SHOW[format_](next(line for line in book.rollouts() if line.prepared.key == key)))
+    say(ROLLOUT_SHOW[format_](book.rollouts(key)[0]))
     next_is(f"fwctl status {key}", f"fwctl events --for {key}")
 
 

@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from fwctl.cli.context import Context
+from fwctl.cli.fleet_id import committed_id
 from fwctl.cli.nexts import next_for
 from fwctl.errors import FwctlError
 from fwctl.reconcile.summary import FLEET, FleetSummary, Summary, fleet_from_json, from_json, pin
@@ -73,7 +74,7 @@ def recorded_status(settings: Context, name: str) -> Status | None:
     and while a pass is running, what it wrote last is told with its time.
     """
     commit = settings.repo.resolve("HEAD")
-    repo_id = _repo_id(settings, commit)
+    repo_id = committed_id(settings, commit)
     if repo_id is None:
         return None
     with settings.ledger(repo_id) as ledger:
@@ -126,18 +127,6 @@ def _pinned(settings: Context, fleet: FleetSummary) -> bool:
     """Say whether the root of trust that is pinned here is the one that the pass verified everything from."""
     keystore = settings.keystore(fleet.repo_id)
     return keystore.exists and pin(keystore.pinned_root()) == fleet.pin
-
-
-def _repo_id(settings: Context, commit: CommitId) -> str | None:
-    """Return the fleet's id of a commit; None where `fleet.yaml` is not the plain file that it should be."""
-    import yaml
-
-    text = settings.repo.file(commit, "fleet.yaml")
-    try:
-        found = yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))["spec"]["repoId"] if text else None  # noqa: S506  both are safe loaders
-    except (yaml.YAMLError, KeyError, TypeError, ValueError):
-        return None
-    return found if isinstance(found, str) else None
 
 
 def dirty(settings: Context) -> tuple[str, ...]:

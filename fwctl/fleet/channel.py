@@ -236,7 +236,7 @@ class Channel:
 
 
 def _cause(error: BaseException) -> BaseException:
-    """Return what the system or OpenSSL raised, behind what httpcore and httpx made of it."""
+    """Return what the system or OpenSSL raised, behind what httpx made of it."""
     while error.__cause__ is not None and not isinstance(error, OSError):
         error = error.__cause__
     return error

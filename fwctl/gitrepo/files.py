@@ -21,21 +21,33 @@ class Files(Mapping[str, bytes]):
         read: Callable[[Collection[str]], Mapping[str, bytes]],
         *,
         cache: Cache | None = None,
+        notice: Callable[[str], None] = lambda _text: None,
     ) -> None:
-        """Take blob id and size of each path, and how to read paths together."""
+        """Take blob id and size of each path, and how to read paths together.
+
+        `notice` is told what takes long while it does; empty when it is done.
+        """
         self._blobs = dict(sorted(blobs.items()))
         self._read = read
         self._small: Mapping[str, bytes] | None = None
         self._known: dict[Hashable, Any] = {}
         self.cache = cache
+        self.notice = notice
 
     @classmethod
-    def of(cls, files: Mapping[str, bytes], *, sha256: bool = False, cache: Cache | None = None) -> Files:
+    def of(
+        cls,
+        files: Mapping[str, bytes],
+        *,
+        sha256: bool = False,
+        cache: Cache | None = None,
+        notice: Callable[[str], None] = lambda _text: None,
+    ) -> Files:
         """Return files whose bytes are there already; `sha256` says which ids the repository has."""
         from fwctl.gitrepo.worktree import blob_id
 
         blobs = {path: (blob_id(data, sha256=sha256), len(data)) for path, data in files.items()}
-        return cls(blobs, lambda paths: {path: files[path] for path in paths}, cache=cache)
+        return cls(blobs, lambda paths: {path: files[path] for path in paths}, cache=cache, notice=notice)
 
     def __getitem__(self, path: str) -> bytes:
         _, size = self._blobs[path]
@@ -66,9 +78,8 @@ class Files(Mapping[str, bytes]):
 
     def without(self, paths: Collection[str]) -> Files:
         """Return the other files."""
-        return Files(
-            {path: blob for path, blob in self._blobs.items() if path not in paths}, self._all, cache=self.cache
-        )
+        left = {path: blob for path, blob in self._blobs.items() if path not in paths}
+        return Files(left, self._all, cache=self.cache, notice=self.notice)
 
     def __or__(self, changes: Mapping[str, bytes]) -> Files:
         """Return these files with others in their place or beside them."""
@@ -78,7 +89,7 @@ class Files(Mapping[str, bytes]):
         def read(paths: Collection[str]) -> Mapping[str, bytes]:
             return {path: new[path] if path in new else self[path] for path in paths}
 
-        return Files(self._blobs | new._blobs, read, cache=self.cache)
+        return Files(self._blobs | new._blobs, read, cache=self.cache, notice=self.notice)
 
     def _all(self, paths: Collection[str]) -> Mapping[str, bytes]:
         return {path: self[path] for path in paths}

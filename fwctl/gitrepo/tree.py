@@ -83,7 +83,7 @@ class Tree:
             raise _damaged(self._folder)
         return {path: contents[blob.id] for path, blob in wanted.items()}
 
-    def files(self, *, cache: Cache | None = None) -> Files:
+    def files(self, *, cache: Cache | None = None, notice: Callable[[str], None] = lambda _text: None) -> Files:
         """Return all managed files: their ids now, their bytes when they are asked for.
 
         Raises InputError E_PATH and E_SIZE, WorldError E_GIT when a file is missing in the object store.
@@ -94,7 +94,7 @@ class Tree:
             wanted = frozenset(paths)
             return self.read_all(wanted.__contains__)
 
-        return Files(self._blobs, read, cache=cache)
+        return Files(self._blobs, read, cache=cache, notice=notice)
 
     def _git(self, *args: str, stdin: bytes | None = None) -> Answer:
         return run([f"--git-dir={self._folder}", *args], cwd=self._folder, stdin=stdin)

@@ -12,10 +12,10 @@ from fwctl.manifests.csv_lines import cells
 from fwctl.manifests.diagnostic import Diagnostic, Loc, Related, quoted
 from fwctl.manifests.fields import did_you_mean
 from fwctl.manifests.models.selector import BUILT_IN_KEYS
-from fwctl.manifests.rows import Draft, TextFinding, finish, lines_of, numbered
+from fwctl.manifests.rows import Draft, finish, lines_of, numbered
 from fwctl.manifests.scalars import LABEL_KEY_PATTERN, WORDS
 from fwctl.manifests.sources import Source
-from fwctl.manifests.strict_yaml import LARGE, Limits
+from fwctl.manifests.strict_yaml import LARGE, Limits, YamlFinding
 from fwctl.manifests.table import InventoryTable, Profile
 
 _NEEDED: Final = ("id", "model", "hardware", "env")
@@ -28,11 +28,11 @@ _FILL: Final = "Fill in {} on this line: an inventory in CSV has no defaults."
 
 def read_csv(
     source: Source, limit: int, limits: Limits = LARGE
-) -> tuple[InventoryTable | None, list[Diagnostic], tuple[TextFinding, ...]]:
+) -> tuple[InventoryTable | None, list[Diagnostic], tuple[YamlFinding, ...]]:
     """Return the table of a file, or its findings, at most about `limit`; those of its bytes apart."""
     lines, trouble = lines_of(source.data, limits)
     if not trouble and source.data.count(b",") + len(lines) > limits.nodes:
-        trouble = (TextFinding("E_YAML_LIMIT", f"more than {limits.nodes} values", 0, 0, 0),)
+        trouble = (YamlFinding("E_YAML_LIMIT", f"more than {limits.nodes} values", 0, 0, 0),)
     if trouble:
         return None, [], trouble
     header, found = _header(lines, source)

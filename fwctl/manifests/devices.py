@@ -173,11 +173,6 @@ class Devices(Mapping[str, Device]):
         return frozenset(compress(self.numbers, self.bits(mask)))
 
 
-def count(mask: Mask) -> int:
-    """Return how many devices a mask holds."""
-    return mask.bit_count()
-
-
 def _joined(tables: Iterable[InventoryTable]) -> tuple[tuple[Profile, ...], array[int]]:
     known: dict[Profile, int] = {}
     numbers = array("I")

@@ -9,9 +9,9 @@ from typing import Any, Final
 from fwctl.manifests.diagnostic import Diagnostic, Related
 from fwctl.manifests.json_lines import Refused, again, decode
 from fwctl.manifests.positions import Span
-from fwctl.manifests.rows import Draft, TextFinding, finish, lines_of
+from fwctl.manifests.rows import Draft, finish, lines_of
 from fwctl.manifests.sources import Source
-from fwctl.manifests.strict_yaml import LARGE, Limits
+from fwctl.manifests.strict_yaml import LARGE, Limits, YamlFinding
 from fwctl.manifests.table import InventoryTable, Profile
 
 _KNOWN: Final = frozenset({"id", "model", "hardware", "env", "region", "site", "timeZone", "address", "labels"})
@@ -21,7 +21,7 @@ _ADD: Final = "Add {} to this line: an inventory in JSON Lines has no defaults."
 
 def read_jsonl(
     source: Source, limit: int, limits: Limits = LARGE
-) -> tuple[InventoryTable | None, list[Diagnostic], tuple[TextFinding, ...]]:
+) -> tuple[InventoryTable | None, list[Diagnostic], tuple[YamlFinding, ...]]:
     """Return the table of a file, or its findings, at most about `limit`; those of its bytes apart."""
     lines, trouble = lines_of(source.data, limits)
     if trouble:

@@ -28,6 +28,7 @@ from fwctl.manifests.schema_findings import explain
 from fwctl.manifests.sources import Source
 from fwctl.manifests.strict_yaml import LARGE, MAX_FINDINGS, SMALL, YamlFinding, read
 from fwctl.manifests.table import InventoryTable
+from fwctl.manifests.yaml_rows import tabulate_text
 
 _LIMITS: Final = {"DeviceInventory": LARGE}
 
@@ -45,15 +46,13 @@ class Parsed:
 def parse_file(path: ManifestPath, data: bytes) -> Parsed:
     """Read one manifest strictly. Never raises for what the bytes are."""
     source = Source(path.path, data)
-    reader = _LINES.get(path.path.rpartition(".")[2], _yaml) if path.kind == "DeviceInventory" else _yaml
+    reader = _INVENTORY[path.path.rpartition(".")[2]] if path.kind == "DeviceInventory" else _yaml
     model, found = reader(path, source)
     if len(found) >= MAX_FINDINGS and found[-1].code != "I_TRUNCATED":
         last = found[-1].place
         found.append(source.diagnostic(last, code="I_TRUNCATED", message="there are more findings in this file"))
     if any(d.severity == "error" for d in found):
         model = None
-    if isinstance(model, DeviceInventory):
-        model = tabulate(model)
     return Parsed(path, source, model, tuple(found))
 
 
@@ -73,6 +72,13 @@ def _yaml(path: ManifestPath, source: Source) -> tuple[_Model, list[Diagnostic]]
     return model, found
 
 
+def _inventory(path: ManifestPath, source: Source) -> tuple[_Model, list[Diagnostic]]:
+    if (table := tabulate_text(source.data)) is not None:
+        return table, []
+    model, found = _yaml(path, source)
+    return tabulate(model) if isinstance(model, DeviceInventory) else None, found
+
+
 def _csv(_path: ManifestPath, source: Source) -> tuple[_Model, list[Diagnostic]]:
     table, found, trouble = read_csv(source, MAX_FINDINGS)
     return table, [*(_from_text(finding, source) for finding in trouble), *found]
@@ -83,7 +89,7 @@ def _jsonl(_path: ManifestPath, source: Source) -> tuple[_Model, list[Diagnostic
     return table, [*(_from_text(finding, source) for finding in trouble), *found]
 
 
-_LINES: Final = {"csv": _csv, "jsonl": _jsonl}
+_INVENTORY: Final = {"yaml": _inventory, "csv": _csv, "jsonl": _jsonl}
 
 
 def _from_text(finding: YamlFinding, source: Source) -> Diagnostic:

@@ -20,8 +20,7 @@ from fwctl.manifests.models.devices import DeviceDefaults, DeviceEntry, Inventor
 from fwctl.manifests.scalars import ID_PATTERN, Address
 from fwctl.manifests.schema_findings import explain
 from fwctl.manifests.sources import Source
-from fwctl.manifests.strict_yaml import LARGE, MAX_FINDINGS, Limits, encoding
-from fwctl.manifests.strict_yaml import YamlFinding as TextFinding
+from fwctl.manifests.strict_yaml import LARGE, Limits, YamlFinding, encoding
 from fwctl.manifests.table import InventoryTable, Profile
 
 _ID: Final = re.compile(ID_PATTERN[1:-1])
@@ -45,11 +44,11 @@ class Draft:
     odd: set[int] = field(default_factory=set)
 
 
-def lines_of(data: bytes, limits: Limits = LARGE) -> tuple[list[str], tuple[TextFinding, ...]]:
+def lines_of(data: bytes, limits: Limits = LARGE) -> tuple[list[str], tuple[YamlFinding, ...]]:
     """Return a file's lines and what forbids to read them; a line feed at the end starts no line."""
     if len(data) > limits.size:
         size = f"the file has {len(data)} bytes, more than the {limits.size} allowed"
-        return [], (TextFinding("E_YAML_LIMIT", size, 0, 0, 0),)
+        return [], (YamlFinding("E_YAML_LIMIT", size, 0, 0, 0),)
     if trouble := encoding(data):
         return [], trouble
     lines = data.decode().split("\n")
@@ -58,7 +57,7 @@ def lines_of(data: bytes, limits: Limits = LARGE) -> tuple[list[str], tuple[Text
     if max(map(len, lines), default=0) > limits.scalar:
         line = next(number for number, text in enumerate(lines, 1) if len(text) > limits.scalar)
         message = f"a line of more than {limits.scalar} characters"
-        return [], (TextFinding("E_YAML_LIMIT", message, line, 1, 2),)
+        return [], (YamlFinding("E_YAML_LIMIT", message, line, 1, 2),)
     return lines, ()
 
 
@@ -148,6 +147,3 @@ def _table(draft: Draft, mended: dict[int, DeviceEntry]) -> InventoryTable:
 def numbered(raws: Iterable[tuple[Any, ...]], known: dict[tuple[Any, ...], int]) -> array[int]:
     """Return the number of each value, new ones added to `known`."""
     return array("I", [known.setdefault(raw, len(known)) for raw in raws])
-
-
-__all__ = ["MAX_FINDINGS", "Draft", "TextFinding", "finish", "lines_of", "numbered"]

@@ -7,7 +7,6 @@ import sys
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any, Final, NamedTuple, Self
 
 _FORMAT: Final = "fwctl-inventory-1"
@@ -50,11 +49,6 @@ class InventoryTable:
 
     def __len__(self) -> int:
         return len(self.ids)
-
-    @cached_property
-    def longest(self) -> int:
-        """The length of the longest id."""
-        return max(map(len, self.ids), default=0)
 
     @classmethod
     def of(cls, ids: Sequence[str], profiles: Iterable[Profile], addresses: Mapping[int, str]) -> Self:

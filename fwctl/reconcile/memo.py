@@ -23,6 +23,8 @@ from fwctl.manifests.table import InventoryTable
 from fwctl.rollouts.compile import lock_path
 
 _TABLE, _FINDINGS = "inventory", "findings"
+_SLOW = 1_000_000
+"""bytes of a file that take so long to read that a person is told"""
 _INVENTORIES = "DeviceInventory"
 
 
@@ -48,7 +50,12 @@ class Memo:
 
     def parse(self, path: ManifestPath, data: bytes) -> Parsed:
         """Read a file, and keep an inventory without findings."""
+        slow = len(data) > _SLOW
+        if slow:
+            self._files.notice(f"Reading {path.path}, {len(data) / 1e6:.0f} MB ...")
         parsed = parse_file(path, data)
+        if slow:
+            self._files.notice("")
         if self._cache is not None and isinstance(parsed.model, InventoryTable) and not parsed.diagnostics:
             self._cache.put(_TABLE, self._named(path.path), parsed.model.to_bytes())
         return parsed

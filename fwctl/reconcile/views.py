@@ -171,3 +171,20 @@ def _finish(row: RolloutRow | None, mandate: str) -> Finish | None:
     words: dict[RolloutState, Literal["complete", "failed", "rolled-back"]]
     words = {RolloutState.COMPLETE: "complete", RolloutState.ROLLED_BACK: "rolled-back"}
     return Finish(words.get(row.state, "failed"), row.reason)
+
+
+def bare_view(ledger: Ledger, prepared: Prepared) -> RolloutView:
+    """Return the view of one rollout without its devices, for whoever judges some of them one by one."""
+    mandate = prepared.mandate.id if prepared.mandate else ""
+    row = ledger.rollout(prepared.key)
+    waves = ledger.waves(prepared.key, mandate) if mandate else ()
+    return RolloutView(
+        approved_stage=prepared.approved_stage,
+        not_approved=prepared.not_approved,
+        stopped=_stopped(row, prepared),
+        back_since=row.back_since if row and row.mandate == mandate else None,
+        finished=_finish(row, mandate),
+        control=prepared.control,
+        waves={wave.wave: WaveView(_word(wave.state), wave.reason, wave.soak_since) for wave in waves},
+        devices={},
+    )

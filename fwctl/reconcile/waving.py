@@ -15,6 +15,7 @@ from fwctl.rollouts.view import RolloutView
 from fwctl.rollouts.waves import current
 from fwctl.state import EventRow, Ledger, OrderStatus, WaveRow
 
+_PAGE = 500
 INTERRUPTED = ("paused", "held", "stopped", "aborted", "rolling-back", "rolled-back")
 """states that somebody or some rule brought a rollout to"""
 
@@ -142,8 +143,10 @@ def _was_away(ledger: Ledger, device: str, since: datetime, until: datetime) -> 
 def why_stopped(ledger: Ledger, key: str, mandate: str) -> EventRow | None:
     """Return the event that stopped a rollout or sent it back: what became of it later does not tell the rule."""
     kinds = ("rollout.rolling-back", "rollout.stopped", "rollout.aborted", "rollout.held", "rollout.paused")
-    found = None
-    for event in ledger.events(rollout=key):
-        if event.kind in kinds and event.data.get("mandate") == mandate:
-            found = event
-    return found
+    before: int | None = None
+    while page := ledger.latest_events(limit=_PAGE, before=before, rollout=key):
+        for event in page:
+            if event.kind in kinds and event.data.get("mandate") == mandate:
+                return event
+        before = page[-1].seq
+    return None

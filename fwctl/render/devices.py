@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import textwrap
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from fwctl.render.words import ICONS, ago, columns, counted, document, labelled, stamp
@@ -13,24 +16,45 @@ if TYPE_CHECKING:
     from fwctl.cli.looking import DeviceLine
     from fwctl.cli.picking import DeviceDetail
 
+_PART = 500
+_HEAD = ("DEVICE", "MODEL", "ENV", "RUNS", "SEEN", "STATE")
 
-def list_text(lines: Sequence[DeviceLine], now: datetime) -> str:
-    """Return one line per device, and a closing count by state."""
-    if not lines:
-        return "No device matches."
-    rows = [("DEVICE", "MODEL", "ENV", "RUNS", "SEEN", "STATE")]
-    rows += [(one.device.id, one.device.model, one.device.env, one.runs, _seen(one, now), _state(one)) for one in lines]
-    counts = Counter(one.state for one in lines)
+
+def list_text(lines: Iterable[DeviceLine], now: datetime) -> Iterator[str]:
+    """Yield one line per device, in parts as they come, and a closing count by state."""
+    widths: list[int] = []
+    counts: Counter[str] = Counter()
+    left = iter(lines)
+    while part := tuple(islice(left, _PART)):
+        rows = [_row(one, now) for one in part]
+        rows[:0] = [] if widths else [_HEAD]
+        widths = [max(known, *(len(row[at]) for row in rows)) for at, known in enumerate(widths or [0] * len(_HEAD))]
+        counts.update(one.state for one in part)
+        yield "\n".join(_line(row, widths) for row in rows) + "\n"
     told = ", ".join(f"{number} {state}" for state, number in sorted(counts.items()))
-    return "\n".join([*columns(rows), "", f"{counted(len(lines), 'device')}: {told}."])
+    yield f"\n{counted(counts.total(), 'device')}: {told}.\n" if counts else "No device matches.\n"
 
 
-def list_json(lines: Sequence[DeviceLine], now: datetime) -> str:  # noqa: ARG001  one signature for all formats
-    """Return all devices with what git and the ledger say of them."""
-    return document({"devices": [_json(one) for one in lines]})
+def _row(one: DeviceLine, now: datetime) -> tuple[str, ...]:
+    return one.device.id, one.device.model, one.device.env, one.runs, _seen(one, now), _state(one)
 
 
-LIST: Mapping[str, Callable[[Sequence[DeviceLine], datetime], str]] = {"text": list_text, "json": list_json}
+def _line(row: Sequence[str], widths: Sequence[int]) -> str:
+    return "".join(f"{cell:<{width}}  " for cell, width in zip(row[:-1], widths, strict=False)) + row[-1]
+
+
+def list_json(lines: Iterable[DeviceLine], now: datetime) -> Iterator[str]:  # noqa: ARG001  one signature for all formats
+    """Yield all devices with what git and the ledger say of them: the parts of one document."""
+    head, tail = document({"devices": []}).split("[]")
+    yield head + "["
+    comma = ""
+    for one in lines:
+        yield comma + "\n" + textwrap.indent(json.dumps(_json(one), indent=2, ensure_ascii=False), "    ")
+        comma = ","
+    yield ("\n  ]" if comma else "]") + tail + "\n"
+
+
+LIST: Mapping[str, Callable[[Iterable[DeviceLine], datetime], Iterator[str]]] = {"text": list_text, "json": list_json}
 
 
 def show_text(detail: DeviceDetail) -> str:

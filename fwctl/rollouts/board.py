@@ -129,7 +129,7 @@ class Board(Mapping[str, Standing]):
                 self._begin_soak()
             ended = self._until.due(now)
             self._touch({*self._known(changed), *self._known(before.visiting ^ rollout.visiting), *ended})
-        self._turns.tick(now, self.holds, self._visiting)
+        self._turns.tick(now, self._visiting)
 
     def _rebuild(self) -> None:
         self._begun = True

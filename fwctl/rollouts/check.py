@@ -51,10 +51,10 @@ def _check(repo: FleetRepo, rollout: LoadedRollout, compiled: Callable[[], Compi
     for loc, what in not_enforced(rollout.model.spec):
         remedy = "Remove it; this release rolls out to all targets at once, and people watch."
         yield finding("E_NOT_ENFORCED", f"this release of fwctl does not enforce {what} yet", loc, remedy)
-    plan, lock, mandate = made.plan, made.lock, made.mandate
-    if lock is None or mandate is None:
+    plan, lock = made.plan, made.lock
+    if lock is None:
         return
-    yield from _control(repo, rollout, plan, mandate.id)
+    yield from _control(repo, rollout, made)
     if lock.chains != {plan.chain}:
         wanted = f"{plan.release.model} {plan.release.version}"
         yield finding("E_LOCK_STALE", f"{path} locks another release than {wanted}", ("spec", "firmware"), again)
@@ -63,11 +63,12 @@ def _check(repo: FleetRepo, rollout: LoadedRollout, compiled: Callable[[], Compi
     yield from _membership(plan, finding, again)
 
 
-def _control(repo: FleetRepo, rollout: LoadedRollout, plan: Plan, mandate: str) -> Iterator[Diagnostic]:
+def _control(repo: FleetRepo, rollout: LoadedRollout, made: Compiled) -> Iterator[Diagnostic]:
     """Find a control that cannot be done; one about an earlier mandate is history and says nothing."""
     control = repo.controls.get(rollout.key)
-    if control is None or control.model.spec.mandate != mandate:
+    if control is None or made.mandate is None or control.model.spec.mandate != made.mandate.id:
         return
+    plan = made.plan
     spec, waves = control.model.spec, [wave.name for wave in plan.waves]
     for index, wave in enumerate(spec.promoted):
         if wave not in waves:

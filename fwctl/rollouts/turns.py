@@ -51,12 +51,11 @@ class Turns:
             else:
                 self._ready.add(seat)
 
-    def tick(self, now: datetime, holds: Holds, visiting: Callable[[int], bool]) -> None:
+    def tick(self, now: datetime, visiting: Callable[[int], bool]) -> None:
         """Take in that time has gone by."""
         self._ready.update(seat for seat in self._bound.due(now) if not visiting(seat))
         for wave in self._timed:
-            if holds[wave] is None:
-                self._lanes[wave].tick(now)
+            self._lanes[wave].tick(now)
 
     def dues(self, holds: Holds) -> tuple[datetime | None, datetime | None]:
         """Return the next moment at which a device is due, and the next without stragglers."""

@@ -54,12 +54,11 @@ class Chain:
         self.seq, self.hash = row[0], digest
 
 
-# What a device runs now and nobody ordered; since when it is away; what became of every mandate that is still known.
+# Since when a device runs what it runs; since when it is away; what became of every mandate that is still known.
 _CARRIED = """
     SELECT min(e.seq) FROM events AS e JOIN devices AS d ON d.id = e.device
     WHERE e.seq > :begin AND e.seq <= :end AND e.kind IN ('device.seen', 'device.changed')
     AND d.running_release <> '' AND e.data ->> 'release' = d.running_release
-    AND NOT EXISTS (SELECT 1 FROM orders AS o WHERE o.device = e.device AND o.release = d.running_release)
     AND NOT EXISTS (
         SELECT 1 FROM events AS n WHERE n.device = e.device AND n.device <> '' AND n.seq > :end
         AND n.data ->> 'carried' IS NOT NULL AND n.data ->> 'release' = d.running_release

@@ -146,12 +146,20 @@ class Queries(Listing):
 
     def outcomes(self, mandate: str, device: str | None = None) -> Iterator[OutcomeRow]:
         """Stream the outcomes of a mandate, or of one device under it, by device, oldest first."""
-        who, values = ("", (mandate,)) if device is None else (" AND device = ?", (mandate, device))
+        values: tuple[str, ...]
+        start: tuple[str | int, ...]
+        if device is None:
+            who, place = "", "device, counter, rowid"
+            values, start = (mandate,), ("", -1, 0)
+        else:
+            who, place = " AND device = ?", "counter, rowid"
+            values, start = (mandate, device), (-1, 0)
+        marks = ", ".join("?" * len(start))
         statement = (
-            f"SELECT device, counter, rowid, {build.OUTCOME[7:]} WHERE mandate = ?{who}"
-            " AND (device, counter, rowid) > (?, ?, ?) ORDER BY device, counter, rowid LIMIT ?"
+            f"SELECT {place}, {build.OUTCOME[7:]} INDEXED BY outcomes_mandate WHERE mandate = ?{who}"
+            f" AND ({place}) > ({marks}) ORDER BY {place} LIMIT ?"
         )
-        return (build.outcome(row) for row in self._paged(statement, values, ("", -1, 0)))
+        return (build.outcome(row) for row in self._paged(statement, values, start))
 
     def events(
         self, since_seq: int = 0, *, rollout: str | None = None, device: str | None = None, limit: int | None = None

@@ -49,36 +49,37 @@ _ORDER_COLUMNS = (
 _SIZE = (
     """CREATE TABLE documents (device TEXT PRIMARY KEY, doc TEXT NOT NULL) STRICT""",
     "INSERT INTO documents SELECT id, doc FROM devices WHERE observed_at IS NOT NULL ORDER BY id",
+    "ALTER TABLE devices RENAME TO devices_2",
     # without a rowid: always read by id or in the order of ids, and rewritten in place
-    """CREATE TABLE devices_3 (
+    """CREATE TABLE devices (
         id TEXT PRIMARY KEY, running_release TEXT NOT NULL, running_image TEXT NOT NULL,
         running_version TEXT NOT NULL, running_mandate TEXT NOT NULL, state TEXT NOT NULL,
         observed_at TEXT, reachable INTEGER NOT NULL CHECK (reachable IN (0, 1)), tried_at TEXT NOT NULL,
         failure_count INTEGER NOT NULL, reason TEXT NOT NULL, next_due TEXT, counter INTEGER NOT NULL,
         unreachable_since TEXT, spent TEXT NOT NULL, deferred_since TEXT
     ) STRICT, WITHOUT ROWID""",
-    f"INSERT INTO devices_3 ({_DEVICE_COLUMNS}) SELECT {_DEVICE_COLUMNS} FROM devices ORDER BY id",  # noqa: S608
-    "DROP TABLE devices",
-    "ALTER TABLE devices_3 RENAME TO devices",
+    f"INSERT INTO devices ({_DEVICE_COLUMNS}) SELECT {_DEVICE_COLUMNS} FROM devices_2 ORDER BY id",  # noqa: S608
+    "DROP TABLE devices_2",
     # each index of `devices` ends with the id, so that a filtered list comes by id and pages without sorting
     "CREATE INDEX devices_due ON devices (next_due) WHERE next_due IS NOT NULL",
     "CREATE INDEX devices_mandate ON devices (running_mandate)",
     "CREATE INDEX devices_version ON devices (running_version)",
     "CREATE INDEX devices_busy ON devices (state) WHERE state <> 'idle'",
-    "CREATE INDEX devices_away ON devices (id) WHERE reachable = 0",
+    "CREATE INDEX devices_away ON devices (reachable) WHERE reachable = 0",
+    "CREATE INDEX devices_deferred ON devices (deferred_since) WHERE deferred_since IS NOT NULL",
+    "ALTER TABLE orders RENAME TO orders_2",
     # a number of its own, because VACUUM may renumber rows that have none, and bodies hang on it
-    """CREATE TABLE orders_3 (
+    """CREATE TABLE orders (
         number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, device TEXT NOT NULL,
         rollout TEXT NOT NULL REFERENCES rollouts (key), mandate TEXT NOT NULL, verb TEXT NOT NULL,
         release TEXT NOT NULL, attempt INTEGER NOT NULL, stage INTEGER NOT NULL, wave TEXT NOT NULL,
         refers_to TEXT NOT NULL, status TEXT NOT NULL, class TEXT NOT NULL, code TEXT NOT NULL,
         reason TEXT NOT NULL, intended_at TEXT NOT NULL, sent_at TEXT, due_at TEXT, finished_at TEXT
     ) STRICT""",
-    f"INSERT INTO orders_3 (number, {_ORDER_COLUMNS}) SELECT rowid, {_ORDER_COLUMNS} FROM orders ORDER BY rowid",  # noqa: S608
+    f"INSERT INTO orders (number, {_ORDER_COLUMNS}) SELECT rowid, {_ORDER_COLUMNS} FROM orders_2 ORDER BY rowid",  # noqa: S608
     "CREATE TABLE order_bodies (number INTEGER PRIMARY KEY, body TEXT NOT NULL) STRICT",
-    "INSERT INTO order_bodies SELECT rowid, body FROM orders ORDER BY rowid",
-    "DROP TABLE orders",
-    "ALTER TABLE orders_3 RENAME TO orders",
+    "INSERT INTO order_bodies SELECT rowid, body FROM orders_2 ORDER BY rowid",
+    "DROP TABLE orders_2",
     "CREATE INDEX orders_mandate ON orders (mandate, device)",
     "CREATE INDEX orders_device ON orders (device)",
     "CREATE INDEX orders_due ON orders (due_at) WHERE status <> 'settled'",

@@ -16,7 +16,6 @@ _MIXTURE = (
     'name = "broken-disk"\nkind = "corrupt"\nwhere = "disk"',
     'name = "broken-line"\nkind = "corrupt"\nwhere = "transfer"',
     'name = "full-disk"\nkind = "fullDisk"',
-    'name = "busy"\nkind = "unready"\nreason = "somebody uses it"\nuntil = 20',
 )
 
 

@@ -76,6 +76,12 @@ def account(path: Path, devices: frozenset[str], version: str) -> Account:
     return Account(dict(found.most_common()), tuple(unknown))
 
 
+def unreachable(path: Path) -> int:
+    """Return how many devices did not answer the last time."""
+    with closing(_open(path)) as conn:
+        return int(conn.execute("SELECT count(*) FROM devices WHERE reachable = 0").fetchone()[0])
+
+
 def times(path: Path, kind: str) -> list[tuple[str, datetime]]:
     """Return device and time of each event of a kind, oldest first."""
     with closing(_open(path)) as conn:

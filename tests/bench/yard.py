@@ -38,7 +38,7 @@ spec:
   passInterval: 30s
   confirmWithin: 10m
   defaults:
-    timeoutPerDevice: 2m
+    timeoutPerDevice: 30s
     retry: {{maxAttempts: 3, backoff: {{initial: 2s, factor: 2, max: 20s, jitter: 0.2}}}}
 """
 

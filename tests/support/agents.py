@@ -150,6 +150,13 @@ def simulator(folder: Path, devices: int, *options: str) -> Iterator[Running]:
 class Running:
     process: subprocess.Popen[str]
     address: str
+    line: str
+    """what it said when it was ready"""
+
+    @property
+    def shortcuts(self) -> str:
+        """What a simulator leaves out, in its own words."""
+        return self.line.partition("(shortcuts: ")[2].rstrip(")\n")
 
     def wait(self, seconds: float = 20) -> int:
         return self.process.wait(seconds)
@@ -171,7 +178,7 @@ def _process(*arguments: str) -> Iterator[Running]:
         if not found:
             process.kill()
             raise AssertionError(f"the agent did not start: {line!r} {process.communicate()[1]}")
-        yield Running(process, found[1].replace("0.0.0.0", "127.0.0.1"))
+        yield Running(process, found[1].replace("0.0.0.0", "127.0.0.1"), line)
     finally:
         if process.poll() is None:
             process.terminate()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from typing import Any, NoReturn
+from typing import Any, Final, NoReturn
 
 from securesystemslib.exceptions import FormatError
 from securesystemslib.formats import encode_canonical
@@ -40,7 +40,7 @@ def encode(value: object) -> bytes:
 
 def dump(value: object) -> bytes:
     """Return `value` as compact JSON for transport: not signed, so control characters may stand in it, escaped."""
-    return json.dumps(value, ensure_ascii=True, allow_nan=False, separators=(",", ":")).encode()
+    return _COMPACT.encode(value).encode()
 
 
 def decode(data: bytes, *, what: str, max_bytes: int = MAX_BYTES) -> Any:
@@ -55,13 +55,7 @@ def decode(data: bytes, *, what: str, max_bytes: int = MAX_BYTES) -> Any:
     if len(data) > max_bytes:
         raise Refusal("E_LIMIT", f"{what} has more than {max_bytes} bytes")
     try:
-        value = json.loads(
-            data.decode(),
-            object_pairs_hook=_unique,
-            parse_float=_no_float,
-            parse_constant=_no_float,
-            parse_int=_small_int,
-        )
+        value = _STRICT.decode(data.decode())
         _check(value, what)
     except RecursionError as error:
         raise Refusal("E_LIMIT", f"{what} is nested too deeply") from error
@@ -114,3 +108,9 @@ def _check(value: object, what: str) -> None:
             return
         level = below
     raise Refusal("E_LIMIT", f"{what} is nested deeper than {MAX_DEPTH} levels")
+
+
+_COMPACT: Final = json.JSONEncoder(ensure_ascii=True, allow_nan=False, separators=(",", ":"))
+_STRICT: Final = json.JSONDecoder(
+    object_pairs_hook=_unique, parse_float=_no_float, parse_constant=_no_float, parse_int=_small_int
+)

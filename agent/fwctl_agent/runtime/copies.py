@@ -30,23 +30,15 @@ class TwoCopies:
         Raises:
             Corrupt: files exist but none is whole.
         """
-        found: list[tuple[int, Any]] = []
-        torn = 0
-        for copy in (0, 1):
-            data = self._fs.read(f"{self._path}.{copy}")
-            if data is None:
-                continue
-            value = _read(data)
-            if value is None:
-                torn += 1
-            else:
-                found.append(value)
-        if not found:
-            if torn:
-                raise Corrupt(self._path)
-            return None
-        self._generation, newest = max(found, key=lambda each: each[0])
-        return newest
+        copies = [data for copy in (0, 1) if (data := self._fs.read(f"{self._path}.{copy}")) is not None]
+        for data in sorted(copies, key=_generation, reverse=True):
+            found = _read(data)
+            if found is not None:
+                self._generation, newest = found
+                return newest
+        if copies:
+            raise Corrupt(self._path)
+        return None
 
     def store(self, value: Any) -> None:
         """Store durably. After an error the old value or the new one will be loaded, never a mixture."""
@@ -55,6 +47,12 @@ class TwoCopies:
         head = f"{generation} {hashlib.sha256(b'%d ' % generation + body).hexdigest()}\n".encode()
         self._fs.replace(f"{self._path}.{generation % 2}", head + body)
         self._generation = generation
+
+
+def _generation(data: bytes) -> int:
+    """Return the generation that a copy states; a torn one is found out when it is read."""
+    number = data.partition(b"\n")[0].partition(b" ")[0]
+    return int(number) if number.isdigit() and len(number) <= 18 else -1
 
 
 def _read(data: bytes) -> tuple[int, Any] | None:

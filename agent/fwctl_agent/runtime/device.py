@@ -97,7 +97,8 @@ class Device:
     def moment(self) -> Moment:
         """Return the clocks, the wall one never below the floor clock."""
         moment = self._clock.moment()
-        return replace(moment, wall=max(moment.wall, self.record.floor_clock))
+        floor = self.record.floor_clock
+        return moment if moment.wall >= floor else replace(moment, wall=floor)
 
     def time(self) -> TrustedTime:
         wall = self._clock.moment().wall

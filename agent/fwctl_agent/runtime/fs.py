@@ -130,11 +130,15 @@ class MemoryFs:
     def __init__(self, below: Path | None = None) -> None:
         self._below = below
         self._files: dict[str, bytes | bytearray] = {}
+        # Most devices start with nothing but their image: looking once spares them six looks at missing files.
+        self._blank = below is None or not (below / "state").is_dir()
 
     def read(self, path: str) -> bytes | None:
         if path in self._files:
             return bytes(self._files[path])
-        return OsFs(self._below).read(path) if self._below else None
+        if self._below is None or (self._blank and path.startswith("state/")):
+            return None
+        return OsFs(self._below).read(path)
 
     def replace(self, path: str, data: bytes) -> None:
         self._files[path] = bytes(data)

@@ -124,14 +124,14 @@ class SharedVerification(Verification):
         self, state: TrustedMetadata, bundle: Mapping[str, str], *, now: datetime, fresh: bool
     ) -> TrustedMetadata:
         key = ("advance", id(state), id(bundle), fresh)
-        found: TrustedMetadata | None = self._hit(*key)
-        if found is not None and not _expired(found, now):
-            return found
+        found: tuple[TrustedMetadata, datetime] | None = self._hit(*key)
+        if found is not None and now < found[1]:
+            return found[0]
         after = super().advance(state, bundle, now=now, fresh=fresh)
         if self._known.get(id(bundle)) is bundle:
             # What a device stores of this set comes back as the same object when it starts again.
             after = self._hit("files", _content(after.files)) or self._keep(after, "files", _content(after.files))
-            self._results.put(key, after, state, bundle)
+            self._results.put(key, (after, _end(after)), state, bundle)
         return after
 
     def tally(
@@ -173,9 +173,11 @@ def _content(files: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
     return tuple(sorted(files.items()))
 
 
-def _expired(state: TrustedMetadata, now: datetime) -> bool:
+def _end(state: TrustedMetadata) -> datetime:
+    """Return the moment from which a part of the set has expired."""
     parts: tuple[Metadata[Any] | None, ...] = (state.root, state.timestamp, state.snapshot, state.targets, state.role)
-    return any(part is not None and part.signed.is_expired(now) for part in parts)
+    ends: list[datetime] = [part.signed.expires for part in parts if part is not None]
+    return min(ends)
 
 
 def _all_in_force(judged: Tally, now: datetime, *, suspect: bool) -> bool:

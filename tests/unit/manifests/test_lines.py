@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -250,3 +251,12 @@ FIELDS = ["id", "model", "hardware", "env", "region", "site", "timeZone", "addre
 @given(st.lists(st.dictionaries(st.sampled_from(FIELDS), json_values, max_size=6) | json_values, max_size=4))
 def test_any_json_values(lines: list[Any]) -> None:
     well_formed(load({**FLEET, "devices/x.jsonl": "\n".join(map(json.dumps, lines)).encode()}))
+
+
+def test_the_examples_of_the_page_on_large_inventories() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "how-to" / "keep-a-large-inventory.md").read_text()
+    of_csv, of_json = (page.split(f"```{kind}\n")[1].split("```")[0].encode() for kind in ("csv", "json"))
+    loaded = load({**FLEET, "devices/eu.csv": of_csv, "devices/osaka.jsonl": of_json})
+    assert loaded.repo is not None, loaded.diagnostics
+    assert list(loaded.repo.devices) == ["sensor-0001", "sensor-0002", "sensor-0003", "sensor-0004"]
+    assert loaded.repo.devices["sensor-0002"].labels == {"ring": "canary"}

@@ -223,3 +223,10 @@ def test_work_grows_with_the_fleet_and_not_faster() -> None:
 
     small, large = work(600), work(2400)
     assert large < 4 * small
+
+
+def test_a_person_is_told_what_takes_long() -> None:
+    said: list[str] = []
+    content = {"fleet.yaml": b"", "devices/all.yaml": b"# comment\n" * 200_000}
+    check_files(Files.of(content, notice=said.append))
+    assert said == ["Reading devices/all.yaml, 2 MB ...", ""]

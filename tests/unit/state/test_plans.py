@@ -1,0 +1,139 @@
+"""No question that the program asks walks a whole table or sorts one: checked with SQLite's own plan of each."""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
+from sqlite_utils import Database
+
+from fwctl.state import (
+    Change,
+    DeviceDeferred,
+    DeviceUnreachable,
+    Lease,
+    Ledger,
+    OrderMoved,
+    OrderStatus,
+    Quarantined,
+    QuarantineReleased,
+    SetMeta,
+    SummaryStored,
+    WaveMoved,
+    WaveState,
+)
+from tests.unit.state.support import NOW, ROLLOUT, intended, later, order_id, outcome, rollout, seen
+
+BIG = ("devices", "documents", "orders", "order_bodies", "outcomes", "events", "old", "d", "e")
+ASKED: dict[str, Callable[[Ledger], object]] = {
+    "some devices": lambda ledger: ledger.devices(["a", "b"]),
+    "devices due": lambda ledger: ledger.devices_due(NOW),
+    "devices of a mandate": lambda ledger: ledger.devices_of("m1"),
+    "a document": lambda ledger: ledger.document("device-1"),
+    "a page": lambda ledger: ledger.device_page(after="a"),
+    "a page of a version": lambda ledger: ledger.device_page(after="a", version="1.0.0"),
+    "a page of a state": lambda ledger: ledger.device_page(after="a", state="failed"),
+    "a page of those away": lambda ledger: ledger.device_page(after="a", reachable=False),
+    "a page of a mandate": lambda ledger: ledger.device_page(after="a", mandate="m1", release="r", reachable=True),
+    "all devices, page by page": lambda ledger: list(ledger.stream_devices()),
+    "names": lambda ledger: ledger.names("dev"),
+    "orders of a mandate": lambda ledger: ledger.orders(mandate="m1"),
+    "orders of a mandate, page by page": lambda ledger: list(ledger.stream_orders(mandate="m1")),
+    "orders of a device": lambda ledger: ledger.orders(device="device-1"),
+    "orders of a device under a mandate": lambda ledger: ledger.orders(device="device-1", mandate="m1"),
+    "an order": lambda ledger: (ledger.order(order_id(1)), ledger.order_body(order_id(1))),
+    "orders due": lambda ledger: ledger.orders_due(NOW),
+    "outcomes": lambda ledger: (list(ledger.outcomes("m1")), list(ledger.outcomes("m1", "device-1"))),
+    "events": lambda ledger: list(ledger.events(5)),
+    "events of a rollout": lambda ledger: list(ledger.events(rollout=ROLLOUT)),
+    "events of a device": lambda ledger: list(ledger.events(device="device-1", limit=5)),
+    "newest events": lambda ledger: (ledger.latest_events(limit=5), ledger.last_seq()),
+    "newest events of a rollout": lambda ledger: ledger.latest_events(limit=5, before=99, rollout=ROLLOUT),
+    "newest events of a device": lambda ledger: ledger.latest_events(limit=5, device="device-1"),
+    "summaries": lambda ledger: (ledger.summaries(), ledger.summary(ROLLOUT), ledger.revision()),
+}
+WALKS = {
+    # it reads all devices, and an index is the least that tells how many
+    "SCAN devices USING COVERING INDEX devices_version",
+    "SCAN devices USING COVERING INDEX devices_busy",
+    "SCAN devices USING COVERING INDEX devices_deferred",
+    # the groups are few, and of one mandate
+    "USE TEMP B-TREE FOR GROUP BY",
+    # the newest event is at the end: one row is read
+    "SCAN events",
+}
+COUNTED: dict[str, Callable[[Ledger], object]] = {
+    "devices": lambda ledger: ledger.device_counts(),
+    "orders": lambda ledger: ledger.order_counts("m1"),
+}
+WRITTEN: list[Change] = [
+    rollout(),
+    seen(),
+    seen(at=later(1), counter=2),
+    DeviceUnreachable(at=later(2), device="device-1", reason="no route"),
+    DeviceDeferred(at=later(2), device="device-1", reason="battery", next_due=later(9)),
+    intended(1),
+    intended(1),
+    OrderMoved(at=NOW, order=order_id(1), status=OrderStatus.ACCEPTED, due_at=later(9)),
+    OrderMoved(at=NOW, order=order_id(1), status=OrderStatus.SETTLED),
+    outcome(1),
+    WaveMoved(at=NOW, rollout=ROLLOUT, mandate="m1", wave="wave-1", state=WaveState.OPEN, reason="r"),
+    Quarantined(at=NOW, device="device-1", reason="r"),
+    QuarantineReleased(at=NOW, device="device-1", reason="r"),
+    SetMeta(at=NOW, key="k", value="v"),
+    SummaryStored(at=NOW, rollout=ROLLOUT, mandate="m1", commit="c", valid_until=None, body={}),
+]
+
+
+@contextmanager
+def watched(ledger: Ledger) -> Iterator[tuple[Ledger, list[str]]]:
+    """The same ledger through connections that tell every statement."""
+    heard: list[str] = []
+    conns = [sqlite3.connect(ledger.path) for _ in range(2)]
+    for conn in conns:
+        conn.set_trace_callback(heard.append)
+    with Ledger(ledger.path, Database(conns[0], execute_plugins=False), conns[1]) as telling:
+        yield telling, heard
+
+
+def steps(ledger: Ledger, statements: list[str]) -> dict[str, str]:
+    """Step of a plan -> the statement; only steps that walk a big table or sort."""
+    found: dict[str, str] = {}
+    conn = sqlite3.connect(ledger.path)
+    for statement in statements:
+        if not re.match(r"\s*(SELECT|INSERT|UPDATE|DELETE)\b", statement):
+            continue
+        for *_, step in conn.execute(f"EXPLAIN QUERY PLAN {statement}"):
+            walk = re.match(r"SCAN (\w+)", step)
+            if (walk and walk[1] in BIG) or "TEMP B-TREE" in step:
+                found[step] = statement
+    conn.close()
+    return found
+
+
+@pytest.mark.parametrize("what", ASKED)
+def test_what_is_asked_is_found_through_an_index(ledger: Ledger, lease: Lease, what: str) -> None:
+    ledger.apply(WRITTEN, epoch=lease.epoch)
+    with watched(ledger) as (telling, heard):
+        ASKED[what](telling)
+    assert heard
+    newest = {"SCAN events"} if what.startswith("newest events") else set()
+    assert {step: text for step, text in steps(ledger, heard).items() if step not in newest} == {}
+
+
+@pytest.mark.parametrize("what", COUNTED)
+def test_what_is_counted_reads_no_rows(ledger: Ledger, lease: Lease, what: str) -> None:
+    ledger.apply(WRITTEN, epoch=lease.epoch)
+    with watched(ledger) as (telling, heard):
+        COUNTED[what](telling)
+    assert set(steps(ledger, heard)) <= WALKS
+
+
+def test_what_is_written_is_found_through_an_index(ledger: Ledger, lease: Lease) -> None:
+    with watched(ledger) as (telling, heard):
+        telling.apply(WRITTEN, epoch=lease.epoch)
+    assert len(heard) > 3 * len(WRITTEN)
+    assert {step: text for step, text in steps(ledger, heard).items() if step != "SCAN events"} == {}
