@@ -122,10 +122,10 @@ class Loop:
         for error in self.failed.values():
             raise error
         finished = self.tools.clock()
-        summaries = self._summaries(finished)
+        revision, summaries = self._summaries(finished)
         applied = SetMeta(at=finished, key="last_applied_commit", value=self.state.commit)
         # A part of a commit is not the commit.
-        await self.writer.write(*([applied] if self.only is None else []), *self._stored(summaries, finished))
+        await self.writer.write(*([applied] if self.only is None else []), *self._stored(summaries, revision, finished))
         reports = tuple(map(RolloutReport.of, summaries))
         return PassReport(self.state.commit, self.lease.epoch, self.visits, reports, started, finished)
 
@@ -299,20 +299,22 @@ class Loop:
         """Write down now and then where the rollouts stand, for whoever looks while the pass runs."""
         if time.monotonic() >= self._tell_at:
             begun = time.monotonic()
-            await self.writer.write(*self._stored(self._summaries(now), now))
+            revision, summaries = self._summaries(now)
+            await self.writer.write(*self._stored(summaries, revision, now))
             self._tell_at = time.monotonic() + max(SUMMARY_SECONDS, 20 * (time.monotonic() - begun))
 
-    def _summaries(self, now: datetime) -> list[Summary]:
-        """Sum up every rollout that the pass is about, as it stands now."""
+    def _summaries(self, now: datetime) -> tuple[int, list[Summary]]:
+        """Sum up every rollout that the pass is about; return the revision of the ledger that all of it rests on."""
+        revision = self.ledger.revision()  # first: what is written meanwhile only makes the summaries older
         until = self.state.authority.next_change(now)
-        return [
+        return revision, [
             summarise(one.prepared, one.view, one.decision, self.ledger, now, trust_until=until)
             for one in self._decide_all(now)
         ]
 
-    def _stored(self, summaries: list[Summary], now: datetime) -> Iterator[SummaryStored]:
+    def _stored(self, summaries: list[Summary], revision: int, now: datetime) -> Iterator[SummaryStored]:
         fleet = fleet_summary(self.state, pinned=self.pinned)
-        store = partial(SummaryStored, at=now, commit=self.state.commit)
+        store = partial(SummaryStored, at=now, commit=self.state.commit, revision=revision)
         yield store(rollout=FLEET, mandate="", valid_until=None, body=to_json(fleet))
         for one in summaries:
             yield store(rollout=one.key, mandate=one.mandate, valid_until=one.valid_until, body=to_json(one))
