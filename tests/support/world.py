@@ -11,6 +11,7 @@ import random
 import re
 import signal
 import socket
+import sqlite3
 import ssl
 import subprocess
 import sys
@@ -342,6 +343,11 @@ class World:
 
     def standings(self) -> dict[str, str]:
         return {one["device"]: one["state"] for one in self.status()["devices"]}
+
+    def forget_summaries(self) -> None:
+        """Have the next pass work everything out anew, as after a new release of fwctl."""
+        with contextlib.closing(sqlite3.connect(ledger_path(self.state / REPO))) as ledger, ledger:
+            ledger.execute("DELETE FROM summaries")
 
     def client(self, name: str, address: str) -> Client:
         """Connect to a device with the controller's certificate, as a reconciler does."""
