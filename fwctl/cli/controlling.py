@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import sys
 from collections.abc import Mapping
@@ -16,6 +15,7 @@ from fwctl.cli.planning import find_rollouts
 from fwctl.cli.watching import watcher
 from fwctl.cli.weighing import Case, Effect, Wish, effects_of, stands, wanted
 from fwctl.errors import Busy, InputError, UsageError
+from fwctl.fleet.loop import run
 from fwctl.manifests.models.control import ControlSpec, ControlState
 from fwctl.manifests.repo import FleetRepo
 from fwctl.reconcile.commit import load_repo, prepare
@@ -144,7 +144,7 @@ def carry_out(settings: Context, proposal: Proposal) -> Done:
     else:
         message = f"{wish.verb.capitalize()} {proposal.key}: {proposal.spec.reason}\n"
         commit = settings.repo.commit_files({proposal.path: text_of(proposal)}, message)
-    report = asyncio.run(_at_once(settings, proposal)) if wish.at_once else None
+    report = run(_at_once(settings, proposal)) if wish.at_once else None
     return Done(proposal, commit, report)
 
 

@@ -11,6 +11,7 @@ from datetime import timedelta
 from fwctl.cli.context import Context, say, talk
 from fwctl.cli.watching import watcher
 from fwctl.errors import FwctlError, UsageError
+from fwctl.fleet.loop import run
 from fwctl.manifests.scalars import parse_duration
 from fwctl.reconcile.commit import load_repo
 from fwctl.reconcile.daemon import watch
@@ -33,7 +34,7 @@ class Passes:
 
     def once(self, format_: str) -> PassReport:
         """Run one pass and write what it did."""
-        report = asyncio.run(self._one(lambda: False))
+        report = run(self._one(lambda: False))
         say(RENDERERS[format_](report))
         return report
 
@@ -52,7 +53,7 @@ class Passes:
         teller = _Teller(format_)
         talk(f"Reconciling every {interval} or sooner; SIGTERM or Ctrl-C ends it after what runs has come to rest.")
         try:
-            asyncio.run(watch(self._one, interval=timedelta(seconds=seconds), tell=teller))
+            run(watch(self._one, interval=timedelta(seconds=seconds), tell=teller))
         except asyncio.CancelledError as error:
             raise KeyboardInterrupt from error  # the second signal
         talk("Ended; nothing is left half-done.")
