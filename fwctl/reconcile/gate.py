@@ -12,12 +12,12 @@ from types import TracebackType
 from typing import Final
 
 START: Final = 100
-LEAST: Final = 25
+LEAST: Final = 50
 MOST: Final = 1000
 TICK: Final = 0.25
 """seconds between two looks at the event loop"""
-CALM: Final = 0.03
-BUSY: Final = 0.15
+CALM: Final = 0.1
+BUSY: Final = 0.5
 """seconds by which the event loop is late: below, there is room for more; above, handshakes begin to time out"""
 SAMPLE: Final = 5
 """handshakes that must have come about before their time says something"""

@@ -111,10 +111,10 @@ def test_whatever_is_measured_the_lanes_stay_within_their_bounds(measurements: l
 
 async def test_handshakes_that_take_a_multiple_of_the_best_time_narrow_the_lanes_and_slow_links_alone_do_not() -> None:
     lanes = Lanes()
-    lanes.adapt(0.0, [0.6] * 10)  # a mobile network, from the start
+    lanes.adapt(0.0, [0.9] * 10)  # a mobile network, from the start
     assert lanes.talking.limit == START
     lanes.adapt(0.0, [0.01] * 10)
-    lanes.adapt(0.0, [0.6] * 10)  # the same time where handshakes can be quick: they wait for each other
+    lanes.adapt(0.0, [0.9] * 10)  # the same time where handshakes can be quick: they wait for each other
     assert lanes.talking.limit < START
 
 
