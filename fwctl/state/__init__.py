@@ -1,41 +1,65 @@
 """What happened: the ledger, its events, the lease that keeps two reconcilers apart, the batching writer."""
 
-from fwctl.state.changes import (
-    Change,
-    DeviceDeferred,
-    DeviceSeen,
-    DeviceUnreachable,
-    Event,
-    OrderIntended,
-    OrderMoved,
-    OutcomeReceived,
-    Quarantined,
-    QuarantineReleased,
-    RolloutMoved,
-    SetMeta,
-    SummaryStored,
-    WaveMoved,
-)
-from fwctl.state.events import BrokenLink, to_json
-from fwctl.state.folder import ledger_path, state_dir
-from fwctl.state.lease import Lease, acquire_lease
-from fwctl.state.ledger import Ledger
-from fwctl.state.rows import (
-    DeviceCounts,
-    DeviceRow,
-    EventRow,
-    LeaseRow,
-    LedgerSize,
-    OrderCount,
-    OrderRow,
-    OutcomeRow,
-    QuarantineRow,
-    RolloutRow,
-    SummaryRow,
-    WaveRow,
-)
-from fwctl.state.transitions import OrderStatus, RolloutState, WaveState
-from fwctl.state.writer import BatchWriter
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fwctl.lazily import on_demand
+
+if TYPE_CHECKING:
+    from fwctl.state.changes import (
+        Change,
+        DeviceDeferred,
+        DeviceSeen,
+        DeviceUnreachable,
+        Event,
+        OrderIntended,
+        OrderMoved,
+        OutcomeReceived,
+        Quarantined,
+        QuarantineReleased,
+        RolloutMoved,
+        SetMeta,
+        SummaryStored,
+        WaveMoved,
+    )
+    from fwctl.state.events import BrokenLink, to_json
+    from fwctl.state.folder import ledger_path, state_dir
+    from fwctl.state.lease import Lease, acquire_lease
+    from fwctl.state.ledger import Ledger
+    from fwctl.state.rows import (
+        DeviceCounts,
+        DeviceRow,
+        EventRow,
+        LeaseRow,
+        LedgerSize,
+        OrderCount,
+        OrderRow,
+        OutcomeRow,
+        QuarantineRow,
+        RolloutRow,
+        SummaryRow,
+        WaveRow,
+    )
+    from fwctl.state.transitions import OrderStatus, RolloutState, WaveState
+    from fwctl.state.writer import BatchWriter
+else:
+    __getattr__ = on_demand(
+        __name__,
+        {
+            "changes": "Change DeviceDeferred DeviceSeen DeviceUnreachable Event OrderIntended OrderMoved"
+            " OutcomeReceived Quarantined QuarantineReleased RolloutMoved SetMeta SummaryStored"
+            " WaveMoved",
+            "events": "BrokenLink to_json",
+            "folder": "ledger_path state_dir",
+            "lease": "Lease acquire_lease",
+            "ledger": "Ledger",
+            "rows": "DeviceCounts DeviceRow EventRow LeaseRow LedgerSize OrderCount OrderRow OutcomeRow"
+            " QuarantineRow RolloutRow SummaryRow WaveRow",
+            "transitions": "OrderStatus RolloutState WaveState",
+            "writer": "BatchWriter",
+        },
+    )
 
 __all__ = [
     "BatchWriter",

@@ -8,20 +8,22 @@ import secrets
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from threading import RLock
-from typing import Self
-
-from sqlite_utils import Database
+from typing import TYPE_CHECKING, Self
 
 from fwctl.errors import Busy, FwctlError, InputError, WorldError
 from fwctl.state import faults
-from fwctl.state.apply import apply_group
-from fwctl.state.changes import Change, SummaryStored
 from fwctl.state.events import Chain
+from fwctl.state.form import APPLICATION_ID, VERSION
 from fwctl.state.pass_queries import PassQueries
 from fwctl.state.revision import settle_revision
-from fwctl.state.schema import APPLICATION_ID, VERSION, migrations
+
+if TYPE_CHECKING:
+    from sqlite_utils import Database
+
+    from fwctl.state.changes import Change
 
 _CACHE_KIB = 64 * 1024
 """for the writer: SQLite's own 2 MB would be read anew all the time while a hundred thousand devices write"""
@@ -30,9 +32,9 @@ _CACHE_KIB = 64 * 1024
 class Ledger(PassQueries):
     """What happened. Queries come from `Queries`; writes go through `apply` and are fenced by the lease's epoch."""
 
-    def __init__(self, path: Path, db: Database, reader: sqlite3.Connection) -> None:
+    def __init__(self, path: Path, conn: sqlite3.Connection, reader: sqlite3.Connection) -> None:
         super().__init__(path, reader)
-        self._db = db
+        self._conn = conn
         self._write_lock = RLock()
         self._broken: FwctlError | None = None
 
@@ -77,16 +79,17 @@ class Ledger(PassQueries):
             conn = _connect(path, readonly=readonly, busy_seconds=busy_seconds)
             try:
                 _check_format(conn, path, readonly=readonly)
-                db = Database(conn, execute_plugins=False)
                 if not readonly:
-                    conn.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
-                    db.enable_wal()
-                    migrations.apply(db)
+                    _bring_up_to_date(conn)
                     _assert_durable(conn, path)
-                return cls(path, db, _connect(path, readonly=True))
+                return cls(path, conn, _connect(path, readonly=True))
             except BaseException:
                 conn.close()
                 raise
+
+    @cached_property
+    def _db(self) -> Database:
+        return _database(self._conn)
 
     def __enter__(self) -> Self:
         return self
@@ -98,7 +101,7 @@ class Ledger(PassQueries):
         """Close every connection; the write-ahead log is folded in by the last one."""
         super().close()
         with self._write_lock:
-            self._db.close()
+            self._conn.close()
 
     def apply(self, changes: Sequence[Change], *, epoch: int) -> None:
         """Apply all changes in one durable transaction, or none of them.
@@ -115,6 +118,8 @@ class Ledger(PassQueries):
 
         A group that contradicts the ledger is undone alone. Raises as `apply` does for what concerns all.
         """
+        from fwctl.state.changes import SummaryStored
+
         with self.transaction(epoch=epoch) as conn:
             chain, touched, results = Chain(conn), set[int](), list[Exception | None]()
             for number, group in enumerate(groups):
@@ -138,7 +143,7 @@ class Ledger(PassQueries):
             try:
                 with faults.sqlite_errors(self.path), self._db.atomic():
                     self._fence(epoch)
-                    yield self._db.conn
+                    yield self._conn
             except WorldError as error:
                 if error.code == "E_DISK":
                     self._broken = error  # after a failed fsync nobody knows what the disk holds
@@ -153,14 +158,14 @@ class Ledger(PassQueries):
             with self.transaction(epoch=epoch):
                 pass  # fenced; the file lock of the lease keeps others of this host away
             with faults.sqlite_errors(self.path):
-                self._db.conn.execute("VACUUM")
-                self._db.conn.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+                self._conn.execute("VACUUM")
+                self._conn.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
     def _fence(self, epoch: int | None) -> None:
         # A write as the first statement takes the write lock at once, so that nothing can change after the check.
         condition, values = ("", ()) if epoch is None else (" AND epoch = ?", (epoch,))
         statement = f"UPDATE lease SET id = 1 WHERE id = 1{condition}"  # noqa: S608
-        if self._db.conn.execute(statement, values).rowcount != 1:
+        if self._conn.execute(statement, values).rowcount != 1:
             raise Busy(
                 f"another reconciler has taken over (this one holds epoch {epoch})",
                 code="E_FENCED",
@@ -171,6 +176,8 @@ class Ledger(PassQueries):
     def _group(
         self, conn: sqlite3.Connection, chain: Chain, group: Sequence[Change], touched: set[int], number: int
     ) -> Exception | None:
+        from fwctl.state.apply import apply_group
+
         try:
             with _undone_alone(conn, chain):
                 if apply_group(conn, chain, group):
@@ -214,6 +221,21 @@ def _connect(path: Path, *, readonly: bool, busy_seconds: float = 10.0) -> sqlit
     return conn
 
 
+def _database(conn: sqlite3.Connection) -> Database:
+    from sqlite_utils import Database  # imported late: 45 ms that who only reads need not pay
+
+    return Database(conn, execute_plugins=False)
+
+
+def _bring_up_to_date(conn: sqlite3.Connection) -> None:
+    from fwctl.state.schema import migrations
+
+    conn.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
+    db = _database(conn)
+    db.enable_wal()
+    migrations.apply(db)
+
+
 def _check_format(conn: sqlite3.Connection, path: Path, *, readonly: bool) -> None:
     application = conn.execute("PRAGMA application_id").fetchone()[0]
     version = conn.execute("PRAGMA user_version").fetchone()[0]
@@ -255,9 +277,11 @@ def _alone(folder: Path) -> Iterator[None]:
 
 
 def _lay_out(path: Path) -> None:
+    from fwctl.state.schema import migrations
+
     conn = _connect(path, readonly=False)
     try:
-        migrations.apply(Database(conn, execute_plugins=False))
+        migrations.apply(_database(conn))
     finally:
         conn.close()
     _sync(path)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from sqlite_utils import Database, Migrations
 
-APPLICATION_ID = 0x66776374  # "fwct": tells a ledger from any other SQLite file
-VERSION = 3
+from fwctl.state.form import APPLICATION_ID
 
 migrations = Migrations("fwctl-ledger")
 

@@ -23,7 +23,8 @@ from fwctl.state import (
     acquire_lease,
 )
 from fwctl.state.events import row_hash, to_json
-from fwctl.state.schema import VERSION, migrations
+from fwctl.state.form import VERSION
+from fwctl.state.schema import migrations
 from tests.unit.state.support import NOW, ROLLOUT, TTL, later, order_id, rollout, seen
 
 T = "2026-01-02T03:04:05Z"

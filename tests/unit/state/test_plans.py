@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import pytest
-from sqlite_utils import Database
 
 from fwctl.state import (
     Change,
@@ -95,7 +94,7 @@ def watched(ledger: Ledger) -> Iterator[tuple[Ledger, list[str]]]:
     conns = [sqlite3.connect(ledger.path) for _ in range(2)]
     for conn in conns:
         conn.set_trace_callback(heard.append)
-    with Ledger(ledger.path, Database(conns[0], execute_plugins=False), conns[1]) as telling:
+    with Ledger(ledger.path, conns[0], conns[1]) as telling:
         yield telling, heard
 
 
