@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Final, TypeGuard
 
@@ -229,7 +229,7 @@ def read_device_certificate(pem: str) -> DeviceCertificate:
     if not _allowed(key):
         raise _unreadable("its key is neither ECDSA P-256 nor Ed25519")
     try:
-        enrolled_at = datetime.strptime(stamp[1].decode(), "%Y%m%d%H%M%S").replace(tzinfo=UTC)
+        enrolled_at = datetime.fromisoformat(f"{stamp[1].decode()[:8]}T{stamp[1].decode()[8:]}+00:00")
     except ValueError as error:
         raise _unreadable("its enrolledAt is no date") from error
     return DeviceCertificate(found[1], found[2], enrolled_at, key)
@@ -237,7 +237,9 @@ def read_device_certificate(pem: str) -> DeviceCertificate:
 
 def _allowed(key: object) -> TypeGuard[PublicKey]:
     """Say whether a device may sign with `key`: P-256, or Ed25519 that is no degenerate point."""
-    if not isinstance(key, ec.EllipticCurvePublicKey | Ed25519PublicKey):
+    if isinstance(key, ec.EllipticCurvePublicKey):
+        return isinstance(key.curve, ec.SECP256R1)  # a point that is not on it cannot be loaded
+    if not isinstance(key, Ed25519PublicKey):
         return False
     try:
         vet(SSlibKey.from_crypto(key))

@@ -162,7 +162,7 @@ class Channel:
         return httpx.Request(
             method,
             self._url,
-            headers=fields,
+            headers=httpx.Headers(fields, encoding="ascii"),
             stream=httpx.ByteStream(body) if isinstance(body, bytes) else body,
             extensions={
                 "target": path.encode("ascii"),

@@ -232,7 +232,7 @@ class Exchange:
                 place=device,
                 remedy="Look at the device: what it says cannot be true.",
             )
-        more = records.settled(self._tools.ledger, also, outcome, now) if outcome.order != also else []
+        more = records.settled(row, outcome, now) if outcome.order != also else []
         if outcome.result == "confirmed":
             # In the same commit: confirmed beside an older observation would read as a silent revert after a kill.
             more.append(records.seen_by_outcome(outcome, self._document.to_wire(), now))

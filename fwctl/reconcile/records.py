@@ -105,12 +105,11 @@ def received(
         envelope=envelope,
         certificate=certificate,
     )
-    return outcome, [row, *settled(ledger, outcome.order, outcome, now)]
+    return outcome, [row, *settled(ledger.order(outcome.order), outcome, now)]
 
 
-def settled(ledger: Ledger, order: str, outcome: Outcome, now: datetime) -> list[Change]:
-    """Return the end of `order` by this outcome; nothing if it is not ours, over already, or only staged."""
-    row = ledger.order(order)
+def settled(row: OrderRow | None, outcome: Outcome, now: datetime) -> list[Change]:
+    """Return the end of an order by this outcome; nothing if it is not ours, over already, or only staged."""
     if row is None or row.device != outcome.device or row.mandate != outcome.mandate:
         return []
     if row.status is OrderStatus.SETTLED or outcome.result == "staged":
@@ -118,7 +117,7 @@ def settled(ledger: Ledger, order: str, outcome: Outcome, now: datetime) -> list
     return [
         OrderMoved(
             at=now,
-            order=order,
+            order=row.id,
             status=OrderStatus.SETTLED,
             failure_class=_failure_class(outcome, row),
             code=outcome.code or "",
