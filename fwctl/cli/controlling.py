@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import sys
 from collections.abc import Mapping
@@ -16,11 +15,13 @@ from fwctl.cli.planning import find_rollouts
 from fwctl.cli.watching import watcher
 from fwctl.cli.weighing import Case, Effect, Wish, effects_of, stands, wanted
 from fwctl.errors import Busy, InputError, UsageError
+from fwctl.fleet.loop import run
 from fwctl.manifests.models.control import ControlSpec, ControlState
 from fwctl.manifests.repo import FleetRepo
 from fwctl.reconcile.commit import load_repo, prepare
 from fwctl.reconcile.reports import RolloutReport
-from fwctl.reconcile.run import AtOnce, open_ledger, reconcile_once
+from fwctl.reconcile.run import reconcile_once
+from fwctl.reconcile.setting import AtOnce, open_ledger
 from fwctl.rollouts.decide import decide
 
 MAX_REASON = 500
@@ -144,7 +145,7 @@ def carry_out(settings: Context, proposal: Proposal) -> Done:
     else:
         message = f"{wish.verb.capitalize()} {proposal.key}: {proposal.spec.reason}\n"
         commit = settings.repo.commit_files({proposal.path: text_of(proposal)}, message)
-    report = asyncio.run(_at_once(settings, proposal)) if wish.at_once else None
+    report = run(_at_once(settings, proposal)) if wish.at_once else None
     return Done(proposal, commit, report)
 
 
@@ -221,13 +222,13 @@ def _case(settings: Context, wish: Wish, repo: FleetRepo, key: str, files: Mappi
 
 def _check_ledger(settings: Context) -> None:
     """Before anything is committed: `--now` needs what a reconciler needs."""
-    setting = settings.setting(load_repo(settings.committed()[1]))
-    open_ledger(setting.state_dir, new=False).close()
+    repo_id = load_repo(settings.committed()[1]).fleet.spec.repo_id
+    open_ledger(settings.state_dir(repo_id), new=False).close()
 
 
 async def _at_once(settings: Context, proposal: Proposal) -> RolloutReport:
     commit, files = settings.committed()
-    setting, wish = settings.setting(load_repo(files)), proposal.wish
+    setting, wish = settings.setting(load_repo(files).fleet.spec.repo_id), proposal.wish
     word = AtOnce(proposal.key, proposal.spec.actor, proposal.spec.reason, wish.verb)
     try:
         with open_ledger(setting.state_dir, new=False) as ledger, watcher(sys.stderr) as watching:
