@@ -14,9 +14,8 @@ from typing import TYPE_CHECKING, TextIO
 
 if TYPE_CHECKING:
     from fwctl.gitrepo import Cache, CommitId, Files, Repo
-    from fwctl.manifests.repo import FleetRepo
     from fwctl.reconcile.commit import CommitState
-    from fwctl.reconcile.run import Setting
+    from fwctl.reconcile.setting import Setting
     from fwctl.state import Ledger
     from fwctl.trust.authority import Authority
     from fwctl.trust.keystore import KeyStore
@@ -114,11 +113,10 @@ class Context:
 
         return state_dir(repo_id, override=self.state)
 
-    def setting(self, repo: FleetRepo) -> Setting:
+    def setting(self, repo_id: str) -> Setting:
         """Return keys, state folder and clock of a fleet."""
-        from fwctl.reconcile.run import Setting
+        from fwctl.reconcile.setting import Setting
 
-        repo_id = repo.fleet.spec.repo_id
         return Setting(self.keystore(repo_id), self.state_dir(repo_id), self.now)
 
     def pinned_root(self, repo_id: str, files: Mapping[str, bytes]) -> str:

@@ -20,7 +20,8 @@ from fwctl.manifests.models.control import ControlSpec, ControlState
 from fwctl.manifests.repo import FleetRepo
 from fwctl.reconcile.commit import load_repo, prepare
 from fwctl.reconcile.reports import RolloutReport
-from fwctl.reconcile.run import AtOnce, open_ledger, reconcile_once
+from fwctl.reconcile.run import reconcile_once
+from fwctl.reconcile.setting import AtOnce, open_ledger
 from fwctl.rollouts.decide import decide
 
 MAX_REASON = 500
@@ -221,13 +222,13 @@ def _case(settings: Context, wish: Wish, repo: FleetRepo, key: str, files: Mappi
 
 def _check_ledger(settings: Context) -> None:
     """Before anything is committed: `--now` needs what a reconciler needs."""
-    setting = settings.setting(load_repo(settings.committed()[1]))
-    open_ledger(setting.state_dir, new=False).close()
+    repo_id = load_repo(settings.committed()[1]).fleet.spec.repo_id
+    open_ledger(settings.state_dir(repo_id), new=False).close()
 
 
 async def _at_once(settings: Context, proposal: Proposal) -> RolloutReport:
     commit, files = settings.committed()
-    setting, wish = settings.setting(load_repo(files)), proposal.wish
+    setting, wish = settings.setting(load_repo(files).fleet.spec.repo_id), proposal.wish
     word = AtOnce(proposal.key, proposal.spec.actor, proposal.spec.reason, wish.verb)
     try:
         with open_ledger(setting.state_dir, new=False) as ledger, watcher(sys.stderr) as watching:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from fwctl.cli.context import Context
 
 if TYPE_CHECKING:
     from fwctl.gitrepo import CommitId
+
+ID = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
+"""an id as the manifests have it, said again so that no model has to be built for it"""
 
 
 def fleet_id(settings: Context) -> str:
@@ -41,4 +45,4 @@ def _id_of(data: bytes) -> str | None:
         found = yaml.load(data, getattr(yaml, "CSafeLoader", yaml.SafeLoader))["spec"]["repoId"]  # noqa: S506  both are safe loaders
     except (yaml.YAMLError, KeyError, TypeError, ValueError):
         return None
-    return found if isinstance(found, str) else None
+    return found if isinstance(found, str) and ID.fullmatch(found) else None

@@ -71,7 +71,7 @@ def _init(settings: Context, folder: Path, repo_id: str, person: str) -> Made:
     from fwctl.gitrepo import init as git_init
     from fwctl.gitrepo import worktree_files
     from fwctl.manifests.load import load
-    from fwctl.reconcile.run import open_ledger
+    from fwctl.reconcile.setting import open_ledger
     from fwctl.trust.development import ROOT, development_trust
 
     wanted = _id(repo_id or folder.name)

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import TextIO
 
 from fwctl.cli.context import Context
+from fwctl.cli.fleet_id import fleet_id
 from fwctl.cli.init import slug
 from fwctl.errors import UsageError
 from fwctl.manifests.scalars import parse_duration
-from fwctl.reconcile.commit import load_repo
-from fwctl.reconcile.run import open_ledger
+from fwctl.reconcile.setting import open_ledger
 from fwctl.state import Ledger, LedgerSize, acquire_lease, ledger_path
 from fwctl.state.prune import Amount, Rule, Told, prunable, prune, shrink
 
@@ -97,7 +97,7 @@ def carry_out(settings: Context, wish: Wish) -> Pruned:
 
 
 def _folder(settings: Context) -> Path:
-    return settings.state_dir(load_repo(settings.files()).fleet.spec.repo_id)
+    return settings.state_dir(fleet_id(settings))
 
 
 @contextmanager

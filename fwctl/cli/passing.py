@@ -7,17 +7,21 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 from fwctl.cli.context import Context, say, talk
+from fwctl.cli.fleet_id import committed_id
 from fwctl.cli.watching import watcher
 from fwctl.errors import FwctlError, UsageError
 from fwctl.fleet.loop import run
-from fwctl.manifests.scalars import parse_duration
-from fwctl.reconcile.commit import load_repo
 from fwctl.reconcile.daemon import watch
 from fwctl.reconcile.reports import PassReport
-from fwctl.reconcile.run import open_ledger, reconcile_once
+from fwctl.reconcile.run import reconcile_once
+from fwctl.reconcile.setting import open_ledger
 from fwctl.render.passes import RENDERERS
+
+if TYPE_CHECKING:
+    from fwctl.gitrepo import CommitId, Files
 
 HOLDER = "fwctl reconcile"
 
@@ -44,6 +48,8 @@ class Passes:
         Raises:
             UsageError: `interval` is not a time such as 30s.
         """
+        from fwctl.manifests.scalars import parse_duration
+
         try:
             seconds = parse_duration(interval)
         except ValueError as error:
@@ -63,7 +69,7 @@ class Passes:
         commit, files = await asyncio.to_thread(self.settings.fetched, self.ref)
         if self.work_tree:
             files = self.settings.edited()
-        setting = self.settings.setting(load_repo(files))
+        setting = self.settings.setting(self._repo_id(commit, files))
         with open_ledger(setting.state_dir, new=self.new_ledger) as ledger, watcher(sys.stderr) as watching:
             return await reconcile_once(
                 files,
@@ -76,6 +82,15 @@ class Passes:
                 repo=None if self.work_tree else self.settings.repo,
                 stopping=stopping,
             )
+
+    def _repo_id(self, commit: CommitId, files: Files) -> str:
+        """Return whose ledger to open. A new one is only made for manifests that validate."""
+        plain = None if self.work_tree or self.new_ledger else committed_id(self.settings, commit)
+        if plain is not None:
+            return plain
+        from fwctl.reconcile.commit import load_repo
+
+        return load_repo(files).fleet.spec.repo_id
 
 
 class _Teller:

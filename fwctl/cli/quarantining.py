@@ -6,11 +6,9 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from fwctl.cli.context import Context
-from fwctl.cli.controlling import one_line
+from fwctl.cli.fleet_id import fleet_id
 from fwctl.cli.init import slug
-from fwctl.cli.picking import found
-from fwctl.reconcile.commit import load_repo
-from fwctl.reconcile.run import open_ledger
+from fwctl.reconcile.setting import open_ledger
 from fwctl.state import Quarantined, QuarantineReleased, QuarantineRow, acquire_lease
 
 LEASE = timedelta(minutes=1)
@@ -36,7 +34,7 @@ class Decided:
 
 def rows(settings: Context) -> tuple[QuarantineRow, ...]:
     """Return the devices in quarantine; none where this machine has no ledger."""
-    with settings.ledger(load_repo(settings.files()).fleet.spec.repo_id) as ledger:
+    with settings.ledger(fleet_id(settings)) as ledger:
         return ledger.quarantine() if ledger else ()
 
 
@@ -47,16 +45,20 @@ def keep_out(settings: Context, device: str, reason: str) -> Decided:
         Busy: `E_LOCKED` while a reconciler is at work.
         InputError: no such device; no ledger.
     """
-    return _change(settings, device, one_line(reason), wanted=True)
+    return _change(settings, device, reason, wanted=True)
 
 
 def let_in(settings: Context, device: str, reason: str) -> Decided:
     """Release a device from quarantine; also one that git does not have any more. Raises as `keep_out`."""
-    return _change(settings, device, one_line(reason), wanted=False)
+    return _change(settings, device, reason, wanted=False)
 
 
 def _change(settings: Context, device: str, reason: str, *, wanted: bool) -> Decided:
-    repo = load_repo(settings.files())
+    from fwctl.cli.controlling import one_line
+    from fwctl.cli.picking import found
+    from fwctl.reconcile.commit import load_repo
+
+    reason, repo = one_line(reason), load_repo(settings.files())
     state_dir = settings.state_dir(repo.fleet.spec.repo_id)
     actor, verb = slug(settings.repo.user()), "add" if wanted else "release"
     with open_ledger(state_dir, new=False) as ledger:

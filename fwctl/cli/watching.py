@@ -8,10 +8,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TextIO
 
-from fwctl.reconcile.tools import Watcher
-
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
+
+    from fwctl.reconcile.tools import Watcher
 
 _EVERY = 10.0
 """seconds between two counts"""

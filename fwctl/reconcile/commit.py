@@ -109,7 +109,7 @@ def check_files(files: Mapping[str, bytes]) -> tuple[Loaded, tuple[Diagnostic, .
 
 
 def _checked(files: Files) -> tuple[Loaded, tuple[Diagnostic, ...]]:
-    memo = Memo(files)
+    memo = files.once(Memo, lambda: Memo(files))
     loaded = load(files, parse=memo.parse, recall=memo.recall)
     if loaded.repo is None:
         return loaded, loaded.diagnostics
@@ -128,8 +128,9 @@ def compiled(repo: FleetRepo, rollout: LoadedRollout, files: Mapping[str, bytes]
     """
     if not isinstance(files, Files):
         return compile_locked(repo, rollout, files)
+    memo = files.once(Memo, lambda: Memo(files))
     # the repository is held with the result, so that its id stays its own
-    return files.once((compiled, id(repo), rollout.key), lambda: (repo, compile_locked(repo, rollout, files)))[1]
+    return files.once((compiled, id(repo), rollout.key), lambda: (repo, memo.compiled(repo, rollout)))[1]
 
 
 def load_repo(files: Mapping[str, bytes]) -> FleetRepo:

@@ -6,15 +6,17 @@ import asyncio
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import partial
 from math import inf
 from typing import assert_never
 
 from fwctl.errors import FwctlError
 from fwctl.reconcile.commit import CommitState, Prepared
-from fwctl.reconcile.leftovers import find_leftovers, finish_leftover
+from fwctl.reconcile.finishing import finish_leftover
+from fwctl.reconcile.leftovers import find_leftovers
 from fwctl.reconcile.reports import PassReport, RolloutReport
+from fwctl.reconcile.setting import LEASE_TTL
 from fwctl.reconcile.summarising import fleet_summary, summarise
 from fwctl.reconcile.summary import FLEET, Summary, to_json
 from fwctl.reconcile.tools import Recorder, Tools
@@ -38,7 +40,6 @@ from fwctl.state import (
     WaveState,
 )
 
-LEASE_TTL = timedelta(minutes=10)
 RENEW_SECONDS = 20.0
 """every write is fenced; renewing only keeps others from waiting for a lease that has expired"""
 STORAGE_CODES = ("E_HASH", "E_STORAGE_MISSING", "E_LENGTH")

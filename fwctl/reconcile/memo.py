@@ -9,20 +9,24 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import cached_property, partial
 from typing import Any
 
-from fwctl.gitrepo import Files
+from fwctl.gitrepo import Cache, Files
 from fwctl.manifests.diagnostic import Diagnostic, Excerpt, Place, Related
 from fwctl.manifests.parse import Parsed, parse_file
 from fwctl.manifests.paths import KIND_OF, ManifestPath
 from fwctl.manifests.repo import FleetRepo, LoadedRollout
 from fwctl.manifests.sources import Source
 from fwctl.manifests.table import InventoryTable
-from fwctl.rollouts.compile import lock_path
+from fwctl.rollouts.compile import Compiled, compile_locked, lock_path, read_lock
+from fwctl.rollouts.kept import from_bytes, to_bytes
+from fwctl.rollouts.plan import Plan
+from fwctl_agent.errors import Refusal
+from fwctl_agent.protocol.statements import Mandate
 
-_TABLE, _FINDINGS = "inventory", "findings"
+_TABLE, _FINDINGS, _PLAN, _MANDATE = "inventory", "findings", "plan", "mandate"
 _SLOW = 1_000_000
 """bytes of a file that take so long to read that a person is told"""
 _INVENTORIES = "DeviceInventory"
@@ -74,6 +78,25 @@ class Memo:
             self._cache.put(_FINDINGS, key, json.dumps([asdict(found) for found in known]).encode())
         return known
 
+    def compiled(self, repo: FleetRepo, rollout: LoadedRollout) -> Compiled:
+        """Return a rollout compiled with its lock, or as it was compiled from the same files before.
+
+        Raises:
+            InputError: `E_LOCK_INVALID`, `E_STRATEGY`, `E_NO_WAVE`.
+        """
+        cache, files = self._cache, self._files
+        if cache is None:
+            return compile_locked(repo, rollout, files)
+        key, place = self.inputs(repo, rollout), lock_path(rollout.path)
+        kept = cache.get(_PLAN, key)
+        made = (
+            from_bytes(kept, repo, rollout, lock=lambda: read_lock(files[place], place), place=place) if kept else None
+        )
+        if made is None:
+            made = compile_locked(repo, rollout, files)
+            cache.put(_PLAN, key, to_bytes(made))
+        return replace(made, through=partial(_mandate, cache, key, made.plan))
+
     def inputs(self, repo: FleetRepo, rollout: LoadedRollout) -> str:
         """Name everything that the plan of a rollout and its checks follow from."""
         spec = rollout.model.spec
@@ -96,6 +119,19 @@ class Memo:
 
     def _named(self, path: str) -> str:
         return f"{path}\0{self._files.blob_id(path)}"
+
+
+def _mandate(cache: Cache, key: str, plan: Plan, make: Callable[[], Mandate]) -> Mandate:
+    """Return the mandate that was made of the same files before, else make it."""
+    kept = cache.get(_MANDATE, key)
+    try:
+        known = Mandate.from_wire(json.loads(kept)) if kept else None
+    except (ValueError, Refusal):
+        known = None
+    if known is None or known.plan != plan.digest:
+        known = make()
+        cache.put(_MANDATE, key, json.dumps(known.to_wire()).encode())
+    return known
 
 
 def _read(kept: bytes) -> tuple[Diagnostic, ...] | None:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
+from operator import call
 
 from fwctl.errors import InputError
 from fwctl.manifests.models import Firmware, resolve_spec
 from fwctl.manifests.repo import FleetRepo, LoadedRollout
 from fwctl.manifests.targets import target_ids
-from fwctl.rollouts.plan import Plan
+from fwctl.rollouts.plan import Plan, Wave
 from fwctl.rollouts.strategies import compile_waves
 from fwctl_agent.errors import Refusal
 from fwctl_agent.protocol import canonical
@@ -49,17 +50,35 @@ def compile_rollout(repo: FleetRepo, rollout: LoadedRollout, *, lock: Lock | Non
     """
     targets = target_ids(repo, rollout)
     locked = tuple(sorted(lock.devices)) if lock else targets
+    strategy = resolve_spec(repo.fleet.spec, rollout.model.spec).strategy
+    return plan_of(
+        repo,
+        rollout,
+        waves=compile_waves(strategy, locked, rollout=rollout.name, place=rollout.path),
+        dropped=tuple(sorted(set(locked) - set(targets))),
+        not_covered=tuple(sorted(set(targets) - set(locked))),
+    )
+
+
+def plan_of(
+    repo: FleetRepo,
+    rollout: LoadedRollout,
+    *,
+    waves: tuple[Wave, ...],
+    dropped: tuple[str, ...],
+    not_covered: tuple[str, ...],
+) -> Plan:
+    """Return the plan that a rollout has with these waves."""
     ref = rollout.model.spec.firmware
-    spec = resolve_spec(repo.fleet.spec, rollout.model.spec)
     return Plan(
         repo_id=repo.fleet.spec.repo_id,
         env=rollout.env,
         name=rollout.name,
         release=release_of(repo.firmware[ref.model, ref.version].model),
-        spec=spec,
-        waves=compile_waves(spec.strategy, locked, rollout=rollout.name, place=rollout.path),
-        dropped=tuple(sorted(set(locked) - set(targets))),
-        not_covered=tuple(sorted(set(targets) - set(locked))),
+        spec=resolve_spec(repo.fleet.spec, rollout.model.spec),
+        waves=waves,
+        dropped=dropped,
+        not_covered=not_covered,
         confirm_within=repo.fleet.spec.confirm_seconds,
     )
 
@@ -71,10 +90,13 @@ class Compiled:
     rollout: LoadedRollout
     plan: Plan
     lock: Lock | None
+    through: Callable[[Callable[[], Mandate]], Mandate] = field(default=call, compare=False)
+    """makes the mandate, or knows it"""
 
     @cached_property
     def mandate(self) -> Mandate | None:
-        return mandate_of(self.plan, manifest=self.rollout.raw, lock=self.lock) if self.lock else None
+        lock = self.lock
+        return self.through(lambda: mandate_of(self.plan, manifest=self.rollout.raw, lock=lock)) if lock else None
 
 
 def lock_path(manifest: str) -> str:

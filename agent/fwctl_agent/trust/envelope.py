@@ -49,7 +49,7 @@ class Sealed:
     def statement(self) -> Any:
         """Return the strictly decoded payload. Call it only after `signers`."""
         value = canonical.decode(self.payload, what="statement")
-        if canonical.encode(value) != self.payload:
+        if not canonical.is_form_of(self.payload, value):
             raise Refusal("E_SCHEMA", "the statement is not in canonical form")
         return value
 

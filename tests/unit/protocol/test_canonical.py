@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from collections import OrderedDict
+from collections.abc import Callable
+from enum import IntEnum
+from typing import Any, NamedTuple
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from securesystemslib.exceptions import FormatError
+from securesystemslib.formats import encode_canonical
 
 from fwctl_agent.errors import Refusal
 from fwctl_agent.protocol import canonical
@@ -23,6 +28,77 @@ def test_round_trip(value: Any) -> None:
     assert canonical.decode(data, what="x") == value
     assert canonical.encode(canonical.decode(data, what="x")) == data
     assert canonical.decode(canonical.dump(value), what="x") == value
+
+
+class _Word(str):
+    __slots__ = ()
+
+
+class _Number(IntEnum):
+    TWO = 2
+
+
+class _Pair(NamedTuple):
+    a: int
+    b: str
+
+
+FOREIGN = (
+    st.text(max_size=3)
+    | st.floats()
+    | st.binary(max_size=2)
+    | st.sampled_from([_Word("a"), _Number.TWO, _Pair(1, "x"), object, OrderedDict(b=1, a=2), 1 << 70])
+)
+ANYTHING = st.recursive(
+    SCALARS | FOREIGN,
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.lists(inner, max_size=3).map(tuple)
+        | st.dictionaries(TEXT | st.text(max_size=2) | st.integers() | st.none() | st.booleans(), inner, max_size=3)
+    ),
+    max_leaves=12,
+)
+
+
+@given(ANYTHING)
+def test_the_form_is_that_of_the_library_of_tuf(value: Any) -> None:
+    assert _or_none(canonical.encode, value) == _or_none(_by_the_library, value)
+
+
+def _by_the_library(value: Any) -> bytes:
+    try:
+        text = str(encode_canonical(value))
+        if any(ord(letter) < 32 or ord(letter) == 127 for letter in text):
+            raise Refusal("E_SCHEMA", "control characters cannot be signed")
+        return text.encode()
+    except (FormatError, AttributeError, TypeError, ValueError) as error:
+        raise Refusal("E_SCHEMA", "this value has no canonical JSON form") from error
+
+
+def _or_none(encode: Callable[[Any], bytes], value: Any) -> bytes | str:
+    try:
+        return encode(value)
+    except Refusal as refusal:
+        return str(refusal)
+
+
+@given(VALUES)
+def test_a_text_is_known_as_the_form_of_its_value(value: Any) -> None:
+    form = canonical.encode(value)
+    assert canonical.is_form_of(form, canonical.decode(form, what="x"))
+    assert not canonical.is_form_of(b" " + form, value)
+
+
+@pytest.mark.parametrize("inner", ["", "1", '"[[["', '{"a":{}}', '"\\u00e4"'])
+@pytest.mark.parametrize("levels", range(28, 36))
+def test_how_deep_is_too_deep(levels: int, inner: str) -> None:
+    deepest = levels + {"": 0, '{"a":{}}': 2}.get(inner, 1)
+    text = "[" * levels + inner + "]" * levels
+    if deepest > canonical.MAX_DEPTH:
+        with pytest.raises(Refusal, match="E_LIMIT"):
+            canonical.decode(text.encode(), what="x")
+    else:
+        assert canonical.decode(text.encode(), what="x") == json.loads(text)
 
 
 @given(st.dictionaries(TEXT, SCALARS, max_size=6), st.randoms())

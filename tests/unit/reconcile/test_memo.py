@@ -9,10 +9,12 @@ from types import FrameType
 
 import pytest
 
+from fwctl.errors import InputError
 from fwctl.gitrepo import Cache, Files
 from fwctl.manifests.diagnostic import Diagnostic
 from fwctl.reconcile.commit import check_files, compiled, load_repo
-from fwctl.rollouts.compile import mandate_of
+from fwctl.rollouts.compile import Compiled, mandate_of
+from fwctl.rollouts.kept import from_bytes, to_bytes
 from fwctl_agent.protocol.lock import Lock
 
 _COUNT = 3000
@@ -188,7 +190,81 @@ def test_a_plan_is_compiled_once_for_the_same_files(content: dict[str, bytes], c
     repo = load_repo(store.files)
     rollout = repo.rollouts["dev/two"]
     assert compiled(repo, rollout, store.files) is compiled(repo, rollout, store.files)
-    assert store.read == {"rollouts/dev/two.lock"}
+    assert store.read == set()
+
+
+@pytest.mark.parametrize("name", _ROLLOUTS)
+def test_a_plan_and_its_mandate_are_the_same_cold_and_warm(content: dict[str, bytes], cache: Path, name: str) -> None:
+    cold = _made(content, name)
+    first, warm = Store(content, cache), Store(content, cache)
+    assert _made(first.files, name).mandate == cold.mandate
+    assert first.read == {f"rollouts/dev/{name}.lock"}, "the mandate is of the tree over the lock"
+    made = _made(warm.files, name)
+    assert (made.plan, made.plan.digest, made.mandate) == (cold.plan, cold.plan.digest, cold.mandate)
+    assert warm.read == set()
+    assert made.lock == cold.lock
+    assert made.lock is not None
+    assert (made.lock.digest, made.lock.chains) == (_lock(cold).digest, _lock(cold).chains)
+    assert warm.read == {f"rollouts/dev/{name}.lock"}
+
+
+def test_members_that_left_and_came_are_the_same_cold_and_warm(content: dict[str, bytes], tmp_path: Path) -> None:
+    changed = content | {"devices/all.yaml": content["devices/all.yaml"].replace(b"id: device-000001", b"id: other")}
+    cold = _made(changed, "two").plan
+    for _ in range(2):
+        plan = _made(Store(changed, tmp_path / "cache.db").files, "two").plan
+        assert (plan.dropped, plan.not_covered) == (cold.dropped, cold.not_covered) == (("device-000001",), ("other",))
+
+
+def test_a_lock_that_is_not_what_was_read_before_is_refused(content: dict[str, bytes], cache: Path) -> None:
+    store, path = Store(content, cache), "rollouts/dev/two.lock"
+    made = _made(store.files, "two")
+    content = dict(content)
+    ids = Files.of(content)
+    damaged = content | {path: content[path].split(b"\n", 1)[1]}
+    blobs = {name: (ids.blob_id(name), len(data)) for name, data in content.items()}
+    files = Files(blobs, lambda paths: {name: damaged[name] for name in paths}, cache=Cache(cache, code="1"))
+    late = _made(files, "two")
+    assert late.plan == made.plan
+    with pytest.raises(InputError, match="not what it was") as refused:
+        _lock(late).tree()
+    assert (refused.value.code, refused.value.place) == ("E_LOCK_INVALID", path)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda kept: kept.replace(b'"devices":100', b'"devices":101', 1),
+        lambda kept: kept[:-1] + b"x",
+        lambda kept: kept.replace(b"fwctl-plan-1", b"fwctl-plan-2"),
+        lambda kept: kept.replace(b'"stage":1', b'"stage":2', 1),
+        lambda _: b"",
+        lambda _: b"[]",
+        lambda kept: kept + b"\xff",
+    ],
+)
+def test_another_plan_than_the_manifests_have_is_not_kept(
+    content: dict[str, bytes], change: Callable[[bytes], bytes]
+) -> None:
+    repo, made = load_repo(content), _made(content, "two")
+    kept, rollout = to_bytes(made), repo.rollouts["dev/two"]
+
+    def again(data: bytes) -> Compiled | None:
+        return from_bytes(data, repo, rollout, lock=lambda: _lock(made), place="rollouts/dev/two.lock")
+
+    assert again(kept) == made
+    assert change(kept) != kept
+    assert again(change(kept)) is None
+
+
+def _made(files: Mapping[str, bytes], name: str) -> Compiled:
+    repo = load_repo(files)
+    return compiled(repo, repo.rollouts[f"dev/{name}"], files)
+
+
+def _lock(made: Compiled) -> Lock:
+    assert made.lock is not None
+    return made.lock
 
 
 def _calls(work: Callable[[], object]) -> int:

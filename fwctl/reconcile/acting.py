@@ -1,0 +1,119 @@
+"""The part of a pass that acts: read and verify the commit, set up keys, links and storage, run the loop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from fwctl.errors import FwctlError, InputError
+from fwctl.fleet.certificates import Authorities
+from fwctl.fleet.link import Links
+from fwctl.gitrepo import CommitId, Repo
+from fwctl.reconcile.authority import Freshness, Pen
+from fwctl.reconcile.commit import CommitState, read_commit
+from fwctl.reconcile.images import Images
+from fwctl.reconcile.loop import Loop
+from fwctl.reconcile.reports import PassReport
+from fwctl.reconcile.setting import AtOnce, Setting
+from fwctl.reconcile.tools import Tools, Watcher
+from fwctl.state import BatchWriter, Event, Lease, Ledger, SetMeta
+from fwctl.storage import Storage, from_spec
+from fwctl.trust.keystore import FRESHNESS, ORDER
+from fwctl_agent.protocol import canonical
+from fwctl_agent.protocol.messages import TrustVersions
+
+_TRUST = "trust_versions"
+
+
+@dataclass(frozen=True)
+class Acting:
+    """What a pass needs beside the commit. The caller holds the lease and the open ledger."""
+
+    setting: Setting
+    ledger: Ledger
+    lease: Lease
+    watcher: Watcher
+    now: datetime
+    deadline: datetime
+
+    def read(self, files: Mapping[str, bytes], commit: str, pinned: str, repo: Repo | None) -> CommitState:
+        """Read and verify a commit; with `repo`, only if it descends from the last applied one.
+
+        Raises:
+            InputError, TrustRefused: it does not validate, its trust is refused, or history was rewritten.
+        """
+        state = read_commit(files, commit=commit, pinned=pinned, now=self.now, lowest=_lowest(self.ledger))
+        last = self.ledger.meta("last_applied_commit")
+        if repo is not None and last:
+            repo.require_descent(CommitId(last), CommitId(commit))
+        return state
+
+    async def run(
+        self, state: CommitState, pinned: str, stopping: Callable[[], bool], at_once: AtOnce | None
+    ) -> PassReport:
+        """Run the loop over a commit.
+
+        Raises:
+            WorldError: ledger or storage failed. What was done is recorded.
+        """
+        now, versions = self.now, canonical.encode(state.authority.trusted.versions.to_wire()).decode()
+        async with BatchWriter(self.ledger, self.lease) as writer:
+            await writer.write(
+                SetMeta(at=now, key="last_attempted_commit", value=state.commit),
+                SetMeta(at=now, key=_TRUST, value=versions),
+            )
+            loop = self._loop(state, pinned, writer)
+            loop.stopping = stopping
+            if at_once is not None:
+                loop.only = at_once.rollout
+                await writer.write(_asked(at_once, state.commit, now))
+            try:
+                return await loop.run()
+            except* FwctlError as group:
+                raise _first(group) from None
+
+    def _loop(self, state: CommitState, pinned: str, writer: BatchWriter) -> Loop:
+        keys = self.setting.keystore
+        tools = Tools(
+            state=state,
+            ledger=self.ledger,
+            writer=writer,
+            links=Links(Authorities(keys.pki), state.repo.fleet.spec.repo_id),
+            images=Images(_storage_of(state, self.setting.state_dir)),
+            freshness=Freshness(state.authority, keys.signer(FRESHNESS), self.ledger, writer),
+            pen=Pen(keys.signer(ORDER), self.lease, state.authority),
+            clock=self.setting.clock,
+            watcher=self.watcher,
+        )
+        return Loop(state, self.ledger, self.lease, writer, tools, self.deadline, pinned)
+
+
+def _storage_of(state: CommitState, state_dir: Path) -> Storage:
+    return from_spec(state.repo.fleet.spec.storage.model_dump(), base=state_dir)
+
+
+def _asked(word: AtOnce, commit: str, now: datetime) -> Event:
+    return Event(
+        at=now,
+        kind="control.now",
+        reason=word.reason,
+        actor=word.actor,
+        rollout=word.rollout,
+        data={"verb": word.word, "commit": commit},
+    )
+
+
+def _lowest(ledger: Ledger) -> TrustVersions | None:
+    """Return the versions of the last applied trust, below which no commit may fall."""
+    text = ledger.meta(_TRUST)
+    if text is None:
+        return None
+    return TrustVersions.from_wire(canonical.decode(text.encode(), what="ledger trust versions"))
+
+
+def _first(group: BaseExceptionGroup[FwctlError]) -> FwctlError:
+    for error in group.exceptions:
+        return _first(error) if isinstance(error, BaseExceptionGroup) else error
+    raise InputError("nothing went wrong", code="E_BUG", remedy="Report this.")
