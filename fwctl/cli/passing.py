@@ -108,7 +108,7 @@ class _Teller:
             self._last = str(result)
             return
         state = [(one.key, one.state, one.reason, sorted(one.counts.items())) for one in result.rollouts]
-        if state != self._last:
+        if state != self._last or result.swept.drifted:
             say(RENDERERS[self._format](result))
             sys.stdout.flush()
         self._last = state

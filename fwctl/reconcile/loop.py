@@ -19,6 +19,7 @@ from fwctl.reconcile.reports import PassReport, RolloutReport
 from fwctl.reconcile.setting import LEASE_TTL
 from fwctl.reconcile.summarising import fleet_summary, summarise
 from fwctl.reconcile.summary import FLEET, Summary, to_json
+from fwctl.reconcile.sweep import SWEEP, Sweeper, next_sweep_due
 from fwctl.reconcile.tools import Recorder, Tools
 from fwctl.reconcile.views import Live
 from fwctl.reconcile.visit import Visitor
@@ -99,9 +100,13 @@ class Loop:
     """rollouts whose image is not to be had: they wait, the others go on"""
     active: dict[Key, asyncio.Task[None]] = field(default_factory=dict)
     running: dict[str, _Running] = field(default_factory=dict)
+    sweeper: Sweeper = field(init=False)
     _renewed: float = field(default_factory=time.monotonic)
     _looked_back: float = -inf
     _tell_at: float = field(default_factory=lambda: time.monotonic() + SUMMARY_SECONDS)
+
+    def __post_init__(self) -> None:
+        self.sweeper = Sweeper(self.tools)
 
     async def run(self) -> PassReport:
         """Work until nothing is due, or until the deadline; what is under way then is brought to a resting point.
@@ -126,9 +131,11 @@ class Loop:
         revision, summaries = self._summaries(finished)
         applied = SetMeta(at=finished, key="last_applied_commit", value=self.state.commit)
         # A part of a commit is not the commit.
-        await self.writer.write(*([applied] if self.only is None else []), *self._stored(summaries, revision, finished))
-        reports = tuple(map(RolloutReport.of, summaries))
-        return PassReport(self.state.commit, self.lease.epoch, self.visits, reports, started, finished)
+        looks = next_sweep_due(self.ledger, self.state, finished)
+        stored = self._stored(summaries, revision, finished, looks=looks)
+        await self.writer.write(*([applied] if self.only is None else []), *stored)
+        reports, swept = tuple(map(RolloutReport.of, summaries)), self.sweeper.swept
+        return PassReport(self.state.commit, self.lease.epoch, self.visits, reports, started, finished, swept)
 
     async def _keep_lease(self) -> None:
         if time.monotonic() - self._renewed >= RENEW_SECONDS:
@@ -146,6 +153,9 @@ class Loop:
         if not over and self.only is None and begun - self._looked_back >= LEFTOVER_SECONDS:
             self._looked_back = begun
             self._begin_leftovers(now)
+        moving = any(not isinstance(action, Visit) for one in work for action in one.decision.actions)
+        if not over and not moving and self.only is None:
+            self._begin_sweep(now)
         if self.active:
             # Deciding takes a fifth of the loop's time at the most.
             await self._settle(max(ROUND_SECONDS, 4 * (time.monotonic() - begun)))
@@ -194,7 +204,8 @@ class Loop:
         return [self._decide(prepared, news, now) for prepared in self._rollouts()]
 
     def _decide(self, prepared: Prepared, news: frozenset[str], now: datetime) -> _Running:
-        visiting = frozenset(device for rollout, device in self.active if rollout == prepared.key)
+        mine, members = (prepared.key, SWEEP), prepared.plan.wave_of
+        visiting = frozenset(device for rollout, device in self.active if rollout in mine and device in members)
         one = self.running.get(prepared.key)
         live, board = (one.live, one.board) if one else (Live(self.ledger, prepared), Board(prepared.plan))
         view, changed = live.look(news, visiting)
@@ -265,6 +276,18 @@ class Loop:
             visit = asyncio.create_task(finish_leftover(self.tools, leftover))
             self.active[leftover.row.rollout, leftover.row.device] = visit
 
+    def _begin_sweep(self, now: datetime) -> None:
+        if self.sweeper.has_room(now, beside=len(self.active) > len(self.sweeper.under_way)):
+            busy = {device for _, device in self.active}
+            for device in self.sweeper.take(lambda device: device in busy or self._wanted(device)):
+                self.visits += 1
+                self.active[SWEEP, device] = asyncio.create_task(self.sweeper.look(device))
+
+    def _wanted(self, device: str) -> bool:
+        """Say whether a rollout is about to visit a device, or waits for it: it is seen then anyway."""
+        at_work = (one.board for one in self.running.values() if one.prepared.mandate)
+        return any(device in board and board[device].state in ("pending", "retry", "in-flight") for board in at_work)
+
     async def _pause(self, work: list[_Running], now: datetime) -> bool:
         """Sleep until the next thing is due, if that is before the deadline; False when the pass is over."""
         due = min((soon for one in work if (soon := one.decision.soon(now))), default=None)
@@ -301,7 +324,8 @@ class Loop:
         if time.monotonic() >= self._tell_at:
             begun = time.monotonic()
             revision, summaries = self._summaries(now)
-            await self.writer.write(*self._stored(summaries, revision, now))
+            # Whoever is due for a look is left for the end of the pass to find out: until then, somebody is.
+            await self.writer.write(*self._stored(summaries, revision, now, looks=now))
             self._tell_at = time.monotonic() + max(SUMMARY_SECONDS, 20 * (time.monotonic() - begun))
 
     def _summaries(self, now: datetime) -> tuple[int, list[Summary]]:
@@ -313,9 +337,12 @@ class Loop:
             for one in self._decide_all(now)
         ]
 
-    def _stored(self, summaries: list[Summary], revision: int, now: datetime) -> Iterator[SummaryStored]:
+    def _stored(
+        self, summaries: list[Summary], revision: int, now: datetime, *, looks: datetime | None
+    ) -> Iterator[SummaryStored]:
+        """Yield what to write down; `looks` is when the next device is due for a look."""
         fleet = fleet_summary(self.state, pinned=self.pinned)
         store = partial(SummaryStored, at=now, commit=self.state.commit, revision=revision)
-        yield store(rollout=FLEET, mandate="", valid_until=None, body=to_json(fleet))
+        yield store(rollout=FLEET, mandate="", valid_until=looks, body=to_json(fleet))
         for one in summaries:
             yield store(rollout=one.key, mandate=one.mandate, valid_until=one.valid_until, body=to_json(one))

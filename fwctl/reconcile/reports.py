@@ -26,6 +26,16 @@ class RolloutReport:
 
 
 @dataclass(frozen=True)
+class Swept:
+    """What the look at devices that nothing was due for has found."""
+
+    devices: int = 0
+    unreachable: int = 0
+    drifted: int = 0
+    """devices that run something else than when they were seen last, and no order of ours brought it"""
+
+
+@dataclass(frozen=True)
 class PassReport:
     """What a pass did. `visits` is how many devices were contacted."""
 
@@ -35,6 +45,7 @@ class PassReport:
     rollouts: tuple[RolloutReport, ...]
     started: datetime
     finished: datetime
+    swept: Swept = Swept()
 
     @property
     def ok(self) -> bool:

@@ -54,7 +54,8 @@ def resting(
     if found is None or ledger.meta("last_applied_commit") != commit:
         return None
     wanted = found.fleet.rollouts
-    if not wanted or not all(found.current(key, deadline) for key in wanted):
+    # A sweep prolongs no pass: one that is due later is the work of a later pass.
+    if not wanted or not found.current(FLEET, now) or not all(found.current(key, deadline) for key in wanted):
         return None
     summaries = tuple(summary for key in wanted if (summary := found.summary(key)) is not None)
     if len(summaries) < len(wanted) or any(due_leftovers(ledger, {one.mandate for one in summaries}, now)):

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from itertools import chain
 from math import inf
@@ -17,11 +16,12 @@ from math import inf
 from fwctl.errors import DeviceError
 from fwctl.reconcile import records
 from fwctl.reconcile.commit import CommitState
+from fwctl.reconcile.reports import Swept
 from fwctl.reconcile.tools import Recorder, Tools
 from fwctl.reconcile.visit import learned
 from fwctl.rollouts.failures import backoff
 from fwctl.rollouts.looks import Contact, Rhythm, next_look, sweep_due
-from fwctl.state import DeviceRow, DeviceUnreachable, Ledger
+from fwctl.state import Change, DeviceRow, DeviceUnreachable, Ledger, OutcomeReceived
 from fwctl_agent.protocol.messages import DeviceDocument
 
 SWEEP = "(sweep)"
@@ -30,16 +30,6 @@ AT_ONCE, BESIDE = 100, 10
 """looks under way at the same time: in a pass that does nothing else, beside visits of rollouts"""
 REFRESH = 60.0
 """seconds after which a pass that is still running asks again who is due"""
-
-
-@dataclass
-class Swept:
-    """What a sweep found."""
-
-    devices: int = 0
-    unreachable: int = 0
-    drifted: int = 0
-    """devices that run something else than when they were seen last, and no order of ours brought it"""
 
 
 def rhythm_of(state: CommitState) -> Rhythm:
@@ -55,28 +45,27 @@ class Sweeper:
         self._tools = tools
         self._rhythm = rhythm_of(tools.state)
         self._began = tools.clock()
-        self._begun = 0
+        self._begun = self._room = 0
         self._queue: deque[str] = deque()
         self._asked = -inf
         self._unseen: deque[str] | None = None
         self.under_way: set[str] = set()
         self.swept = Swept()
 
-    def take(self, now: datetime, *, busy: Callable[[str], bool], beside: bool) -> Iterator[str]:
-        """Yield the devices to look at now; `busy` says of whom somebody else has something to do with it.
-
-        The caller starts `look` for each. `beside`: rollouts have visits under way, which come first.
-        """
-        room = (BESIDE if beside else AT_ONCE) - len(self.under_way)
-        if room <= 0:
-            return
-        if not self._queue and time.monotonic() - self._asked >= REFRESH:
+    def has_room(self, now: datetime, *, beside: bool) -> bool:
+        """Say whether `take` may have a device; `beside`: visits of rollouts are under way, and come first."""
+        self._room = (BESIDE if beside else AT_ONCE) - len(self.under_way)
+        if self._room > 0 and not self._queue and time.monotonic() - self._asked >= REFRESH:
             self._asked = time.monotonic()
             self._queue.extend(self._due(now))
-        while self._queue and room > 0:
+        return self._room > 0 and bool(self._queue)
+
+    def take(self, busy: Callable[[str], bool]) -> Iterator[str]:
+        """Yield the devices to `look` at now, but those that somebody else is `busy` with."""
+        while self._queue and self._room > 0:
             device = self._queue.popleft()
             if not busy(device):
-                room -= 1
+                self._room -= 1
                 self._begun += 1
                 self.under_way.add(device)
                 yield device
@@ -93,7 +82,7 @@ class Sweeper:
 
     async def _visit(self, device: str, row: DeviceRow | None) -> None:
         tools, recorder = self._tools, Recorder(self._tools, device)
-        self.swept.devices += 1
+        self._count(devices=1)
         try:
             async with tools.reached(device) as link:
                 document = await link.device()
@@ -108,9 +97,13 @@ class Sweeper:
             policy = tools.state.repo.fleet.spec.defaults.retry.backoff
             due, reason = now + backoff(policy, device=device, failures=misses), f"{error.code}: {error.message}"
             await recorder.write(DeviceUnreachable(at=now, device=device, reason=reason, next_due=due))
-            self.swept.unreachable += 1
+            self._count(unreachable=1)
         else:
-            self.swept.drifted += not late and row is not None and _drifted(row, document)
+            self._count(drifted=row is not None and _drifted(row, document, late))
+
+    def _count(self, *, devices: int = 0, unreachable: int = 0, drifted: int = 0) -> None:
+        so_far = self.swept
+        self.swept = Swept(so_far.devices + devices, so_far.unreachable + unreachable, so_far.drifted + drifted)
 
     def _due(self, now: datetime) -> list[str]:
         devices, rhythm = self._tools.state.repo.devices, self._rhythm
@@ -149,5 +142,8 @@ def _contact(row: DeviceRow) -> Contact:
     return Contact(row.id, row.tried_at, 0 if row.reachable else row.failure_count, row.next_due)
 
 
-def _drifted(row: DeviceRow, document: DeviceDocument) -> bool:
-    return bool(row.running_image) and row.running_image != document.running.image and document.order is None
+def _drifted(row: DeviceRow, document: DeviceDocument, late: Iterable[Change]) -> bool:
+    """Say whether a device runs something new, no order is at work there, and no outcome of one tells of it."""
+    image = document.running.image
+    told = {change.running_image for change in late if isinstance(change, OutcomeReceived)}
+    return bool(row.running_image) and image != row.running_image and image not in told and document.order is None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from fwctl.reconcile.reports import PassReport, RolloutReport
+from fwctl.reconcile.reports import PassReport, RolloutReport, Swept
 from fwctl.render.words import STANDINGS, STATE_ICONS, counted, document, visible
 from fwctl_agent.protocol.fields import format_time
 
@@ -18,6 +18,8 @@ def text(report: PassReport) -> str:
     ]
     if not report.rollouts:
         lines.append("  no rollouts are declared")
+    if report.swept.devices:
+        lines.append(f"  {_swept(report.swept)}")
     if report.next_due:
         lines.append(f"  next due {report.next_due:%Y-%m-%d %H:%M:%S}Z")
     return "\n".join(lines)
@@ -33,6 +35,11 @@ def as_json(report: PassReport) -> str:
             "started": format_time(report.started),
             "finished": format_time(report.finished),
             "ok": report.ok,
+            "swept": {
+                "devices": report.swept.devices,
+                "unreachable": report.swept.unreachable,
+                "drifted": report.swept.drifted,
+            },
             "rollouts": [
                 {
                     "rollout": one.key,
@@ -48,6 +55,13 @@ def as_json(report: PassReport) -> str:
 
 
 RENDERERS: Mapping[str, Callable[[PassReport], str]] = {"text": text, "json": as_json}
+
+
+def _swept(swept: Swept) -> str:
+    words = [f"swept {counted(swept.devices, 'device')}"]
+    words += [f"{swept.unreachable:,} unreachable"] if swept.unreachable else []
+    words += [f"{swept.drifted:,} drifted: fwctl drift"] if swept.drifted else []
+    return ", ".join(words)
 
 
 def _counts(one: RolloutReport) -> str:
