@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 import ssl
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Final
 
 from cryptography import x509
 
@@ -90,11 +92,16 @@ class Identities:
         connection.find = find
 
 
+_HOST: Final = re.compile(r'\n\[listen\]\nhost = "([0-9A-Za-z.:-]+)"\n')
+
+
 class SettingsReader:
-    """Reads `agent.toml`; files that differ in the device's name only are parsed once."""
+    """Reads `agent.toml`; files that differ in the device's name and address only are parsed once."""
 
     def __init__(self) -> None:
         self._known: dict[str, Settings] = {}
+        self.shared = 0
+        """files that were not parsed"""
 
     def read(self, folder: Path) -> Settings:
         """As `read_settings`.
@@ -107,13 +114,15 @@ class SettingsReader:
         except (OSError, UnicodeDecodeError):
             return read_settings(folder)
         line = f'\n[device]\nid = "{folder.name}"\n'
-        if text.count(line) != 1 or not ID.fullmatch(folder.name):
+        hosts = _HOST.findall(text)
+        if text.count(line) != 1 or len(hosts) != 1 or not ID.fullmatch(folder.name):
             return read_settings(folder)
-        pattern = text.replace(line, "\n\n")
+        pattern = _HOST.sub("\n\n", text.replace(line, "\n\n"))
         known = self._known.get(pattern)
         if known is None:
             known = read_settings(folder)
-            if known.id == folder.name and len(self._known) < 1024:
+            if (known.id, known.host) == (folder.name, hosts[0]) and len(self._known) < 1024:
                 self._known[pattern] = known
             return known
-        return replace(known, id=folder.name)
+        self.shared += 1
+        return replace(known, id=folder.name, host=hosts[0])

@@ -23,8 +23,8 @@ from fwctl_agent.protocol.statements import OUTCOME, ProbeResult
 from fwctl_agent.runtime import probes
 from fwctl_agent.runtime.assemble import read_signer
 from fwctl_agent.runtime.device import Device
+from fwctl_agent.runtime.job import Job
 from fwctl_agent.runtime.ports import Clock, Fs, Moment, Ready, Stream
-from fwctl_agent.runtime.record import Job
 from fwctl_agent.runtime.senses import Senses
 from fwctl_agent.runtime.settings import ProbeSet
 from fwctl_agent.trust.envelope import seal

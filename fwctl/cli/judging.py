@@ -10,7 +10,7 @@ from fwctl.cli.nexts import next_for
 from fwctl.cli.planning import find_rollouts
 from fwctl.cli.standing import Status, dirty
 from fwctl.reconcile.commit import CommitState, Prepared
-from fwctl.reconcile.summarising import standing_of, summarise
+from fwctl.reconcile.summarising import board_of, standing_of, summarise
 from fwctl.reconcile.summary import RolloutResult, Summary
 from fwctl.reconcile.views import rollout_view
 from fwctl.reconcile.waving import WaveLine, WayBack, wave_lines, way_back
@@ -82,9 +82,11 @@ def rollout_status(prepared: Prepared, ledger: Ledger | None, now: datetime) -> 
     decision = decide(plan, view, now)
     word, reason = standing_of(prepared, view, decision, row)
     standings = tuple(decision.standings.values())
-    waves = wave_lines(plan, view, decision, ledger.waves(plan.key, mandate) if ledger and mandate else ())
+    waves = wave_lines(
+        board_of(decision), decision.holding, ledger.waves(plan.key, mandate) if ledger and mandate else ()
+    )
     back = None
     if ledger is not None and view.back_since is not None:
-        back = way_back(ledger, plan, view.back_since, mandate, standings, now)
+        back = way_back(ledger, plan, view.back_since, mandate, decision.counts.get("in-flight", 0), now)
     recorded = row if row is not None and mandate and row.mandate == mandate else None
     return RolloutStatus(prepared, word, reason, standings, waves, back, recorded, decision.next_due)

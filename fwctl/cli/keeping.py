@@ -14,7 +14,6 @@ from fwctl.cli.context import Context
 from fwctl.cli.fleet_id import fleet_id
 from fwctl.cli.init import slug
 from fwctl.errors import UsageError
-from fwctl.manifests.scalars import parse_duration
 from fwctl.reconcile.setting import open_ledger
 from fwctl.state import Ledger, LedgerSize, acquire_lease, ledger_path
 from fwctl.state.prune import Amount, Rule, Told, prunable, prune, shrink
@@ -58,6 +57,8 @@ def propose(settings: Context, older_than: str, keep: int) -> Wish:
         UsageError: `E_USAGE`: no duration.
         InputError: `E_LEDGER_MISSING`.
     """
+    from fwctl.manifests.scalars import parse_duration
+
     try:
         rule = Rule(before=settings.now() - timedelta(seconds=parse_duration(older_than)), keep=keep)
     except (ValueError, OverflowError) as error:

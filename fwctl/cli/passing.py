@@ -19,6 +19,7 @@ from fwctl.reconcile.reports import PassReport
 from fwctl.reconcile.run import reconcile_once
 from fwctl.reconcile.setting import open_ledger
 from fwctl.render.passes import RENDERERS
+from fwctl.state import ledger_path
 
 if TYPE_CHECKING:
     from fwctl.gitrepo import CommitId, Files
@@ -85,8 +86,8 @@ class Passes:
 
     def _repo_id(self, commit: CommitId, files: Files) -> str:
         """Return whose ledger to open. A new one is only made for manifests that validate."""
-        plain = None if self.work_tree or self.new_ledger else committed_id(self.settings, commit)
-        if plain is not None:
+        plain = None if self.work_tree else committed_id(self.settings, commit)
+        if plain is not None and not (self.new_ledger and not ledger_path(self.settings.state_dir(plain)).exists()):
             return plain
         from fwctl.reconcile.commit import load_repo
 

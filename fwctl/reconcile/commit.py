@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property, partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fwctl.errors import FwctlError, InputError
 from fwctl.gitrepo import Files
@@ -19,10 +19,12 @@ from fwctl.rollouts.check import check_plan
 from fwctl.rollouts.compile import Compiled, compile_locked
 from fwctl.rollouts.plan import Plan
 from fwctl.rollouts.view import Control, ControlWord
-from fwctl.trust.authority import Authority, Verdict
 from fwctl_agent.protocol.lock import Lock, MerkleTree
 from fwctl_agent.protocol.messages import TrustVersions
 from fwctl_agent.protocol.statements import Mandate
+
+if TYPE_CHECKING:
+    from fwctl.trust.authority import Authority, Verdict
 
 STATEMENTS = ("trust/", "approvals/")
 
@@ -154,6 +156,8 @@ def read_commit(
         ManifestErrors: it does not validate.
         TrustRefused: its trust files are not signed as the pinned root demands.
     """
+    from fwctl.trust.authority import Authority  # TUF and cryptography: who only validates needs neither
+
     files = files if isinstance(files, Files) else Files.of(files)
     repo = load_repo(files)
     authority = Authority.verify(_statements(files), pinned=pinned, now=now, lowest=lowest)

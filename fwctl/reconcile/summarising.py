@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from itertools import islice
 
 from fwctl.reconcile.commit import CommitState, Prepared
 from fwctl.reconcile.summary import (
-    ATTENTION,
     FLEET,
     BackSummary,
     FleetSummary,
@@ -19,14 +18,13 @@ from fwctl.reconcile.summary import (
     pin,
     to_json,
 )
-from fwctl.reconcile.waving import WaveLine, WayBack, wave_lines, way_back
+from fwctl.reconcile.waving import NAMED, WaveLine, WayBack, wave_lines, way_back
+from fwctl.rollouts.board import Board
 from fwctl.rollouts.decide import Decision
-from fwctl.rollouts.standing import GRACE, Standing
+from fwctl.rollouts.standing import Standing
 from fwctl.rollouts.view import RolloutView
 from fwctl.state import Ledger, RolloutRow, RolloutState, SummaryStored
 
-NAMED = 20
-"""devices of a wave that are told by name"""
 LISTED = 500
 """a rollout of at most so many devices is told with all of them"""
 
@@ -45,14 +43,17 @@ def summarise(
     *,
     trust_until: datetime | None,
 ) -> Summary:
-    """Return where a rollout stands, from what was just decided on it; `trust_until` is `Authority.next_change`."""
-    plan, mandate = prepared.plan, prepared.mandate.id if prepared.mandate else ""
+    """Return where a rollout stands, from what was just decided on it; `trust_until` is `Authority.next_change`.
+
+    The work does not grow with the fleet: it is read off the sums that the board keeps.
+    """
+    plan, mandate, board = prepared.plan, prepared.mandate.id if prepared.mandate else "", board_of(decision)
     row = ledger.rollout(plan.key) if ledger else None
     word, reason = standing_of(prepared, view, decision, row)
-    lines = wave_lines(plan, view, decision, ledger.waves(plan.key, mandate) if ledger and mandate else ())
+    lines = wave_lines(board, decision.holding, ledger.waves(plan.key, mandate) if ledger and mandate else ())
     back = None
     if ledger is not None and view.back_since is not None:
-        back = way_back(ledger, plan, view.back_since, mandate, decision.standings.values(), now)
+        back = way_back(ledger, plan, view.back_since, mandate, decision.counts.get("in-flight", 0), now)
     recorded = row if row is not None and mandate and row.mandate == mandate else None
     return Summary(
         key=plan.key,
@@ -68,23 +69,26 @@ def summarise(
         stages=max((wave.stage for wave in plan.waves), default=1),
         approvers=prepared.verdict.approvers if prepared.verdict else None,
         stale=prepared.verdict.stale if prepared.verdict else (),
-        size=len(decision.standings),
+        size=len(board),
         counts=dict(decision.counts),
-        waves=tuple(wave_summary(line) for line in lines),
+        waves=tuple(map(wave_summary, lines)),
         back=back_summary(back) if back else None,
         next_due=decision.next_due,
-        devices=tuple(_named(one) for one in decision.standings.values())
-        if len(decision.standings) <= LISTED
-        else None,
+        devices=_named(board.values()) if len(board) <= LISTED else None,
         at=now,
-        valid_until=_valid_until([trust_until, *_given_up(prepared, view, decision)], decision, back, now),
+        valid_until=_valid_until([trust_until, board.until], decision, back, now),
     )
 
 
+def board_of(decision: Decision) -> Board:
+    """Return the board that was decided on."""
+    if not isinstance(decision.standings, Board):
+        raise TypeError("only what was decided on a board can be summed up")
+    return decision.standings
+
+
 def wave_summary(line: WaveLine) -> WaveSummary:
-    """Return a wave with the names of some of its devices."""
-    needy = (one for one in line.standings if one.state in ATTENTION)
-    flying = (one for one in line.standings if one.state == "in-flight")
+    """Return a wave as it is kept and shown."""
     return WaveSummary(
         name=line.wave.name,
         stage=line.wave.stage,
@@ -93,20 +97,16 @@ def wave_summary(line: WaveLine) -> WaveSummary:
         state=line.state,
         reason=line.reason,
         counts=dict(line.counts),
-        attention=_first(needy),
-        under_way=_first(flying),
+        attention=_named(line.needy),
+        under_way=_named(line.flying),
         opened=line.opened,
         soak_since=line.soak_since,
         judged=line.judged,
     )
 
 
-def _first(standings: Iterable[Standing]) -> tuple[Named, ...]:
-    return tuple(_named(one) for one in islice(standings, NAMED))
-
-
-def _named(one: Standing) -> Named:
-    return Named(one.device, one.state, one.reason, one.due, one.rule, one.klass)
+def _named(standings: Iterable[Standing]) -> tuple[Named, ...]:
+    return tuple(Named(one.device, one.state, one.reason, one.due, one.rule, one.klass) for one in standings)
 
 
 def back_summary(back: WayBack) -> BackSummary:
@@ -115,7 +115,7 @@ def back_summary(back: WayBack) -> BackSummary:
         since=back.since,
         deadline=back.deadline,
         met=back.met,
-        devices=len(back.times),
+        devices=back.devices,
         waiting=back.waiting,
         p50=back.quantile(0.5),
         p95=back.quantile(0.95),
@@ -133,23 +133,6 @@ def _valid_until(
     deadline = back.since + timedelta(seconds=back.deadline) if back and back.waiting else None
     ahead = [*moments, decision.next_due, decision.wave_due, deadline]
     return min((moment for moment in ahead if moment is not None and moment > now), default=None)
-
-
-def _given_up(prepared: Prepared, view: RolloutView, decision: Decision) -> Iterator[datetime]:
-    """Yield when devices that are still tried become stragglers (`_under_way`, `_may_start` of `stand`)."""
-    plan = prepared.plan
-    limit, defer = plan.spec.gates.timeout_per_device, plan.spec.preconditions.readiness.max_defer
-    for standing in decision.standings.values():
-        if standing.state not in ("in-flight", "retry", "pending"):
-            continue
-        device = view.devices.get(standing.device)
-        if device is None:
-            continue
-        if device.deferred_since is not None:
-            yield device.deferred_since + timedelta(seconds=defer)
-        if device.unreachable_since is not None and limit is not None:
-            yield device.unreachable_since + timedelta(seconds=limit)
-            yield device.unreachable_since + timedelta(seconds=plan.confirm_within) + GRACE
 
 
 _WORDS: dict[RolloutState, RolloutResult] = {

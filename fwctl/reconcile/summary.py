@@ -11,13 +11,13 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from datetime import datetime, timedelta
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 FORM = 1
 """of what the ledger keeps; another one is not read"""
 FLEET = ""
 """the key under which the ledger keeps the summary of the whole commit"""
-ATTENTION = ("failed", "straggler", "retry")
+ATTENTION: Final = ("failed", "straggler", "retry")
 """states of devices that somebody should know of"""
 
 RolloutResult = Literal[

@@ -3,31 +3,36 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import cached_property
+from itertools import accumulate
 
-from fwctl.reconcile.summary import WaveStateWord
-from fwctl.rollouts.decide import Decision
+from fwctl.reconcile.summary import ATTENTION, WaveStateWord
+from fwctl.rollouts.board import Board
 from fwctl.rollouts.plan import Plan, Wave
 from fwctl.rollouts.standing import Standing
-from fwctl.rollouts.view import RolloutView
-from fwctl.rollouts.waves import current
-from fwctl.state import EventRow, Ledger, OrderStatus, WaveRow
+from fwctl.state import EventRow, Ledger, WaveRow
+from fwctl.state.returns import out_of_reach, returned, returned_after
 
 _PAGE = 500
+NAMED = 20
+"""devices of a wave that are told by name"""
 INTERRUPTED = ("paused", "held", "stopped", "aborted", "rolling-back", "rolled-back")
 """states that somebody or some rule brought a rollout to"""
 
 
 @dataclass(frozen=True)
 class WaveLine:
-    """One wave: where it stands, since when, and why it does not move."""
+    """One wave: where it stands, since when, why it does not move, how many stand how, and some by name."""
 
     wave: Wave
     state: WaveStateWord
     reason: str
-    standings: tuple[Standing, ...]
+    counts: Mapping[str, int]
+    needy: Sequence[Standing] = ()
+    flying: Sequence[Standing] = ()
     opened: datetime | None = None
     soak_since: datetime | None = None
     judged: datetime | None = None
@@ -36,33 +41,38 @@ class WaveLine:
     def soak_until(self) -> datetime | None:
         return self.soak_since + timedelta(seconds=self.wave.soak) if self.soak_since else None
 
-    @property
-    def counts(self) -> Counter[str]:
-        return Counter(standing.state for standing in self.standings)
 
+def wave_lines(board: Board, holding: str, rows: Iterable[WaveRow] = ()) -> tuple[WaveLine, ...]:
+    """Return the waves of a plan; `holding` is why the current one does not move.
 
-def wave_lines(plan: Plan, view: RolloutView, decision: Decision, rows: Iterable[WaveRow] = ()) -> tuple[WaveLine, ...]:
-    """Return the waves of a plan; `rows` bring the times of those that were opened."""
+    `rows` bring the times of those that were opened.
+    """
     known = {row.wave: row for row in rows}
-    here = current(plan, view)
+    here = board.current.name if board.current is not None and not board.back else ""
+    needy, flying = board.first(ATTENTION, NAMED), board.first(("in-flight",), NAMED)
     return tuple(
-        _line(wave, view, decision, known.get(wave.name), here=here is not None and here.name == wave.name)
-        for wave in plan.waves
+        replace(
+            _line(board, number, known.get(wave.name), holding if wave.name == here else ""),
+            needy=needy[number],
+            flying=flying[number],
+        )
+        for number, wave in enumerate(board.plan.waves)
     )
 
 
-def _line(wave: Wave, view: RolloutView, decision: Decision, row: WaveRow | None, *, here: bool) -> WaveLine:
-    standings = tuple(decision.standings[device] for device in wave.devices if device in decision.standings)
-    at = view.waves.get(wave.name)
+def _line(board: Board, number: int, row: WaveRow | None, holding: str) -> WaveLine:
+    wave, hold, counts = board.plan.waves[number], board.holds[number], board.counts.standing(number)
+    at = board.rollout.waves.get(wave.name)
     state: WaveStateWord = at.state if at else "waiting"
     reason = at.reason if at and at.state in ("passed", "failed") else ""
-    if here and view.back_since is None and state in ("waiting", "open", "soaking"):
-        reason = decision.holding or reason
-    if state == "waiting" and not reason:
-        reason = next((one.reason for one in standings if one.state == "held"), "")
+    if state in ("waiting", "open", "soaking"):
+        reason = holding or reason
+    if state == "waiting" and not reason and hold is not None and counts["held"]:
+        reason = hold.reason
     if row is None:
-        return WaveLine(wave, state, reason, standings, soak_since=at.soak_since if at else None)
-    return WaveLine(wave, state, reason, standings, row.opened_at, row.soak_since, row.judged_at)
+        return WaveLine(wave, state, reason, counts, soak_since=at.soak_since if at else None)
+    line = WaveLine(wave, state, reason, counts)
+    return replace(line, opened=row.opened_at, soak_since=row.soak_since, judged=row.judged_at)
 
 
 @dataclass(frozen=True)
@@ -72,22 +82,28 @@ class WayBack:
     since: datetime
     deadline: int
     """seconds, as declared"""
-    times: Mapping[str, float]
-    """device -> seconds from the beginning to its settled revert order; those in reach all along"""
+    times: Mapping[float, int]
+    """seconds from the beginning to the settled revert order -> how many devices; those in reach all along"""
     late: Mapping[str, float]
-    """the same for devices that were out of reach meanwhile: the deadline does not speak of them"""
+    """device -> the same, for those that were out of reach meanwhile: the deadline does not speak of them"""
     waiting: int
     """reachable devices that are still on their way"""
     now: datetime
 
+    @cached_property
+    def devices(self) -> int:
+        """How many in reach all along are back."""
+        return sum(self.times.values())
+
     def quantile(self, share: float) -> float | None:
         """Return the time within which this share of the devices was back (nearest rank)."""
-        times = sorted(self.times.values())
-        return times[max(0, -(-len(times) * round(share * 100) // 100) - 1)] if times else None
+        rank = max(1, -(-self.devices * round(share * 100) // 100))
+        so_far = accumulate(self.times[seconds] for seconds in sorted(self.times))
+        return next((time for time, number in zip(sorted(self.times), so_far, strict=True) if number >= rank), None)
 
     @property
     def longest(self) -> float | None:
-        return max(self.times.values(), default=None)
+        return max(self.times, default=None)
 
     @property
     def met(self) -> bool | None:
@@ -99,45 +115,19 @@ class WayBack:
         return True if self.times else None
 
 
-def way_back(
-    ledger: Ledger,
-    plan: Plan,
-    since: datetime,
-    mandate: str,
-    standings: Collection[Standing],
-    now: datetime,
-) -> WayBack:
-    """Measure a way back from the recorded start to each settled revert or cancel order (whole seconds)."""
-    ended: dict[str, datetime] = {}
-    for order in ledger.orders(mandate=mandate):
-        backwards = order.verb in ("revert", "cancel") and order.failure_class != "refused"
-        done = order.finished_at if backwards and order.status is OrderStatus.SETTLED else None
-        if done is not None and done >= since:
-            ended[order.device] = max(done, ended.get(order.device, done))
-    times = {device: (end - since).total_seconds() for device, end in ended.items()}
+def way_back(ledger: Ledger, plan: Plan, since: datetime, mandate: str, waiting: int, now: datetime) -> WayBack:
+    """Measure a way back from the recorded start to each settled revert or cancel order (whole seconds).
+
+    SQLite sums up; only devices that came after the deadline are asked for by name.
+    """
     deadline = plan.spec.rollback.deadline
-    late = {
-        device: seconds
-        for device, seconds in times.items()
-        if seconds > deadline and _was_away(ledger, device, since, ended[device])
-    }
-    waiting = sum(standing.state == "in-flight" for standing in standings)
-    return WayBack(since, deadline, {d: s for d, s in times.items() if d not in late}, late, waiting, now)
-
-
-def _was_away(ledger: Ledger, device: str, since: datetime, until: datetime) -> bool:
-    """Say whether a device was out of reach at any time between two moments, as the ledger has it."""
-    away = False
-    for event in ledger.events(device=device):
-        if event.at > until:
-            break
-        if event.kind == "device.unreachable":
-            away = True
-            if event.at >= since:
-                return True
-        elif event.kind in ("device.reachable", "device.seen") and event.at < since:
-            away = False
-    return away
+    times = Counter(returned(ledger, mandate, since))
+    after = returned_after(ledger, mandate, since, since + timedelta(seconds=deadline))
+    away = out_of_reach(ledger, since, after)
+    late = {device: (end - since).total_seconds() for device, end in after.items() if device in away}
+    times.subtract(Counter(after[device] for device in late))
+    left = {(end - since).total_seconds(): number for end, number in times.items() if number > 0}
+    return WayBack(since, deadline, left, late, waiting, now)
 
 
 def why_stopped(ledger: Ledger, key: str, mandate: str) -> EventRow | None:

@@ -141,7 +141,7 @@ def _back(back: WayBack) -> str:
     late = f"<p>{counted(len(back.late), 'device')} out of reach meanwhile came back later.</p>" if back.late else ""
     waiting = f"<p>{counted(back.waiting, 'device')} still on the way.</p>" if back.waiting else ""
     return (
-        f"<p>{counted(len(back.times), 'device')} taken back from {_time(back.since)} on. "
+        f"<p>{counted(back.devices, 'device')} taken back from {_time(back.since)} on. "
         f'Deadline {exactly(back.deadline)}: <span class="pill {verdict[0]}">{verdict[1]}</span></p>'
         f'<div class="bars">{bars}</div>{late}{waiting}'
     )

@@ -8,16 +8,16 @@ apart from its devices, so that a wave opens without judging them. Devices are n
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Collection, Iterable, Iterator, Mapping, ValuesView
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, ValuesView
 from datetime import datetime
 from itertools import accumulate, pairwise
 
-from fwctl.rollouts.counting import Counts
+from fwctl.rollouts.counting import Counts, Marks
 from fwctl.rollouts.going_back import NEVER_TOUCHED, judge_back
 from fwctl.rollouts.plan import Plan, Wave
 from fwctl.rollouts.queues import Timers
 from fwctl.rollouts.soaking import Soak
-from fwctl.rollouts.standing import MAY_START, Context, Hold, Standing, Verdict, hold_of, judge
+from fwctl.rollouts.standing import MAY_START, Context, Hold, Standing, StandingState, Verdict, hold_of, judge
 from fwctl.rollouts.turns import Turns
 from fwctl.rollouts.view import DeviceView, RolloutView, WaveView
 from fwctl_agent.protocol.statements import FailureClass
@@ -109,6 +109,27 @@ class Board(Mapping[str, Standing]):
         verdict = self._verdicts[seat]
         return verdict.free and verdict.is_due(self.now) and not self._visiting(seat) and seat not in self._dropped
 
+    # -- what a summary asks ------------------------------------------------------------------------------------------
+
+    @property
+    def until(self) -> datetime | None:
+        """The next moment at which time alone makes another verdict on somebody."""
+        return self._until.next()
+
+    def first(self, states: Sequence[StandingState], limit: int) -> list[list[Standing]]:
+        """Return the first devices of each wave that stand so, `limit` at the most, without asking everybody.
+
+        Only states in `Marks.STATES` are known by name.
+        """
+        seats = self._marks.of(states, free=False)
+        # Whoever could start is held with the wave.
+        seats |= {seat for seat in self._marks.of(states, free=True) if self.holds[self._wave(seat)] is None}
+        found: list[list[Standing]] = [[] for _ in self.plan.waves]
+        for seat in sorted(seats):
+            if len(wave := found[self._wave(seat)]) < limit:
+                wave.append(self._standing(seat))
+        return found
+
     # -- keeping it up to date -----------------------------------------------------------------------------------------
 
     def update(self, rollout: RolloutView, changed: Collection[str] | None, now: datetime) -> None:
@@ -137,6 +158,7 @@ class Board(Mapping[str, Standing]):
         self._verdicts: list[Verdict] = [NEVER_TOUCHED if self.back else MAY_START] * len(self._members)
         self._turns = Turns(self.plan.waves, self._starts, back=self.back)
         self._until = Timers()
+        self._marks = Marks()
         self._refused: set[int] = set()
         self._lasting: set[int] = set()
         self.soak: Soak | None = None
@@ -197,6 +219,7 @@ class Board(Mapping[str, Standing]):
             self._verdicts[seat] = verdict
             self._until.set(seat, verdict.until)
             self.counts.move(wave, old.kind, verdict.kind)
+            self._marks.move(seat, old, verdict)
         visiting = self._visiting(seat)
         failed = verdict.state == "failed" and verdict.klass in LASTING and not self.back
         _put(self._lasting, seat, wanted=failed and device is not None and not _looked_after(device))

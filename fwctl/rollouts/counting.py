@@ -65,6 +65,14 @@ class Counts:
         """The waves that have failures that count."""
         return sorted(self._blamed)
 
+    def standing(self, wave: int) -> Counter[str]:
+        """Return how many devices of a wave stand how."""
+        found: Counter[str] = Counter()
+        for kind, number in self._kinds[wave].items():
+            if number:
+                found[kind.under(self._holds[wave])[0]] += number
+        return found
+
     def tally(self, wave: int) -> Tally:
         """Count the devices of a wave for its gate."""
         size = reached = counted = other = 0
@@ -77,6 +85,29 @@ class Counts:
             counted += number if kind.against else 0
             other += number if state == "straggler" or (state == "failed" and not kind.against) else 0
         return Tally(size, reached, counted, other)
+
+
+class Marks:
+    """Which devices stand in the states that are told by name, so that a few of them are found without a walk."""
+
+    STATES: tuple[StandingState, ...] = ("failed", "straggler", "retry", "in-flight")
+
+    def __init__(self) -> None:
+        self._seats: dict[tuple[StandingState, bool], set[int]] = {}
+
+    def move(self, seat: int, old: Verdict, new: Verdict) -> None:
+        """Take in that a device has another verdict."""
+        before, after = (old.state, old.free), (new.state, new.free)
+        if before == after:
+            return
+        if before[0] in self.STATES:
+            self._seats.get(before, set()).discard(seat)
+        if after[0] in self.STATES:
+            self._seats.setdefault(after, set()).add(seat)
+
+    def of(self, states: Iterable[StandingState], *, free: bool) -> set[int]:
+        """Return who stands so, and has nothing under way (`free`) or something."""
+        return set[int]().union(*(self._seats.get((state, free), ()) for state in states))
 
 
 def _kinds(verdicts: Sequence[Verdict]) -> Counter[Kind]:

@@ -8,6 +8,7 @@ from datetime import datetime
 
 from fwctl.state import building as build
 from fwctl.state import faults
+from fwctl.state.contacts import Contacts
 from fwctl.state.queries import Queries
 from fwctl.state.rows import OrderRow
 from fwctl.state.times import to_text
@@ -19,7 +20,7 @@ OUTCOMES_OF = "SELECT envelope FROM outcomes WHERE device = ?"
 _CHUNK = 500
 
 
-class PassQueries(Queries):
+class PassQueries(Contacts, Queries):
     """Questions whose answers are small, whatever the size of the fleet."""
 
     @contextmanager

@@ -66,6 +66,7 @@ _SIZE = (
     "CREATE INDEX devices_busy ON devices (state) WHERE state <> 'idle'",
     "CREATE INDEX devices_away ON devices (reachable) WHERE reachable = 0",
     "CREATE INDEX devices_deferred ON devices (deferred_since) WHERE deferred_since IS NOT NULL",
+    "CREATE INDEX devices_tried ON devices (tried_at) WHERE reachable = 1",
     "ALTER TABLE orders RENAME TO orders_2",
     # a number of its own, because VACUUM may renumber rows that have none, and bodies hang on it
     """CREATE TABLE orders (

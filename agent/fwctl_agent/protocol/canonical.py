@@ -9,6 +9,8 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Iterable
+from functools import cached_property
 from typing import Any, Final, NoReturn, cast
 
 from securesystemslib.exceptions import FormatError
@@ -83,9 +85,31 @@ def _is_plain(value: object) -> bool:
     return True
 
 
+class Written:
+    """A frozen value whose transport form is written once, however often it is stored or sent."""
+
+    def to_wire(self) -> dict[str, Any]:
+        """Return the form for `dump`."""
+        raise NotImplementedError
+
+    @cached_property
+    def written(self) -> str:
+        return written(self.to_wire())
+
+
+def written(value: object) -> str:
+    """As `dump`, as text."""
+    return _COMPACT.encode(value)
+
+
+def written_list(parts: Iterable[Written]) -> str:
+    """Return the list of `parts` as `written` gives it."""
+    return "[" + ",".join([part.written for part in parts]) + "]"
+
+
 def dump(value: object) -> bytes:
     """Return `value` as compact JSON for transport: not signed, so control characters may stand in it, escaped."""
-    return _COMPACT.encode(value).encode()
+    return written(value).encode()
 
 
 def decode(data: bytes, *, what: str, max_bytes: int = MAX_BYTES) -> Any:

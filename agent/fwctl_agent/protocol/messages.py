@@ -221,7 +221,7 @@ class TrustVersions:
 
 
 @dataclass(frozen=True)
-class Spent:
+class Spent(canonical.Written):
     """A mandate that this device has taken back, and why: `ordered`, `health` or `watch`."""
 
     mandate: str
@@ -240,7 +240,7 @@ class Spent:
 
 
 @dataclass(frozen=True)
-class AttemptMark:
+class AttemptMark(canonical.Written):
     """The highest attempt that this device has accepted for a mandate and verb."""
 
     mandate: str

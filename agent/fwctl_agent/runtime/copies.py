@@ -42,8 +42,11 @@ class TwoCopies:
 
     def store(self, value: Any) -> None:
         """Store durably. After an error the old value or the new one will be loaded, never a mixture."""
+        self.store_written(canonical.dump(value))
+
+    def store_written(self, body: bytes) -> None:
+        """As `store`, for a value that is written as JSON already."""
         generation = self._generation + 1
-        body = canonical.dump(value)
         head = f"{generation} {hashlib.sha256(b'%d ' % generation + body).hexdigest()}\n".encode()
         self._fs.replace(f"{self._path}.{generation % 2}", head + body)
         self._generation = generation

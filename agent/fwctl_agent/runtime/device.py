@@ -22,10 +22,11 @@ from fwctl_agent.runtime.clock import BUILD_TIME
 from fwctl_agent.runtime.copies import TwoCopies
 from fwctl_agent.runtime.images import Image, Slot
 from fwctl_agent.runtime.intake import Intake
-from fwctl_agent.runtime.judging import judge, verb_of
+from fwctl_agent.runtime.job import Job
+from fwctl_agent.runtime.judging import Sent, judge
 from fwctl_agent.runtime.machine import Change
 from fwctl_agent.runtime.ports import AlwaysReady, Boot, Clock, Fs, Installer, InstallFailed, Moment, Ready
-from fwctl_agent.runtime.record import Job, Record, Stored
+from fwctl_agent.runtime.record import Record, Stored
 from fwctl_agent.runtime.settings import Settings
 from fwctl_agent.runtime.trust_store import TrustStore
 from fwctl_agent.trust.envelope import seal
@@ -155,7 +156,8 @@ class Device:
         known = self.reply(order)
         if known is not None:
             return known
-        verb = verb_of(request)
+        sent = Sent.of(request)
+        verb = sent.verb
         job = self.record.job
         if verb == "install" and job is not None and job.active:
             raise Busy(job.order.id)
@@ -163,7 +165,7 @@ class Device:
             self.trust.advance(request.trust, now=self.time().now, fresh=True)
         else:
             self.trust.advance_if_good(request.trust, now=self.time().now)
-        change = self._judged(order, verb, request)
+        change = self._judged(order, sent)
         if verb == "install" and (why := self._ready.why_not()) is not None:
             raise Refusal("E_DEFERRED", f"this device is not ready: {why}", klass="deferred")
         self._commit(change)
@@ -176,10 +178,10 @@ class Device:
             raise Refusal("E_INTERNAL", "the order was accepted but left no trace", klass="deferred")
         return reply
 
-    def _judged(self, order: str, verb: str, request: OrderRequest) -> Change:
+    def _judged(self, order: str, sent: Sent) -> Change:
         change = judge(
             order,
-            request,
+            sent,
             settings=self.settings,
             record=self.record,
             selector=self._boot.state(),
@@ -189,7 +191,7 @@ class Device:
             verification=self.verification,
         )
         job = change.record.job
-        if verb == "revert" and job is not None and job.state == "reverting":
+        if sent.verb == "revert" and job is not None and job.state == "reverting":
             self._check_content(job.back, job.origin)
         return change
 
@@ -397,7 +399,7 @@ class Device:
         record = machine.with_outcomes(change.record, stored)
         if record == self.record and not always:
             return
-        self._journal.store(record.to_wire())
+        self._journal.store_written(record.written)
         moved = record.current != self.record.current
         self.record = record
         if moved:

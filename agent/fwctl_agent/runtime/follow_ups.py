@@ -8,9 +8,10 @@ from typing import Any
 from fwctl_agent.errors import Refusal
 from fwctl_agent.protocol.statements import FollowUp
 from fwctl_agent.runtime import machine
+from fwctl_agent.runtime.job import Job
 from fwctl_agent.runtime.machine import Change
 from fwctl_agent.runtime.ports import Moment
-from fwctl_agent.runtime.record import Job, Record
+from fwctl_agent.runtime.record import Record
 from fwctl_agent.trust.verifier import AcceptedFollowUp
 
 _BEFORE_TRIAL = ("accepted", "downloading", "verified", "staged")

@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
+from fwctl_agent.protocol.canonical import Written
 from fwctl_agent.protocol.fields import WORD, Fields, format_time
 from fwctl_agent.protocol.statements import RunningImage, SlotState
 
 
 @dataclass(frozen=True, kw_only=True)
-class Image:
+class Image(Written):
     """A verified image, with what later decisions need to know of it."""
 
     running: RunningImage
@@ -42,7 +43,7 @@ class Image:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Slot:
+class Slot(Written):
     """`verified` slots hold an image; others hold nothing that could be booted."""
 
     name: str

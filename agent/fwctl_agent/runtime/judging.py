@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Final
 
 from fwctl_agent.errors import Refusal
@@ -23,16 +23,31 @@ from fwctl_agent.trust.verifier import DeviceContext, TrustedTime, judge_follow_
 MAX_ORDER_ENVELOPE: Final = 32 << 10
 
 
-def verb_of(request: OrderRequest) -> str:
-    """Read the verb before anything is verified: it only chooses which checks are made."""
-    statement = Sealed.open(request.order, ORDER).statement()
-    verb = statement.get("verb") if isinstance(statement, dict) else None
-    return verb if isinstance(verb, str) else ""
+@dataclass(frozen=True)
+class Sent:
+    """What was sent, its order opened once. Nothing of it is verified."""
+
+    request: OrderRequest
+    sealed: Sealed
+    verb: str
+    """as it says: it only chooses which checks are made"""
+
+    @classmethod
+    def of(cls, request: OrderRequest) -> Sent:
+        """Open the order.
+
+        Raises:
+            Refusal: as `Sealed.open`, or its payload is not canonical JSON.
+        """
+        sealed = Sealed.open(request.order, ORDER)
+        statement = sealed.statement()
+        verb = statement.get("verb") if isinstance(statement, dict) else None
+        return cls(request, sealed, verb if isinstance(verb, str) else "")
 
 
 def judge(
     order: str,
-    request: OrderRequest,
+    sent: Sent,
     *,
     settings: Settings,
     record: Record,
@@ -49,11 +64,14 @@ def judge(
     """
     if policy is None:
         raise Refusal("E_POLICY_UNTRUSTED", "this device trusts no policy yet; send one with the order")
+    request, sealed = sent.request, sent.sealed
     if len(canonical.dump(request.order)) > MAX_ORDER_ENVELOPE:
         raise Refusal("E_LIMIT", f"the signed order has more than {MAX_ORDER_ENVELOPE} bytes")
     context, job = _context(settings, record), record.job
-    if verb_of(request) == "install":
-        install = judge_install(request, context=context, policy=policy, time=time, verification=verification)
+    if sent.verb == "install":
+        install = judge_install(
+            request, context=context, policy=policy, time=time, verification=verification, sealed=sealed
+        )
         _check_address(order, install.order.id)
         if install.order.probes not in settings.probes:
             raise Refusal("E_PROBE_SET", f"this device has no probe set named {install.order.probes}")
@@ -62,7 +80,7 @@ def judge(
         floor = policy.floors.get(settings.model, 0)
         return replace(change, record=machine.raise_floor(change.record, floor)) if done else change
     release = job.release if job else None
-    follow = judge_follow_up(request, context=context, policy=policy, time=time, release=release)
+    follow = judge_follow_up(request, context=context, policy=policy, time=time, release=release, sealed=sealed)
     _check_address(order, follow.order.id)
     switched = job is not None and (selector.trial == job.slot or not selector.settled)
     return accept_follow_up(record, follow, request.order, switched=switched, now=now)

@@ -14,18 +14,9 @@ from fwctl_agent.errors import Refusal
 from fwctl_agent.protocol.messages import AttemptMark, Spent, State
 from fwctl_agent.protocol.statements import FailureClass, Outcome, Phase, ProbeResult, Result
 from fwctl_agent.runtime.images import Slot
+from fwctl_agent.runtime.job import MAX_PHASES, Job, Reason
 from fwctl_agent.runtime.ports import Moment
-from fwctl_agent.runtime.record import (
-    MAX_KEYS,
-    MAX_MARKS,
-    MAX_OUTCOMES,
-    MAX_PHASES,
-    Epoch,
-    Job,
-    Reason,
-    Record,
-    Stored,
-)
+from fwctl_agent.runtime.record import MAX_KEYS, MAX_MARKS, MAX_OUTCOMES, Epoch, Record, Stored
 from fwctl_agent.trust.verifier import AcceptedInstall
 
 MAX_ACTIVATIONS = 2

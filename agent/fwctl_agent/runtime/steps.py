@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from fwctl_agent.runtime import machine
+from fwctl_agent.runtime.job import Job
 from fwctl_agent.runtime.machine import Change
 from fwctl_agent.runtime.ports import Moment, Selector
-from fwctl_agent.runtime.record import Job, Record
+from fwctl_agent.runtime.record import Record
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ import base64
 import binascii
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from securesystemslib.dsse import Envelope
@@ -47,7 +48,11 @@ class Sealed:
         return cls(payload, found_type, signatures)
 
     def statement(self) -> Any:
-        """Return the strictly decoded payload. Call it only after `signers`."""
+        """Return the strictly decoded payload, which nobody may change. Call it only after `signers`."""
+        return self._statement
+
+    @cached_property
+    def _statement(self) -> Any:
         value = canonical.decode(self.payload, what="statement")
         if not canonical.is_form_of(self.payload, value):
             raise Refusal("E_SCHEMA", "the statement is not in canonical form")

@@ -98,7 +98,10 @@ def open_order(envelope: Mapping[str, object], policy: Policy) -> tuple[Order, s
     Raises:
         Refusal: `E_SIG_TYPE`, `E_SIG_MISSING`, `E_SIG_THRESHOLD` or `E_SCHEMA`.
     """
-    sealed = Sealed.open(dict(envelope), ORDER)
+    return _open(Sealed.open(dict(envelope), ORDER), policy)
+
+
+def _open(sealed: Sealed, policy: Policy) -> tuple[Order, str]:
     signers = sealed.signers(policy.order_keys.values())
     if not signers:
         raise Refusal("E_SIG_THRESHOLD", "the order is not signed by an order key of the policy")
@@ -112,13 +115,16 @@ def judge_install(
     policy: Policy,
     time: TrustedTime,
     verification: Verification = _PLAIN,
+    sealed: Sealed | None = None,
 ) -> AcceptedInstall:
     """Return what may be installed, after every check above; `verification` makes those that concern no one device.
+
+    `sealed` is the order of `request`, where it has been opened already.
 
     Raises:
         Refusal: the first check that fails, with its stable code.
     """
-    order, key = _opened(request, context, policy)  # 1
+    order, key = _opened(request, sealed, context, policy)  # 1
     if not isinstance(order, InstallOrder):
         raise Refusal("E_SCHEMA", "this is not an install order")
     _check_life(order, time)  # 2
@@ -135,7 +141,13 @@ def judge_install(
 
 
 def judge_follow_up(
-    request: OrderRequest, *, context: DeviceContext, policy: Policy, time: TrustedTime, release: Release | None
+    request: OrderRequest,
+    *,
+    context: DeviceContext,
+    policy: Policy,
+    time: TrustedTime,
+    release: Release | None,
+    sealed: Sealed | None = None,
 ) -> AcceptedFollowUp:
     """Judge activate, confirm, revert or cancel; `release` is that of the install order it refers to, if known.
 
@@ -145,7 +157,7 @@ def judge_follow_up(
     Raises:
         Refusal: with the code of the first check that fails.
     """
-    order, key = _opened(request, context, policy)
+    order, key = _opened(request, sealed, context, policy)
     if isinstance(order, InstallOrder):
         raise Refusal("E_SCHEMA", "an install order is judged as one")
     _check_epoch(order, key, context)
@@ -161,8 +173,8 @@ def judge_follow_up(
     return AcceptedFollowUp(order, key)
 
 
-def _opened(request: OrderRequest, context: DeviceContext, policy: Policy) -> tuple[Order, str]:
-    order, key = open_order(request.order, policy)
+def _opened(request: OrderRequest, sealed: Sealed | None, context: DeviceContext, policy: Policy) -> tuple[Order, str]:
+    order, key = _open(sealed or Sealed.open(request.order, ORDER), policy)
     if order.device != context.id:
         raise Refusal("E_ORDER_REPLAY", f"this order is for {order.device}, not for {context.id}")
     return order, key

@@ -21,6 +21,7 @@ from fwctl_agent.runtime.device import Device
 from fwctl_agent.runtime.fs import StepwiseFs
 from fwctl_agent.runtime.installers import SlotsInstaller
 from fwctl_agent.runtime.ports import Moment, Stream
+from fwctl_agent.runtime.record import Record
 from fwctl_agent.runtime.settings import Factory, ProbeSet, Settings
 from fwctl_agent.trust.envelope import Sealed
 from tests.support.signing import ENV, HARDWARE, MODEL, NOW, REPO, Fleet, image_of
@@ -85,6 +86,8 @@ class Disk(StepwiseFs):
     def _rename(self, path: str, onto: str) -> None:
         self.step(f"rename {onto}")
         self.names[onto] = self.names.pop(path)
+        if onto.startswith("state/journal."):
+            check_journal(bytes(self.names[onto].data))
 
     def _sync_folder(self, folder: str) -> None:
         self.step(f"sync folder {folder}")
@@ -288,6 +291,12 @@ class Bench:
             assert image is not None, f"the pointer reaches slot {name}, which was not verified"
             assert data is not None
             assert canonical.digest(data) == image.running.image
+
+
+def check_journal(copy: bytes) -> None:
+    """What the device puts together from written parts is the whole record, written."""
+    body = copy.partition(b"\n")[2]
+    assert body == canonical.dump(Record.from_wire(canonical.decode(body, what="journal")).to_wire())
 
 
 def disk_full(number: int, *, forever: bool) -> Callable[[int, str], None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import cast
@@ -174,6 +175,37 @@ def test_whatever_happens_the_kept_board_says_what_judging_everybody_anew_says(s
         kept = told(decide_on(board), history.now)
         assert kept == reference(history.plan, history.view, history.now)
         assert kept == told(decide(history.plan, history.view, history.now), history.now)
+
+
+@settings(deadline=None, max_examples=60)
+@given(seed=st.integers(min_value=0, max_value=2**64))
+def test_what_is_summed_up_is_what_going_through_everybody_finds(seed: int) -> None:
+    history = History(random.Random(seed))
+    board = Board(history.plan)
+    for _ in range(15):
+        changed = history.step()
+        board.update(history.view, changed, history.now)
+        for number, wave in enumerate(history.plan.waves):
+            standings = [board[device] for device in wave.devices if device in board]
+            assert board.counts.standing(number) == Counter(one.state for one in standings)
+            for states in (("failed", "straggler", "retry"), ("in-flight",)):
+                assert board.first(states, 2)[number] == [one for one in standings if one.state in states][:2]
+
+
+@settings(deadline=None, max_examples=60)
+@given(seed=st.integers(min_value=0, max_value=2**64))
+def test_nobody_stands_otherwise_before_the_moment_that_the_board_tells(seed: int) -> None:
+    history = History(random.Random(seed))
+    board, fresh = Board(history.plan), Board(history.plan)
+    for _ in range(15):
+        changed = history.step()
+        board.update(history.view, changed, history.now)
+        last = board.until - timedelta(seconds=1) if board.until else history.now + timedelta(days=300)
+        assert last + timedelta(seconds=1) > history.now
+        fresh.update(history.view, None, last)
+        assert {one.device: (one.state, one.reason) for one in fresh.values()} == {
+            one.device: (one.state, one.reason) for one in board.values()
+        }
 
 
 class Asked(dict[str, DeviceView]):

@@ -28,6 +28,9 @@ from tests.unit.state.support import NOW, ROLLOUT, intended, later, order_id, ou
 
 BIG = ("devices", "documents", "orders", "order_bodies", "outcomes", "events", "old", "d", "e")
 ASKED: dict[str, Callable[[Ledger], object]] = {
+    "devices in touch": lambda ledger: list(ledger.in_touch(NOW)),
+    "devices away": lambda ledger: list(ledger.away(NOW)),
+    "all ids": lambda ledger: list(ledger.known()),
     "some devices": lambda ledger: ledger.devices(["a", "b"]),
     "devices due": lambda ledger: ledger.devices_due(NOW),
     "devices of a mandate": lambda ledger: ledger.devices_of("m1"),

@@ -26,7 +26,7 @@ def order_id(*, device: str, mandate: str, verb: str, release: str, attempt: int
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Order:
+class _Order(canonical.Written):
     device: str
     mandate: str
     release: str

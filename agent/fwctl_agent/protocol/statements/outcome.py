@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, Literal, cast
 
+from fwctl_agent.protocol.canonical import Written
 from fwctl_agent.protocol.fields import DIGEST, ID, VERSION, WORD, Fields, format_time
 
 OUTCOME: Final = "application/vnd.fwctl.outcome.v1+json"
@@ -85,7 +86,7 @@ class SlotState:
 
 
 @dataclass(frozen=True)
-class ProbeResult:
+class ProbeResult(Written):
     """What one probe said. `value` is a whole number where the probe measures something."""
 
     probe: str
@@ -108,7 +109,7 @@ class ProbeResult:
 
 
 @dataclass(frozen=True)
-class Phase:
+class Phase(Written):
     """How long one phase took on the device, by its monotonic clock."""
 
     name: str

@@ -14,7 +14,7 @@ RELEASE: Final = "application/vnd.fwctl.release.v1+json"
 
 
 @dataclass(frozen=True)
-class Release:
+class Release(canonical.Written):
     """What a release engineer signs about one image. Its digest is that of the payload."""
 
     model: str

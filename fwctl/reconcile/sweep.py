@@ -1,0 +1,153 @@
+"""The sweep: every device is looked at within a period although nothing is due for it, and nothing is sent to it.
+
+What is learned is what any visit learns first: what runs, what the device says of itself, outcomes that never reached
+us. Work of rollouts comes first; the sweep takes the devices that nobody wants, a few at a time.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from itertools import chain
+from math import inf
+
+from fwctl.errors import DeviceError
+from fwctl.reconcile import records
+from fwctl.reconcile.commit import CommitState
+from fwctl.reconcile.tools import Recorder, Tools
+from fwctl.reconcile.visit import learned
+from fwctl.rollouts.failures import backoff
+from fwctl.rollouts.looks import Contact, Rhythm, next_look, sweep_due
+from fwctl.state import DeviceRow, DeviceUnreachable, Ledger
+from fwctl_agent.protocol.messages import DeviceDocument
+
+SWEEP = "(sweep)"
+"""stands in place of a rollout where visits are kept by rollout; no rollout can be called so"""
+AT_ONCE, BESIDE = 100, 10
+"""looks under way at the same time: in a pass that does nothing else, beside visits of rollouts"""
+REFRESH = 60.0
+"""seconds after which a pass that is still running asks again who is due"""
+
+
+@dataclass
+class Swept:
+    """What a sweep found."""
+
+    devices: int = 0
+    unreachable: int = 0
+    drifted: int = 0
+    """devices that run something else than when they were seen last, and no order of ours brought it"""
+
+
+def rhythm_of(state: CommitState) -> Rhythm:
+    """Return how often the fleet wants its devices looked at."""
+    spec = state.repo.fleet.spec
+    return Rhythm(timedelta(seconds=spec.sweep.period), timedelta(seconds=spec.pass_interval))
+
+
+class Sweeper:
+    """Chooses and visits the devices of one pass that are due for a look."""
+
+    def __init__(self, tools: Tools) -> None:
+        self._tools = tools
+        self._rhythm = rhythm_of(tools.state)
+        self._began = tools.clock()
+        self._begun = 0
+        self._queue: deque[str] = deque()
+        self._asked = -inf
+        self._unseen: deque[str] | None = None
+        self.under_way: set[str] = set()
+        self.swept = Swept()
+
+    def take(self, now: datetime, *, busy: Callable[[str], bool], beside: bool) -> Iterator[str]:
+        """Yield the devices to look at now; `busy` says of whom somebody else has something to do with it.
+
+        The caller starts `look` for each. `beside`: rollouts have visits under way, which come first.
+        """
+        room = (BESIDE if beside else AT_ONCE) - len(self.under_way)
+        if room <= 0:
+            return
+        if not self._queue and time.monotonic() - self._asked >= REFRESH:
+            self._asked = time.monotonic()
+            self._queue.extend(self._due(now))
+        while self._queue and room > 0:
+            device = self._queue.popleft()
+            if not busy(device):
+                room -= 1
+                self._begun += 1
+                self.under_way.add(device)
+                yield device
+
+    async def look(self, device: str) -> None:
+        """Visit one device, and write down what it says. Failures of the device end up in the ledger, not here."""
+        try:
+            row = next(iter(self._tools.ledger.devices([device])), None)
+            now = self._tools.clock()
+            if row is None or self._rhythm.due(_contact(row)) <= now:  # else somebody was quicker
+                await self._visit(device, row)
+        finally:
+            self.under_way.discard(device)
+
+    async def _visit(self, device: str, row: DeviceRow | None) -> None:
+        tools, recorder = self._tools, Recorder(self._tools, device)
+        self.swept.devices += 1
+        try:
+            async with tools.reached(device) as link:
+                document = await link.device()
+                now = tools.clock()
+                await tools.pen.learn(document, now)
+                late = learned(tools, link, document, tools.state.repo.fleet.spec.repo_id, now)
+                # When somebody wants to come back to it stays as it was.
+                due = row.next_due if row is not None and row.next_due and row.next_due > now else None
+                await recorder.write(*late, records.seen(document, now, due=due))
+        except DeviceError as error:
+            now, misses = tools.clock(), 1 + (row.failure_count if row is not None and not row.reachable else 0)
+            policy = tools.state.repo.fleet.spec.defaults.retry.backoff
+            due, reason = now + backoff(policy, device=device, failures=misses), f"{error.code}: {error.message}"
+            await recorder.write(DeviceUnreachable(at=now, device=device, reason=reason, next_due=due))
+            self.swept.unreachable += 1
+        else:
+            self.swept.drifted += not late and row is not None and _drifted(row, document)
+
+    def _due(self, now: datetime) -> list[str]:
+        devices, rhythm = self._tools.state.repo.devices, self._rhythm
+        room = rhythm.allowance(len(devices), now - self._began) - self._begun
+        contacts = (one for one in _contacts(self._tools.ledger, rhythm, now) if one.device in devices)
+        due = sweep_due(contacts, rhythm, now, most=max(0, room))
+        if self._unseen is None:
+            self._unseen = deque(sorted(unseen(self._tools.ledger, self._tools.state)))
+        new = min(len(self._unseen), max(0, room - len(due)))
+        return [*due, *(self._unseen.popleft() for _ in range(new))]
+
+
+def next_sweep_due(ledger: Ledger, state: CommitState, now: datetime) -> datetime | None:
+    """Return when the next device of a commit is due for a look (now, if one was never tried), None without devices.
+
+    True until something is written into the ledger.
+    """
+    if unseen(ledger, state):
+        return now
+    devices, rhythm, ever = state.repo.devices, rhythm_of(state), datetime.max.replace(tzinfo=UTC)
+    first = next_look((one for one in ledger.in_touch(ever) if one.device in devices), rhythm)
+    moments = [rhythm.due(one) for one in ledger.away(ever) if one.device in devices]
+    return min([*moments, *([first] if first is not None else [])], default=None)
+
+
+def unseen(ledger: Ledger, state: CommitState) -> set[str]:
+    """Return the devices of a commit that nobody ever tried to reach."""
+    return set(state.repo.devices).difference(ledger.known())
+
+
+def _contacts(ledger: Ledger, rhythm: Rhythm, now: datetime) -> Iterator[Contact]:
+    return chain(ledger.in_touch(now - rhythm.earliest), ledger.away(now - rhythm.soonest))
+
+
+def _contact(row: DeviceRow) -> Contact:
+    return Contact(row.id, row.tried_at, 0 if row.reachable else row.failure_count, row.next_due)
+
+
+def _drifted(row: DeviceRow, document: DeviceDocument) -> bool:
+    return bool(row.running_image) and row.running_image != document.running.image and document.order is None
