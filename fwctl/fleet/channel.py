@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, NoReturn
+from typing import Any, Final, NoReturn
 
 import httpx
 
@@ -95,14 +95,25 @@ class Channel:
     def close(self) -> None:
         self._connection.close()
 
-    async def connect(self) -> None:
-        """Connect, unless the connection stands: `call` does so too.
+    async def dial(self) -> None:
+        """Open a TCP connection: it costs no computing, so any number of devices that do not answer may be waited for.
 
         Raises:
             LinkError: as `call`.
         """
+        await self._reaching(self._connection.dial(self._timeouts.connect))
+
+    async def connect(self) -> None:
+        """Shake hands, unless the connection stands: `call` does so too.
+
+        Raises:
+            LinkError: as `call`.
+        """
+        await self._reaching(self._connection.connect(self._timeouts.connect))
+
+    async def _reaching(self, step: Coroutine[Any, Any, None]) -> None:
         try:
-            await self._connection.connect(self._timeouts.connect)
+            await step
         except httpx.TransportError as error:
             self.close()
             raise await self._failure(error) from error

@@ -7,9 +7,11 @@ asyncio's loop and on uvloop.
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 from dataclasses import dataclass
-from typing import Final, cast
+from ipaddress import ip_address
+from typing import Any, Final, cast
 
 import httpx
 
@@ -103,6 +105,8 @@ class TlsStream:
     def __init__(self, address: Address) -> None:
         self._address = address
         self._wire = _Wire()
+        self._socket: socket.socket | None = None
+        """dialled, and not handed to a transport yet"""
         self._transport: asyncio.Transport | None = None
         self.certificate: bytes | None = None
         """the verified peer certificate, DER"""
@@ -134,23 +138,39 @@ class TlsStream:
         """Something came that has not been read, or the connection has ended: between replies, neither is right."""
         return self._wire.ended or bool(self._wire.buffer)
 
-    async def connect(self, context: ssl.SSLContext, name: str, *, seconds: float | None) -> None:
-        """Connect to the address and shake hands with the device of this name.
+    async def dial(self, *, seconds: float | None) -> None:
+        """Open a TCP connection to the address. Hands are shaken later, by `connect`.
 
         Raises:
             httpx.ConnectTimeout: it took longer.
             httpx.ConnectError: it failed.
         """
-        # The loop connects and shakes hands in one step, which is cheaper than to upgrade a plain stream afterwards.
-        loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(seconds):
-                self._transport, _ = await loop.create_connection(
-                    lambda: self._wire, self._address.host, self._address.port, ssl=context, server_hostname=name
-                )
+                self._socket = await _dialled(self._address)
         except TimeoutError as error:
             raise httpx.ConnectTimeout("") from error
         except (OSError, ValueError) as error:  # ValueError: the host cannot be written as a DNS name
+            raise httpx.ConnectError("") from error
+
+    async def connect(self, context: ssl.SSLContext, name: str, *, seconds: float | None) -> None:
+        """Shake hands with the device of this name, dialled first if it was not.
+
+        Raises:
+            httpx.ConnectTimeout: it took longer.
+            httpx.ConnectError: it failed.
+        """
+        if self._socket is None:
+            await self.dial(seconds=seconds)
+        sock, self._socket = self._socket, None
+        try:
+            async with asyncio.timeout(seconds):
+                self._transport, _ = await asyncio.get_running_loop().create_connection(
+                    lambda: self._wire, sock=sock, ssl=context, server_hostname=name
+                )
+        except TimeoutError as error:
+            raise httpx.ConnectTimeout("") from error
+        except (OSError, ValueError) as error:
             raise httpx.ConnectError("") from error
         self.certificate = self._transport.get_extra_info("ssl_object").getpeercert(binary_form=True)
 
@@ -207,6 +227,39 @@ class TlsStream:
         # Nothing is left to flush when a call is over, and a device that is slow to say goodbye must not hold us.
         if self._transport is not None:
             self._transport.abort()
+        if self._socket is not None:
+            self._socket.close()
+
+
+async def _dialled(address: Address) -> socket.socket:
+    """Return a connected socket; where a name has several addresses, of the first that answers."""
+    loop, failed = asyncio.get_running_loop(), OSError("the name has no address")
+    for family, where in await _resolved(address):
+        sock = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            sock.setblocking(False)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            await loop.sock_connect(sock, where)
+        except OSError as error:
+            sock.close()
+            failed = error
+        except BaseException:
+            sock.close()
+            raise
+        else:
+            return sock
+    raise failed
+
+
+async def _resolved(address: Address) -> list[tuple[int, tuple[Any, ...]]]:
+    """Return family and address; a literal address asks no resolver and takes no thread."""
+    try:
+        version = ip_address(address.host).version
+    except ValueError:
+        loop = asyncio.get_running_loop()
+        found = await loop.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
+        return [(family, where) for family, _, _, _, where in found]
+    return [(socket.AF_INET if version == 4 else socket.AF_INET6, (address.host, address.port))]
 
 
 async def carried_names(address: Address, context: ssl.SSLContext, name: str, *, seconds: float) -> tuple[str, ...]:

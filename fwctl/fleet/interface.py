@@ -50,11 +50,15 @@ class DeviceLink(Protocol):
         """The device's certificate, PEM, as TLS verified it; None before the first connection."""
         ...
 
-    async def connect(self) -> None:
-        """Connect and shake hands now, unless the connection stands; without it, the first call does.
+    async def dial(self) -> None:
+        """Open a TCP connection, and nothing more.
 
         So that a loop can bound how many devices it waits for apart from how many it talks with.
         """
+        ...
+
+    async def connect(self) -> None:
+        """Shake hands now, unless the connection stands; without it, the first call does."""
         ...
 
     async def device(self) -> DeviceDocument:

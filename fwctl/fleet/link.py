@@ -83,6 +83,9 @@ class HttpsLink:
         certificate = self._channel.certificate
         return None if certificate is None else ssl.DER_cert_to_PEM_cert(certificate)
 
+    async def dial(self) -> None:
+        await self._channel.dial()
+
     async def connect(self) -> None:
         await self._channel.connect()
 

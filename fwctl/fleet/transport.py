@@ -30,6 +30,7 @@ class Connection(httpx.AsyncBaseTransport):
         self._most = most
         self._stream: TlsStream | None = None
         self._usable = False
+        self._dialled = False
         self._before = 0
         self.certificate: bytes | None = None
         """the peer's certificate, DER, of the last connection that came about"""
@@ -55,12 +56,24 @@ class Connection(httpx.AsyncBaseTransport):
         return self._stream is not None and self._stream.ended
 
     def close(self) -> None:
-        self._usable = False
+        self._usable = self._dialled = False
         if self._stream is not None:
             self._stream.abort()
 
     async def aclose(self) -> None:
         self.close()
+
+    async def dial(self, seconds: float | None) -> None:
+        """Open a TCP connection, and nothing more, for the next `connect`.
+
+        Raises:
+            httpx.ConnectTimeout: it took longer.
+            httpx.ConnectError: it failed.
+        """
+        self.close()
+        self._stream, self._before = TlsStream(self._address), 0
+        await self._stream.dial(seconds=seconds)
+        self._dialled = True
 
     async def connect(self, seconds: float | None) -> None:
         """Connect, unless the connection stands.
@@ -71,8 +84,10 @@ class Connection(httpx.AsyncBaseTransport):
         """
         if self._usable and self._stream is not None and not self._stream.disturbed:
             return
-        self.close()
-        self._stream, self._before = TlsStream(self._address), 0
+        if not self._dialled:
+            await self.dial(seconds)
+        self._dialled = False
+        assert self._stream is not None  # noqa: S101
         await self._stream.connect(self._tls, self._name, seconds=seconds)
         self.certificate, self._usable = self._stream.certificate, True
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from math import inf
 from statistics import median
 from types import TracebackType
@@ -18,11 +19,13 @@ TICK: Final = 0.25
 """seconds between two looks at the event loop"""
 CALM: Final = 0.1
 BUSY: Final = 0.5
-"""seconds by which the event loop is late: below, there is room for more; above, handshakes begin to time out"""
+"""seconds by which the event loop is late: below, there is room for more; above, visits hold each other up"""
 SAMPLE: Final = 5
 """handshakes that must have come about before their time says something"""
-SLOWER: Final = 4
+SLOWER: Final = 6
 """times the best median time: handshakes wait for each other"""
+QUICK: Final = 0.1
+"""seconds; a best time below it is as good as this"""
 
 
 class Gate:
@@ -75,27 +78,25 @@ class Gate:
 
 
 class Lanes:
-    """Two gates: a device that does not answer waits in `dialling` and takes nobody's place in `talking`.
+    """Two gates. A device that does not answer waits in `dialling`, which is wide, because waiting costs nothing.
 
-    Their width follows the machine. While tasks wait, the event loop is on time and handshakes take no longer than they
-    did, it grows; when the loop is late, or handshakes take a multiple of the best time seen, it shrinks: more visits
-    at once would only make each other time out. Slow links alone change nothing, because they are slow from the start.
+    `talking` follows the machine. While tasks wait there, the event loop is on time and handshakes are about as quick
+    as they ever were, it grows; when the loop is late, or handshakes take a multiple of the best time seen, it shrinks:
+    more visits at once would only make each other time out. Slow links alone change nothing: they are slow throughout.
     """
 
     def __init__(self, start: int = START) -> None:
         self.talking = Gate(start)
-        self.dialling = Gate(start)
-        self._dialled: list[float] = []
+        self.dialling = Gate(MOST)
+        self._hands: list[float] = []
         self._best = inf
 
-    @asynccontextmanager
-    async def dial(self) -> AsyncIterator[None]:
-        """Connect inside; how long that takes is measured, unless it fails."""
-        clock = asyncio.get_running_loop().time
-        async with self.dialling:
-            begun = clock()
-            yield
-            self._dialled.append(clock() - begun)
+    @contextmanager
+    def timed(self) -> Iterator[None]:
+        """Shake hands inside; how long that takes is measured, unless it fails."""
+        begun = time.monotonic()
+        yield
+        self._hands.append(time.monotonic() - begun)
 
     async def pace(self) -> None:
         """Adapt the width until cancelled."""
@@ -103,21 +104,20 @@ class Lanes:
         while True:
             begun = clock()
             await asyncio.sleep(TICK)
-            self.adapt(clock() - begun - TICK, self._dialled)
-            self._dialled = []
+            self.adapt(clock() - begun - TICK, self._hands)
+            self._hands = []
 
-    def adapt(self, late: float, dialled: Sequence[float]) -> None:
+    def adapt(self, late: float, hands: Sequence[float]) -> None:
         """Take a measurement: the event loop was `late` by so many seconds, handshakes took these."""
-        slow = False
-        if len(dialled) >= SAMPLE:
-            middle = median(dialled)
+        ratio = 1.0
+        if len(hands) >= SAMPLE:
+            middle = median(hands)
             self._best = min(self._best, middle)
-            slow = middle > SLOWER * self._best + BUSY
+            ratio = middle / max(self._best, QUICK)
         limit = self.talking.limit
-        if late > BUSY or slow:
+        if late > BUSY or ratio > SLOWER:
             limit = max(LEAST, limit * 4 // 5)
-        elif late < CALM and (self.talking.crowded or self.dialling.crowded):
+        elif late < CALM and ratio < SLOWER / 2 and self.talking.crowded:
             limit = min(MOST, limit * 5 // 4)
         if limit != self.talking.limit:
             self.talking.resize(limit)
-            self.dialling.resize(limit)

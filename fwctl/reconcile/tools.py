@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -46,17 +46,17 @@ class Tools:
 
     @asynccontextmanager
     async def reached(self, device: str) -> AsyncIterator[DeviceLink]:
-        """Connect to a device of the commit, then take a place among those that are talked to.
+        """Dial a device of the commit, then take a place among those that are talked to and shake hands.
 
         Raises:
             LinkError: it cannot be reached, or is somebody else.
         """
-        async with AsyncExitStack() as stack:
-            async with self.lanes.dial():
-                address = self.state.repo.devices[device].address
-                link = await stack.enter_async_context(self.links.open(device, address))
-                await link.connect()
+        async with self.links.open(device, self.state.repo.devices[device].address) as link:
+            async with self.lanes.dialling:
+                await link.dial()
             async with self.lanes.talking:
+                with self.lanes.timed():
+                    await link.connect()
                 yield link
 
 

@@ -107,8 +107,9 @@ def test_nonsense_of_every_kind_holds_nobody_up_and_counts_for_nothing(street: S
         street.impostor("ten-gigabytes", endless),
         street.impostor("cut-off", cut_off),
         street.impostor("plain-http", plain_http, tls=False),
-        street.impostor("other-name", Speaks("other-name", refusal("deferred", "E_X"), {}), as_="neighbour"),
     ]
+    # A wrong name is told while hands are shaken: this one may never learn that somebody was there.
+    street.impostor("other-name", Speaks("other-name", refusal("deferred", "E_X"), {}), as_="neighbour")
     world.release(IMAGE)
     (release,) = [line for line in world.fwctl("plan", "sensors").out.split() if line.startswith("sha256:")][:1]
     target = RunningImage(release, canonical.digest(IMAGE), "2.5.0", None)
@@ -151,7 +152,7 @@ def test_a_device_that_drips_is_given_up_in_time(street: Street, monkeypatch: py
 
     # The limits of a production fleet would make the test wait for half a minute.
     limits = Timeouts(connect=1.0, read=1.0, write=1.0, call=1.5)
-    monkeypatch.setattr("fwctl.reconcile.run.Links", partial(Links, timeouts=limits))
+    monkeypatch.setattr("fwctl.reconcile.acting.Links", partial(Links, timeouts=limits))
     street.honest()
     street.impostor("dripping", drip)
     street.world.release(IMAGE)
@@ -320,7 +321,7 @@ def test_a_rotten_image_bricks_nobody_and_the_order_goes_on_once_it_is_mended(st
 def test_a_port_where_nobody_ever_answers_is_bounded(street: Street, monkeypatch: pytest.MonkeyPatch) -> None:
     """THREATS R19: the handshake hangs; the honest device does not wait for it."""
     limits = Timeouts(connect=1.0, read=1.0, write=1.0, call=1.5)
-    monkeypatch.setattr("fwctl.reconcile.run.Links", partial(Links, timeouts=limits))
+    monkeypatch.setattr("fwctl.reconcile.acting.Links", partial(Links, timeouts=limits))
     street.honest()
     street.house("black-hole")
     host, _, port = street.addresses["black-hole"].rpartition(":")

@@ -120,6 +120,7 @@ def test_who_is_away_is_a_straggler_and_catches_up(four: CanaryWorld, monkeypatc
     four.simulate(options=())
     # Its hour is over.
     monkeypatch.setattr("fwctl.rollouts.standing.STRAGGLER_RETRY", timedelta())
+    four.world.forget_summaries()
     report = four.world.reconciled()["rollouts"][0]
     assert (report["state"], report["counts"]) == ("complete", {"reached": 4})
     assert four.attempts(VICTIM) == [(1, "")]
