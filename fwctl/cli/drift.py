@@ -20,7 +20,7 @@ def drift(
     most: Annotated[int, typer.Option("--max", min=0, metavar="N", help="So many devices are tolerated.")] = 0,
     format_: TextOrJson = "text",
 ) -> None:
-    """Find devices that are not as git says, by the last look at each.
+    """Find devices that are not as git says.
 
     Devices that went back or run other firmware, vanished, were never seen, or are in no inventory. What an open
     rollout is about to change is no drift. Exits 0 when there is none, 1 when there is (with --max: more than that).

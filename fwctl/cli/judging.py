@@ -10,9 +10,9 @@ from fwctl.cli.nexts import next_for
 from fwctl.cli.planning import find_rollouts
 from fwctl.cli.standing import Status, dirty
 from fwctl.reconcile.commit import CommitState, Prepared
+from fwctl.reconcile.glancing import glance
 from fwctl.reconcile.summarising import board_of, standing_of, summarise
 from fwctl.reconcile.summary import RolloutResult, Summary
-from fwctl.reconcile.views import rollout_view
 from fwctl.reconcile.waving import WaveLine, WayBack, wave_lines, way_back
 from fwctl.rollouts.decide import decide
 from fwctl.rollouts.standing import Standing
@@ -70,7 +70,7 @@ def _summary(prepared: Prepared, ledger: Ledger | None, now: datetime, until: da
 def _view(prepared: Prepared, ledger: Ledger | None) -> RolloutView:
     """Return what `decide` sees; without a ledger no device was ever seen."""
     if ledger is not None:
-        return rollout_view(ledger, prepared)
+        return glance(ledger, prepared)
     return RolloutView(approved_stage=prepared.approved_stage, not_approved=prepared.not_approved, devices={})
 
 

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 _CACHE_KIB = 64 * 1024
 """for the writer: SQLite's own 2 MB would be read anew all the time while a hundred thousand devices write"""
 
+_CHECKPOINT = 4000
+"""pages in the write-ahead log before they are folded in: a page that is written often is folded in once"""
+
 
 class Ledger(PassQueries):
     """What happened. Queries come from `Queries`; writes go through `apply` and are fenced by the lease's epoch."""
@@ -215,6 +218,7 @@ def _connect(path: Path, *, readonly: bool, busy_seconds: float = 10.0) -> sqlit
     try:
         conn.execute("PRAGMA foreign_keys = ON")
         conn.execute("PRAGMA synchronous = FULL")
+        conn.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT}")
     except BaseException:
         conn.close()
         raise

@@ -1,8 +1,13 @@
-"""Many writers, one transaction: what waits together is committed together."""
+"""Many writers, one transaction: what waits together is committed together.
+
+A commit costs a wait for the disk and writes whole pages, however little is in it. Where many are writing, a batch
+waits a moment for more of them; who writes alone never waits.
+"""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Self
 
 from fwctl.errors import FwctlError
@@ -11,6 +16,15 @@ from fwctl.state.lease import Lease
 from fwctl.state.ledger import Ledger
 
 _MAX_GROUPS = 2000
+_MANY = 3
+"""groups in a batch from which on the next one waits for more"""
+_GATHER = 0.01
+"""seconds that it waits"""
+Group = tuple[tuple[Change, ...], asyncio.Future[None]]
+
+
+async def _moment() -> None:
+    await asyncio.sleep(_GATHER)
 
 
 class BatchWriter:
@@ -19,10 +33,18 @@ class BatchWriter:
     Use as an async context manager inside a lease. Leaving it commits what was handed in before.
     """
 
-    def __init__(self, ledger: Ledger, lease: Lease) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        lease: Lease,
+        *,
+        gather: Callable[[], Awaitable[None]] = _moment,
+    ) -> None:
+        """Take where to write, and how to wait for more where many are writing."""
         self._ledger = ledger
         self._lease = lease
-        self._queue: asyncio.Queue[tuple[tuple[Change, ...], asyncio.Future[None]] | None] = asyncio.Queue()
+        self._gather = gather
+        self._queue: asyncio.Queue[Group | None] = asyncio.Queue()
         self._task: asyncio.Task[None] | None = None
         self._stopped: BaseException | None = None
 
@@ -49,12 +71,16 @@ class BatchWriter:
 
     async def _run(self) -> None:
         open_for_more = True
-        batch: list[tuple[tuple[Change, ...], asyncio.Future[None]]] = []
+        batch: list[Group] = []
         try:
             while open_for_more:
-                first = await self._queue.get()
+                first, many = await self._queue.get(), len(batch) >= _MANY
                 batch = []
                 open_for_more = self._collect(first, batch)
+                if many and open_for_more:
+                    await self._gather()
+                    if not self._queue.empty():
+                        open_for_more = self._collect(self._queue.get_nowait(), batch)
                 if batch:
                     await self._commit(batch)
         except BaseException as error:
@@ -66,8 +92,8 @@ class BatchWriter:
 
     def _collect(
         self,
-        item: tuple[tuple[Change, ...], asyncio.Future[None]] | None,
-        batch: list[tuple[tuple[Change, ...], asyncio.Future[None]]],
+        item: Group | None,
+        batch: list[Group],
     ) -> bool:
         """Move what waits into the batch; False when the end was asked for."""
         while item is not None:
@@ -77,7 +103,7 @@ class BatchWriter:
             item = self._queue.get_nowait()
         return False
 
-    async def _commit(self, batch: list[tuple[tuple[Change, ...], asyncio.Future[None]]]) -> None:
+    async def _commit(self, batch: list[Group]) -> None:
         groups = [changes for changes, _ in batch]
         failed = await asyncio.to_thread(self._ledger.apply_groups, groups, epoch=self._lease.epoch)
         for (_, done), error in zip(batch, failed, strict=True):
@@ -88,7 +114,7 @@ class BatchWriter:
             else:
                 done.set_exception(error)
 
-    def _stop(self, error: BaseException, batch: list[tuple[tuple[Change, ...], asyncio.Future[None]]]) -> None:
+    def _stop(self, error: BaseException, batch: list[Group]) -> None:
         if isinstance(error, asyncio.CancelledError):  # nobody may take the writer's end for their own
             error = RuntimeError("the ledger writer was cancelled")
         self._stopped = error

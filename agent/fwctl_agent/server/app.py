@@ -28,7 +28,7 @@ from fwctl_agent.runtime.device import Busy, Device
 from fwctl_agent.runtime.document import document
 from fwctl_agent.runtime.host import Host
 from fwctl_agent.runtime.intake import Intake
-from fwctl_agent.server.body import Cut, content_range, pieces, read_all
+from fwctl_agent.server.body import Cut, content_range, drain, pieces, read_all
 
 log = logging.getLogger("fwctl_agent")
 Handler = Callable[[Request, Host], Awaitable[Response]]
@@ -129,6 +129,7 @@ async def _guarded(handler: Handler, request: Request) -> Response:
     response = await _answer(handler, request)
     if request.state.unread:
         # What is still to come would be read and thrown away, without end if the peer wants it so.
+        await drain(request)
         response.headers["connection"] = "close"
     return response
 

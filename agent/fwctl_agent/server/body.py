@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 import time
 from collections.abc import AsyncIterator
@@ -17,6 +18,8 @@ IDLE_SECONDS: Final = 20.0
 GRACE_SECONDS: Final = 30.0
 MIN_RATE: Final = 1024
 """bytes per second, on average, once the grace is over"""
+DRAIN_BYTES: Final = 4 << 20
+DRAIN_SECONDS: Final = 1.0
 _RANGE: Final = re.compile(r"bytes ([0-9]{1,16})-([0-9]{1,16})/([0-9]{1,16})")
 
 
@@ -64,6 +67,23 @@ async def pieces(request: Request) -> AsyncIterator[bytes]:
         elapsed = time.monotonic() - begun
         if elapsed > GRACE_SECONDS and seen < elapsed * MIN_RATE:
             raise Cut
+
+
+async def drain(request: Request) -> None:
+    """Read and throw away what a refused peer still sends, up to a bound.
+
+    The kernel resets a connection that is closed while bytes wait to be read, and the refusal is lost with it.
+    """
+    if "expect" in request.headers:
+        return  # it waits to be told to send
+    seen = 0
+    # RuntimeError: everything has been read
+    with contextlib.suppress(TimeoutError, ClientDisconnect, RuntimeError):
+        async with asyncio.timeout(DRAIN_SECONDS):
+            async for piece in request.stream():
+                seen += len(piece)
+                if seen > DRAIN_BYTES:
+                    return
 
 
 def content_range(request: Request) -> tuple[int, int | None]:

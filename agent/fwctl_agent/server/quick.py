@@ -3,12 +3,38 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Final, cast
 
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from fwctl_agent.server.protocol import MAX_HEAD, Guard, Visits
+
+
+class Joined:
+    """A transport for one answer that has a body: head and body leave, and are encrypted, as one piece."""
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
+        self._head = b""
+
+    def write(self, data: bytes) -> None:
+        if self._head:
+            data, self._head = self._head + data, b""
+        elif data.startswith(b"HTTP/") and not data.startswith(_CONTINUE):
+            self._head = data
+            return
+        self._transport.write(data)
+
+    def is_closing(self) -> bool:
+        return self._transport.is_closing()
+
+    def close(self) -> None:
+        self._transport.close()
+
+
+_CONTINUE: Final = b"HTTP/1.1 100 "
 
 
 class HttptoolsAgent(Guard, HttpToolsProtocol):
@@ -47,6 +73,8 @@ class HttptoolsAgent(Guard, HttpToolsProtocol):
         self._heads += 1
         self._between = False
         super().on_headers_complete()
+        if self.scope["method"] != "HEAD" and self.cycle is not None:
+            self.cycle.transport = cast(asyncio.Transport, Joined(self.transport))
 
     def on_message_complete(self) -> None:
         self._between = True

@@ -128,6 +128,30 @@ async def test_a_body_that_drips_is_cut(yard: Yard, quick: bool, monkeypatch: py
         assert reply.offset < 20
 
 
+@pytest.mark.parametrize("head", ["Content-Length: 3000000", "Transfer-Encoding: chunked"])
+async def test_a_refusal_reaches_a_peer_that_still_sends(yard: Yard, quick: bool, head: str) -> None:
+    path = f"/v1/orders/sha256:{'0' * 64}"
+    body = b" " * 3_000_000
+    if "chunked" in head:
+        body = b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body)
+    async with served(yard, quick=quick) as (_, port):
+        for _ in range(5):
+            async with connected(yard, port) as (reader, writer):
+                writer.write(f"PUT {path} HTTP/1.1\r\nHost: x\r\n{head}\r\n\r\n".encode() + body)
+                await writer.drain()
+                answer = await closed(reader)
+                assert json.loads(answer.partition(b"\r\n\r\n")[2])["code"] == "E_LIMIT"
+
+
+async def test_a_peer_that_waits_to_send_is_refused_at_once(yard: Yard, quick: bool) -> None:
+    head = "Content-Length: 9000000\r\nExpect: 100-continue"
+    async with served(yard, quick=quick) as (_, port), connected(yard, port) as (reader, writer):
+        writer.write(f"PUT /v1/trust HTTP/1.1\r\nHost: x\r\n{head}\r\n\r\n".encode())
+        answer = await closed(reader)
+        assert answer.startswith(b"HTTP/1.1 422 ")
+        assert b"E_LIMIT" in answer
+
+
 async def test_more_connections_than_allowed_are_turned_away_and_let_in_again(yard: Yard, quick: bool) -> None:
     async with served(yard, quick=quick) as (_, port):
         async with contextlib.AsyncExitStack() as stack:

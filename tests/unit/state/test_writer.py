@@ -62,3 +62,75 @@ async def test_a_caller_that_gave_up_does_not_disturb_the_others(ledger: Ledger,
         first.cancel()
         await second
     assert [device.id for device in ledger.devices()] == ["device-0", "device-1"]
+
+
+class Gather:
+    """A wait for more that somebody else ends."""
+
+    def __init__(self) -> None:
+        self.times = 0
+        self.begun = asyncio.Event()
+        self.go = asyncio.Event()
+
+    async def __call__(self) -> None:
+        self.times += 1
+        self.begun.set()
+        await self.go.wait()
+
+
+async def many(writer: BatchWriter, name: str, number: int) -> None:
+    await asyncio.gather(*(writer.write(seen(f"{name}-{n}")) for n in range(number)))
+
+
+async def test_who_writes_alone_waits_for_nobody(ledger: Ledger, lease: Lease) -> None:
+    gather, before = Gather(), ledger.revision()
+    async with BatchWriter(ledger, lease, gather=gather) as writer:
+        for n in range(5):
+            await many(writer, f"device-{n}", 2)
+    assert (gather.times, ledger.revision() - before) == (0, 5)
+
+
+async def test_where_many_write_a_batch_waits_for_more_of_them(ledger: Ledger, lease: Lease) -> None:
+    gather = Gather()
+    async with BatchWriter(ledger, lease, gather=gather) as writer:
+        await many(writer, "many", 10)
+        assert gather.times == 0
+        before = ledger.revision()
+        waiting = [asyncio.create_task(writer.write(seen("first")))]
+        await gather.begun.wait()
+        waiting += [asyncio.create_task(writer.write(seen(f"more-{n}"))) for n in range(2)]
+        await asyncio.sleep(0)
+        assert ledger.revision() == before, "nothing is acknowledged that is not written"
+        assert not any(one.done() for one in waiting)
+        gather.go.set()
+        await asyncio.gather(*waiting)
+        assert (gather.times, ledger.revision() - before) == (1, 1)
+    assert len(ledger.devices()) == 13
+
+
+async def test_leaving_ends_a_wait_for_more_with_everything_written(ledger: Ledger, lease: Lease) -> None:
+    gather = Gather()
+    async with BatchWriter(ledger, lease, gather=gather) as writer:
+        await many(writer, "many", 10)
+        last = asyncio.create_task(writer.write(seen("last")))
+        await gather.begun.wait()
+        asyncio.get_running_loop().call_later(0.01, gather.go.set)
+    await last
+    assert len(ledger.devices()) == 11
+
+
+async def test_whoever_waits_in_a_batch_learns_of_the_writers_end(ledger: Ledger, lease: Lease) -> None:
+    gather = Gather()
+    writer = BatchWriter(ledger, lease, gather=gather)
+    with pytest.raises(asyncio.CancelledError):
+        async with writer:
+            await many(writer, "many", 10)
+            waiting = [asyncio.create_task(writer.write(seen("first")))]
+            await gather.begun.wait()
+            waiting += [asyncio.create_task(writer.write(seen("second")))]
+            await asyncio.sleep(0)
+            (task,) = (one for one in asyncio.all_tasks() if one.get_name() == "ledger-writer")
+            task.cancel()
+    results = await asyncio.gather(*waiting, return_exceptions=True)
+    assert ["cancelled" in str(result) for result in results] == [True, True]
+    assert len(ledger.devices()) == 10
