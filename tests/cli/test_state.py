@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -79,7 +80,8 @@ SAID = {
 
 @pytest.mark.parametrize("words", SAID.values(), ids=SAID)
 def test_what_is_said(aged: Fleet, words: tuple[str, ...], snapshot: SnapshotAssertion) -> None:
-    assert str(aged.run(*words)) == snapshot
+    # How large SQLite makes a file of so few rows is its own affair.
+    assert re.sub(r'("(?:file|before|after)": )[1-9]\d*', r"\1<bytes>", str(aged.run(*words))) == snapshot
 
 
 def test_what_is_pruned_is_gone_and_the_rest_still_answers(aged: Fleet, snapshot: SnapshotAssertion) -> None:
