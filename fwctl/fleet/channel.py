@@ -170,16 +170,18 @@ class Channel:
         fields = [self._host, (b"Accept-Encoding", b"identity"), *headers]
         if isinstance(body, bytes):
             fields.append((b"Content-Length", b"%d" % len(body)))
-        return httpx.Request(
+        request = httpx.Request(
             method,
             self._url,
-            headers=httpx.Headers(fields, encoding="ascii"),
+            headers=fields,
             stream=httpx.ByteStream(body) if isinstance(body, bytes) else body,
             extensions={
                 "target": path.encode("ascii"),
                 "timeout": {"connect": limits.connect, "read": limits.read + extra, "write": limits.write},
             },
         )
+        request.headers.encoding = "ascii"  # or httpx tries each time what it might be
+        return request
 
     async def _exchange(self, request: httpx.Request, wanted: tuple[int, ...]) -> Reply:
         response = await self._connection.handle_async_request(request)

@@ -84,6 +84,23 @@ class _Wire(asyncio.Protocol):
     def resume_writing(self) -> None:
         self.writable.set()
 
+    async def something(self, seconds: float | None) -> None:
+        """Wait until there is something to take, or the end.
+
+        Raises:
+            httpx.ReadTimeout: neither came in time.
+        """
+        # A bare timer: `asyncio.timeout` for each read was a twentieth of a visit.
+        late = None if seconds is None else asyncio.get_running_loop().call_later(seconds, self.readable.set)
+        try:
+            await self.readable.wait()
+        finally:
+            if late is not None:
+                late.cancel()
+        if not self.buffer and not self.ended:
+            self.readable.clear()
+            raise httpx.ReadTimeout("")
+
     def take(self, most: int) -> bytes:
         """Return up to `most` bytes; b"" at the end. Call it when `readable` is set."""
         if not self.buffer and self.error is not None:
@@ -182,13 +199,10 @@ class TlsStream:
             httpx.ReadError: the connection broke.
             httpx.RemoteProtocolError: more came than `limit` allows.
         """
+        if not self._wire.readable.is_set():
+            await self._wire.something(seconds)
         try:
-            if not self._wire.readable.is_set():
-                async with asyncio.timeout(seconds):
-                    await self._wire.readable.wait()
             data = self._wire.take(most)
-        except TimeoutError as error:
-            raise httpx.ReadTimeout("") from error
         except OSError as error:
             raise httpx.ReadError("") from error
         self.received += len(data)
