@@ -10,7 +10,7 @@ from fwctl.cli.context import Context
 from fwctl.cli.planning import load_or_refuse
 from fwctl.errors import InputError, UsageError
 from fwctl.files import write_atomic
-from fwctl.manifests.targets import resolve_targets
+from fwctl.manifests.targets import target_ids
 
 _MANIFEST = """\
 apiVersion: fwctl/v1
@@ -68,4 +68,4 @@ def create_rollout(
     text += "" if strategy == DEFAULT else _STRATEGY.format(strategy=strategy)
     repo = load_or_refuse(files | {str(path): text.encode()})
     write_atomic(settings.worktree / path, text.encode())
-    return Created(path, text, len(resolve_targets(repo, repo.rollouts[f"{env}/{name}"])))
+    return Created(path, text, len(target_ids(repo, repo.rollouts[f"{env}/{name}"])))

@@ -17,6 +17,7 @@ from fwctl.manifests.fields import did_you_mean
 from fwctl.manifests.repo import Device, FleetRepo, LoadedFirmware, LoadedGroup
 from fwctl.manifests.targets import group_ids, group_mask
 from fwctl.reconcile.commit import Prepared, load_repo, prepare
+from fwctl.reconcile.glancing import glance
 from fwctl.reconcile.summarising import standing_of
 from fwctl.reconcile.summary import RolloutResult
 from fwctl.reconcile.views import rollout_view
@@ -125,6 +126,7 @@ class Book:
             bench, size = judging(many=False), _FEW
             while part := tuple(islice(left, size)):
                 rows = {row.id: row for row in ledger.devices(part)} if ledger else {}
+                bench = bench if size > _FEW else tuple(judge.about(part) for judge in bench)
                 for device in part:
                     row, at = rows.get(device), self.repo.devices.index(device)
                     rollout, standing = _place(bench, device, row)
@@ -149,7 +151,8 @@ class Book:
         return tuple(self._group(one) for one in self.repo.groups.values())
 
     def _rollout(self, prepared: Prepared, ledger: Ledger | None) -> RolloutLine:
-        view = view_of(ledger, prepared, self.authority)
+        view = context_of(ledger, prepared, judged=self.authority is not None)
+        view = view if ledger is None else replace(view, devices=glance(ledger, prepared).devices)
         row = ledger.rollout(prepared.key) if ledger else None
         decision = decide(prepared.plan, view, self.now)
         standings = tuple(decision.standings.values())

@@ -151,10 +151,10 @@ def _manifest(repo: FleetRepo, image: Image, digest: str, length: int) -> str:
 
 def _boards(repo: FleetRepo, model: str) -> tuple[str, ...]:
     """Without --hardware: the boards that the inventory has of this model."""
-    boards = tuple(sorted({device.hardware for device in repo.devices.values() if device.model == model}))
+    boards = tuple(sorted({profile.hardware for profile in repo.devices.profiles if profile.model == model}))
     if boards:
         return boards
-    known: Mapping[str, None] = dict.fromkeys(device.model for device in repo.devices.values())
+    known: Mapping[str, None] = dict.fromkeys(sorted({profile.model for profile in repo.devices.profiles}))
     raise InputError(
         f"the inventory has no device of model {model}, so nobody knows which boards it runs on",
         code="E_NO_HARDWARE",

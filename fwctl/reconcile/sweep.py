@@ -117,7 +117,7 @@ class Sweeper:
 
 
 def next_sweep_due(ledger: Ledger, state: CommitState, now: datetime) -> datetime | None:
-    """Return when the next device of a commit is due for a look (now, if one was never tried), None without devices.
+    """Return when a pass is to look at devices of a commit again: now, if one was never tried; None without devices.
 
     True until something is written into the ledger.
     """
@@ -126,7 +126,8 @@ def next_sweep_due(ledger: Ledger, state: CommitState, now: datetime) -> datetim
     devices, rhythm, ever = state.repo.devices, rhythm_of(state), datetime.max.replace(tzinfo=UTC)
     first = next_look((one for one in ledger.in_touch(ever) if one.device in devices), rhythm)
     moments = [rhythm.due(one) for one in ledger.away(ever) if one.device in devices]
-    return min([*moments, *([first] if first is not None else [])], default=None)
+    due = min([*moments, *([first] if first is not None else [])], default=None)
+    return None if due is None else rhythm.together(due)
 
 
 def unseen(ledger: Ledger, state: CommitState) -> set[str]:

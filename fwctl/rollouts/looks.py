@@ -60,6 +60,14 @@ class Rhythm:
         due = contact.tried_at + wait
         return due if contact.not_before is None else max(due, contact.not_before)
 
+    def together(self, due: datetime) -> datetime:
+        """Return the moment up to one pass interval later at which this look is taken together with others.
+
+        Else the passes of a daemon, which may be seconds apart, would never rest in a large fleet.
+        """
+        late = timedelta(seconds=due.timestamp() % self.interval.total_seconds())
+        return due - late + self.interval if late else due
+
     def most(self, devices: int) -> int:
         """Return how many looks one pass may begin with."""
         burst = AHEAD * devices * (self.interval / self.period) / SPREAD

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
+from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePrivateKey
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
-from securesystemslib.signer import CryptoSigner, Signer, SSlibKey
+from securesystemslib.signer import Signer
 
 from fwctl_agent.config import ConfigError, read_settings
 from fwctl_agent.errors import Refusal
@@ -23,6 +23,7 @@ from fwctl_agent.runtime.installers import CommandInstaller, SlotsInstaller
 from fwctl_agent.runtime.ports import Boot, Clock, Fs, Installer, InstallFailed, Ready
 from fwctl_agent.runtime.senses import ReadyCommand
 from fwctl_agent.runtime.settings import Settings
+from fwctl_agent.trust.own_signer import OwnSigner
 from fwctl_agent.trust.verification import Verification
 
 _AGAIN = "restore the folder from a backup, or enroll the device again"
@@ -103,9 +104,10 @@ def read_signer(path: Path) -> Signer:
         key = load_pem_private_key(path.read_bytes(), password=None)
     except (OSError, ValueError, TypeError, UnsupportedAlgorithm) as error:
         raise ConfigError(str(path), "is no readable private key", _AGAIN) from error
-    if not isinstance(key, Ed25519PrivateKey | EllipticCurvePrivateKey):
+    other_curve = isinstance(key, EllipticCurvePrivateKey) and not isinstance(key.curve, SECP256R1)
+    if not isinstance(key, Ed25519PrivateKey | EllipticCurvePrivateKey) or other_curve:
         raise ConfigError(str(path), "must be an Ed25519 or a P-256 key", _AGAIN)
-    return CryptoSigner(key, SSlibKey.from_crypto(key.public_key()))
+    return OwnSigner(key)
 
 
 def _text(path: Path) -> str:

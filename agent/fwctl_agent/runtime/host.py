@@ -96,6 +96,9 @@ class Host:
     async def settle(self) -> None:
         """Kick, and wait a little until there is nothing to do but wait."""
         self.kick()
+        await asyncio.sleep(0)
+        if self._rested.is_set():
+            return  # where nothing waits for a disk or a probe, that was all
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(SETTLE):
                 await self._rested.wait()

@@ -107,6 +107,15 @@ def test_whoever_works_on_a_device_says_when_it_may_be_contacted_again() -> None
     assert DAY.due(contact("a", timedelta(days=3), not_before=NOW - timedelta(days=9))) < NOW
 
 
+@given(st.integers(0, 10**6), st.integers(1, 5000))
+def test_looks_wait_for_each_other_less_than_a_pass_interval(seconds: int, interval: int) -> None:
+    rhythm, due = Rhythm(timedelta(days=1), timedelta(seconds=interval)), NOW + timedelta(seconds=seconds)
+    together = rhythm.together(due)
+    assert due <= together < due + rhythm.interval
+    assert together.timestamp() % interval == 0
+    assert rhythm.together(together) == together
+
+
 @given(st.text(max_size=20), st.integers(0, 10**9))
 def test_a_lot_is_a_part_of_one_and_drawn_from_the_name_and_the_time_alone(device: str, seconds: int) -> None:
     moment = NOW + timedelta(seconds=seconds)

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 
 import pytest
 
+from fwctl.rollouts.drift import Promise
 from fwctl.state import (
     Change,
     DeviceDeferred,
@@ -24,12 +25,15 @@ from fwctl.state import (
     WaveMoved,
     WaveState,
 )
+from fwctl.state.straying import astray, silent
 from tests.unit.state.support import NOW, ROLLOUT, intended, later, order_id, outcome, rollout, seen
 
 BIG = ("devices", "documents", "orders", "order_bodies", "outcomes", "events", "old", "d", "e")
 ASKED: dict[str, Callable[[Ledger], object]] = {
     "devices in touch": lambda ledger: list(ledger.in_touch(NOW)),
     "devices away": lambda ledger: list(ledger.away(NOW)),
+    "devices astray": lambda ledger: list(astray(ledger, Promise(ROLLOUT, "m1", "r", "2"))),
+    "devices that are silent": lambda ledger: list(silent(ledger)),
     "all ids": lambda ledger: list(ledger.known()),
     "some devices": lambda ledger: ledger.devices(["a", "b"]),
     "devices due": lambda ledger: ledger.devices_due(NOW),
