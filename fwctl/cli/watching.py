@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TextIO
@@ -15,18 +16,18 @@ if TYPE_CHECKING:
 
 _EVERY = 10.0
 """seconds between two counts"""
+_ALOUD = 20
+"""devices that are told one by one of each kind of end; the rest is counted"""
 _SETTLED = ("confirmed", "reverted", "refused", "unreachable", "failed")
-
-
 _MANY = 10
 
 
 class Lines:
-    """For pipes and logs: what went wrong, a line each; what went well as a count now and then."""
+    """For pipes and logs: the first of what went wrong, a line each; everything as counts now and then."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
-        self._confirmed = 0
+        self._counts: dict[str, Counter[str]] = {}
         self._last = time.monotonic()
 
     def opened(self, rollout: str, devices: int) -> None:
@@ -34,13 +35,17 @@ class Lines:
 
     def progressed(self, rollout: str, device: str, what: str, reason: str) -> None:
         """Write what a person would want to find in a log."""
-        if what == "confirmed":
-            self._confirmed += 1
-            if time.monotonic() - self._last >= _EVERY:
-                self._last = time.monotonic()
-                self._stream.write(f"{rollout}: {self._confirmed} confirmed so far\n")
-        elif what.startswith(_SETTLED):
+        if not what.startswith(_SETTLED):
+            return
+        kind = what.partition(" ")[0]
+        counts = self._counts.setdefault(rollout, Counter())
+        counts[kind] += 1
+        if kind != "confirmed" and counts[kind] <= _ALOUD:
             self._stream.write(f"{rollout} {device} {what}: {reason}\n")
+        if time.monotonic() - self._last >= _EVERY:
+            self._last = time.monotonic()
+            for key, found in self._counts.items():
+                self._stream.write(f"{key}: {', '.join(f'{n:,} {word}' for word, n in found.items())} so far\n")
 
 
 @contextmanager
@@ -79,11 +84,12 @@ class _Bars:
     def opened(self, rollout: str, devices: int) -> None:
         """Add a bar."""
         if rollout not in self._tasks:
-            self._tasks[rollout] = self._progress.add_task(rollout, total=devices)
+            self._tasks[rollout] = self._progress.add_task(rollout, total=devices or None)
             self._settled[rollout] = set()
 
     def progressed(self, rollout: str, device: str, what: str, reason: str) -> None:
         """Move the bar; say aloud what is not as it should be."""
+        self.opened(rollout, 0)  # what an earlier plan left behind has no bar yet
         settled = self._settled[rollout]
         if what == "confirmed":
             settled.add(device)
