@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -31,27 +32,51 @@ OLD = datetime(2024, 1, 2, 3, 4, 5, tzinfo=UTC)
 def attempt(number: int) -> list[Change]:
     """One order of sensor-1 under an approval of its own, confirmed."""
     at, order, mandate = OLD + timedelta(days=number), str(number) * 64, f"sha256:{number:064}"
-    moved = {"rollout": "dev/sensors", "mandate": mandate, "commit": "c" * 40, "reason": "r"}
-    settled = OrderMoved(at=at, order=order, status=OrderStatus.SETTLED)
+    moved = partial(RolloutMoved, at=at, rollout="dev/sensors", mandate=mandate, commit="c" * 40, reason="r")
     return [
-        RolloutMoved(at=at, state=RolloutState.PROGRESSING, **moved),
+        moved(state=RolloutState.PROGRESSING),
         OrderIntended(
-            **{"at": at, "order": order, "device": "sensor-1", "rollout": "dev/sensors", "mandate": mandate},
-            **{"verb": "install", "release": f"r{number}", "attempt": 1, "stage": 1, "wave": "wave-1"},
-            **{"refers_to": "", "body": {}, "due_at": None, "reason": "may start"},
+            at=at,
+            order=order,
+            device="sensor-1",
+            rollout="dev/sensors",
+            mandate=mandate,
+            verb="install",
+            release=f"r{number}",
+            attempt=1,
+            stage=1,
+            wave="wave-1",
+            refers_to="",
+            body={},
+            due_at=None,
+            reason="may start",
         ),
-        settled,
+        OrderMoved(at=at, order=order, status=OrderStatus.SETTLED),
         OutcomeReceived(
-            **{"at": at, "order": order, "device": "sensor-1", "mandate": mandate, "result": "confirmed"},
-            **{"failure_class": "", "code": "", "running_image": "i", "counter": number, "envelope": {}},
+            at=at,
+            order=order,
+            device="sensor-1",
+            mandate=mandate,
+            result="confirmed",
+            failure_class="",
+            code="",
+            running_image="i",
+            counter=number,
+            envelope={},
             certificate="",
         ),
         DeviceSeen(
-            **{"at": at + timedelta(hours=1), "device": "sensor-1", "running_release": f"r{number}"},
-            **{"running_image": "i", "running_version": f"{number}.0.0", "running_mandate": mandate, "state": "idle"},
-            **{"document": {}, "counter": number},
+            at=at + timedelta(hours=1),
+            device="sensor-1",
+            running_release=f"r{number}",
+            running_image="i",
+            running_version=f"{number}.0.0",
+            running_mandate=mandate,
+            state="idle",
+            document={},
+            counter=number,
         ),
-        RolloutMoved(at=at, state=RolloutState.COMPLETE, **moved),
+        moved(state=RolloutState.COMPLETE),
     ]
 
 

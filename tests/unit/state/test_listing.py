@@ -55,8 +55,8 @@ def test_a_page_holds_what_matches_everything_given(fleet: Ledger) -> None:
     ):
         names = {"version": "running_version", "mandate": "running_mandate", "release": "running_release"}
         wanted = [r for r in everything if all(getattr(r, names.get(k, k)) == v for k, v in given_.items())]
-        assert fleet.device_page(limit=9999, **given_) == tuple(wanted), given_  # type: ignore[arg-type]
-        assert fleet.device_page(limit=2, after="d0500", **given_) == tuple(r for r in wanted if r.id > "d0500")[:2]  # type: ignore[arg-type]
+        assert fleet.device_page(limit=9999, **given_) == tuple(wanted), given_
+        assert fleet.device_page(limit=2, after="d0500", **given_) == tuple(r for r in wanted if r.id > "d0500")[:2]
 
 
 def test_counts_say_what_the_rows_say(fleet: Ledger) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlite_utils import Database
@@ -28,7 +30,8 @@ from fwctl.state.schema import migrations
 from tests.unit.state.support import NOW, ROLLOUT, TTL, later, order_id, rollout, seen
 
 T = "2026-01-02T03:04:05Z"
-FIRST = {
+Rows = Mapping[str, Sequence[dict[str, Any]]]
+FIRST: Rows = {
     "meta": [{"key": "k", "value": "v"}],
     "rollouts": [
         {
@@ -67,7 +70,7 @@ FIRST = {
         }
     ],
 }
-SECOND = {
+SECOND: Rows = {
     **FIRST,
     "rollouts": [{**FIRST["rollouts"][0], "back_since": None}],
     "devices": [{**row, "deferred_since": T} for row in FIRST["devices"]],

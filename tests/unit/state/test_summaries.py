@@ -77,7 +77,12 @@ def test_a_summary_knows_what_its_own_group_changed_and_nothing_else(ledger: Led
 
     ledger.apply([rollout(), SUMMARY], epoch=lease.epoch)
     assert current()
-    for groups in ([[SUMMARY], [seen()]], [[intended(1)], [SUMMARY]], [[SUMMARY, seen("b")], [seen("c")]]):
+    cases: tuple[list[list[Change]], ...] = (
+        [[SUMMARY], [seen()]],
+        [[intended(1)], [SUMMARY]],
+        [[SUMMARY, seen("b")], [seen("c")]],
+    )
+    for groups in cases:
         ledger.apply_groups(groups, epoch=lease.epoch)
         assert not current(), groups
         ledger.apply([SUMMARY], epoch=lease.epoch)
