@@ -15,11 +15,12 @@ from fwctl.cli.context import Context
 from fwctl.cli.fleet_id import committed_id
 from fwctl.cli.nexts import next_for
 from fwctl.errors import FwctlError
-from fwctl.reconcile.summary import FLEET, FleetSummary, Summary, fleet_from_json, from_json, pin
+from fwctl.reconcile.resting import recorded
+from fwctl.reconcile.summary import Summary
 
 if TYPE_CHECKING:
     from fwctl.gitrepo import CommitId
-    from fwctl.state import LeaseRow, Ledger, SummaryRow
+    from fwctl.state import LeaseRow, Ledger
 
 OLDEST = timedelta(seconds=30)
 """a running pass writes its summaries more often than this; an older one is not shown"""
@@ -82,30 +83,22 @@ def recorded_status(settings: Context, name: str) -> Status | None:
 
 
 def _recorded(settings: Context, ledger: Ledger, commit: CommitId, repo_id: str, name: str) -> Status | None:
-    revision = ledger.revision()  # first: what is written meanwhile only makes the rows newer
-    rows = {row.rollout: row for row in ledger.summaries() if row.commit == commit}
-    fleet = fleet_from_json(rows[FLEET].body) if FLEET in rows else None
-    if fleet is None or fleet.repo_id != repo_id or not _pinned(settings, fleet):
+    keystore = settings.keystore(repo_id)
+    found = recorded(ledger, commit, pinned=keystore.pinned_root()) if keystore.exists else None
+    if found is None or found.fleet.repo_id != repo_id:
         return None
-    wanted = [key for key in fleet.rollouts if not name or name in (key, key.partition("/")[2])]
-    found = [from_json(rows[key].body) for key in wanted if key in rows]
-    summaries = tuple(one for one in found if one is not None)
+    wanted = [key for key in found.fleet.rollouts if not name or name in (key, key.partition("/")[2])]
+    summaries = tuple(one for one in map(found.summary, wanted) if one is not None)
     if len(summaries) != len(wanted) or (name and len(wanted) != 1):
         return None
     now = settings.now()
-    used, as_of = [rows[FLEET], *(rows[key] for key in wanted)], None
-    if not all(_current(row, revision, now) for row in used):
-        as_of = min((row.at for row in used[1:]), default=None)
+    as_of = None
+    if not all(found.current(key, now) for key in wanted):
+        as_of = min((found.rows[key].at for key in wanted), default=None)
         if as_of is None or now - as_of > OLDEST or not _at_work(ledger.lease(), now):
             return None
     applied, bare = ledger.meta("last_applied_commit"), bool(name)
-    return Status(repo_id, commit, applied, fleet.devices, summaries, dirty(settings), bare, now, as_of)
-
-
-def _current(row: SummaryRow, revision: int, now: datetime) -> bool:
-    if row.rollout == FLEET:
-        return True  # it tells of the commit alone
-    return row.revision == revision and (row.valid_until is None or now < row.valid_until)
+    return Status(repo_id, commit, applied, found.fleet.devices, summaries, dirty(settings), bare, now, as_of)
 
 
 def _at_work(lease: LeaseRow, now: datetime) -> bool:
@@ -121,12 +114,6 @@ def _at_work(lease: LeaseRow, now: datetime) -> bool:
     except PermissionError:
         return True
     return True
-
-
-def _pinned(settings: Context, fleet: FleetSummary) -> bool:
-    """Say whether the root of trust that is pinned here is the one that the pass verified everything from."""
-    keystore = settings.keystore(fleet.repo_id)
-    return keystore.exists and pin(keystore.pinned_root()) == fleet.pin
 
 
 def dirty(settings: Context) -> tuple[str, ...]:

@@ -7,18 +7,18 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import partial
 from math import inf
 from typing import assert_never
 
 from fwctl.errors import FwctlError
+from fwctl.reconcile import records
 from fwctl.reconcile.commit import CommitState, Prepared
 from fwctl.reconcile.finishing import finish_leftover
 from fwctl.reconcile.leftovers import find_leftovers
 from fwctl.reconcile.reports import PassReport, RolloutReport
 from fwctl.reconcile.setting import LEASE_TTL
-from fwctl.reconcile.summarising import fleet_summary, summarise
-from fwctl.reconcile.summary import FLEET, Summary, to_json
+from fwctl.reconcile.summarising import stored, stored_fleet, summarise
+from fwctl.reconcile.summary import Summary
 from fwctl.reconcile.sweep import SWEEP, Sweeper, next_sweep_due
 from fwctl.reconcile.tools import Recorder, Tools
 from fwctl.reconcile.views import Live
@@ -33,12 +33,9 @@ from fwctl.state import (
     Lease,
     Ledger,
     Quarantined,
-    RolloutMoved,
     RolloutState,
     SetMeta,
     SummaryStored,
-    WaveMoved,
-    WaveState,
 )
 
 RENEW_SECONDS = 20.0
@@ -235,7 +232,7 @@ class Loop:
                 case GoBack(rule=rule, reason=reason):
                     await self._move(one.prepared, RolloutState.ROLLING_BACK, reason, now, rule=rule)
                 case MoveWave():
-                    await self._move_wave(one.prepared, action, now)
+                    await self.writer.write(records.wave_moved(one.prepared, action, now))
                 case Quarantine(device=device, reason=reason):
                     change = Quarantined(at=now, device=device, reason=reason, rollout=one.prepared.key)
                     await Recorder(self.tools, device).write(change)
@@ -296,28 +293,10 @@ class Loop:
         await asyncio.sleep(min(max((due - now).total_seconds(), 0.05), _IDLE_SLEEP))
         return True
 
-    async def _move_wave(self, prepared: Prepared, action: MoveWave, now: datetime) -> None:
-        mandate = prepared.mandate.id if prepared.mandate else ""
-        state, reason = WaveState(action.state), action.reason
-        await self.writer.write(
-            WaveMoved(at=now, rollout=prepared.key, mandate=mandate, wave=action.wave, state=state, reason=reason)
-        )
-
     async def _move(
         self, prepared: Prepared, state: RolloutState, reason: str, now: datetime, *, rule: str = ""
     ) -> None:
-        await self.writer.write(
-            RolloutMoved(
-                at=now,
-                rollout=prepared.key,
-                mandate=prepared.mandate.id if prepared.mandate else "",
-                commit=self.state.commit,
-                state=state,
-                reason=reason,
-                rule=rule,
-                round=prepared.plan.spec.round,
-            )
-        )
+        await self.writer.write(records.moved(prepared, self.state.commit, state, reason, now, rule=rule))
 
     async def _tell(self, now: datetime) -> None:
         """Write down now and then where the rollouts stand, for whoever looks while the pass runs."""
@@ -341,8 +320,5 @@ class Loop:
         self, summaries: list[Summary], revision: int, now: datetime, *, looks: datetime | None
     ) -> Iterator[SummaryStored]:
         """Yield what to write down; `looks` is when the next device is due for a look."""
-        fleet = fleet_summary(self.state, pinned=self.pinned)
-        store = partial(SummaryStored, at=now, commit=self.state.commit, revision=revision)
-        yield store(rollout=FLEET, mandate="", valid_until=looks, body=to_json(fleet))
-        for one in summaries:
-            yield store(rollout=one.key, mandate=one.mandate, valid_until=one.valid_until, body=to_json(one))
+        yield stored_fleet(self.state, pinned=self.pinned, now=now, revision=revision, looks=looks)
+        yield from (stored(one, commit=self.state.commit, revision=revision) for one in summaries)

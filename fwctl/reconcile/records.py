@@ -1,4 +1,4 @@
-"""What a visit writes into the ledger, as functions from wire values to changes."""
+"""What a pass writes into the ledger, as functions from wire values and decisions to changes."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from typing import Any
 
 from fwctl.errors import DeviceError
 from fwctl.fleet.outcomes import verify_outcome
+from fwctl.reconcile.commit import Prepared
+from fwctl.rollouts.actions import MoveWave
 from fwctl.rollouts.plan import Wave
 from fwctl.state import (
     Change,
@@ -18,6 +20,10 @@ from fwctl.state import (
     OrderRow,
     OrderStatus,
     OutcomeReceived,
+    RolloutMoved,
+    RolloutState,
+    WaveMoved,
+    WaveState,
 )
 from fwctl_agent.protocol.messages import DeviceDocument
 from fwctl_agent.protocol.statements import FollowUp, Order, Outcome
@@ -154,3 +160,26 @@ def _failure_class(outcome: Outcome, row: OrderRow) -> str:
     if outcome.result == "confirmed":
         return "" if outcome.running.release == row.release else "silent-revert"
     return "health"
+
+
+def moved(
+    prepared: Prepared, commit: str, state: RolloutState, reason: str, now: datetime, *, rule: str = ""
+) -> RolloutMoved:
+    """Return that a rollout stands at `state` now."""
+    return RolloutMoved(
+        at=now,
+        rollout=prepared.key,
+        mandate=prepared.mandate.id if prepared.mandate else "",
+        commit=commit,
+        state=state,
+        reason=reason,
+        rule=rule,
+        round=prepared.plan.spec.round,
+    )
+
+
+def wave_moved(prepared: Prepared, action: MoveWave, now: datetime) -> WaveMoved:
+    """Return what was decided about a wave."""
+    mandate = prepared.mandate.id if prepared.mandate else ""
+    state, reason = WaveState(action.state), action.reason
+    return WaveMoved(at=now, rollout=prepared.key, mandate=mandate, wave=action.wave, state=state, reason=reason)

@@ -177,9 +177,14 @@ def stored(summary: Summary, *, commit: str, revision: int) -> SummaryStored:
     )
 
 
-def stored_fleet(state: CommitState, *, pinned: str, now: datetime, revision: int) -> SummaryStored:
-    """Return what to write into the ledger once per pass, so that `status` need not read the commit."""
+def stored_fleet(
+    state: CommitState, *, pinned: str, now: datetime, revision: int, looks: datetime | None
+) -> SummaryStored:
+    """Return what to write of the whole commit, so that it need not be read again.
+
+    `looks` is when the next device is due for a look; None if none ever is.
+    """
     body = to_json(fleet_summary(state, pinned=pinned))
     return SummaryStored(
-        at=now, rollout=FLEET, mandate="", commit=state.commit, valid_until=None, body=body, revision=revision
+        at=now, rollout=FLEET, mandate="", commit=state.commit, valid_until=looks, body=body, revision=revision
     )

@@ -78,7 +78,7 @@ def sum_up(fleet: Fleet, ledger: Ledger, state: CommitState, epoch: int, at: dat
     """Write the summaries of a commit, as a pass does when it ends."""
     now, revision = at or datetime.now(UTC), ledger.revision()
     pinned = fleet.context.keystore(state.repo.fleet.spec.repo_id).pinned_root()
-    changes = [stored_fleet(state, pinned=pinned, now=now, revision=revision)]
+    changes = [stored_fleet(state, pinned=pinned, now=now, revision=revision, looks=None)]
     for prepared in state.rollouts.values():
         view = rollout_view(ledger, prepared)
         decision, until = decide(prepared.plan, view, now), state.authority.next_change(now)
