@@ -13,16 +13,18 @@ from types import TracebackType
 from typing import Final
 
 START: Final = 100
-LEAST: Final = 50
+LEAST: Final = 25
 MOST: Final = 1000
 TICK: Final = 0.25
 """seconds between two looks at the event loop"""
 CALM: Final = 0.1
 BUSY: Final = 0.5
 """seconds by which the event loop is late: below, there is room for more; above, visits hold each other up"""
+IDLE: Final = 0.5
+"""share of a core; who uses more is held up by computing, and more visits at once would not make it quicker"""
 SAMPLE: Final = 5
 """handshakes that must have come about before their time says something"""
-SLOWER: Final = 6
+SLOWER: Final = 4
 """times the best median time: handshakes wait for each other"""
 QUICK: Final = 0.1
 """seconds; a best time below it is as good as this"""
@@ -80,9 +82,9 @@ class Gate:
 class Lanes:
     """Two gates. A device that does not answer waits in `dialling`, which is wide, because waiting costs nothing.
 
-    `talking` follows the machine. While tasks wait there, the event loop is on time and handshakes are about as quick
-    as they ever were, it grows; when the loop is late, or handshakes take a multiple of the best time seen, it shrinks:
-    more visits at once would only make each other time out. Slow links alone change nothing: they are slow throughout.
+    `talking` follows the machine. While tasks wait there, this process has time to spare and handshakes are about as
+    quick as they ever were, it grows: slow links need many at once. When the event loop is late, or handshakes take a
+    multiple of the best time seen, it shrinks: more visits at once would only make each other time out.
     """
 
     def __init__(self, start: int = START) -> None:
@@ -102,22 +104,26 @@ class Lanes:
         """Adapt the width until cancelled."""
         clock = asyncio.get_running_loop().time
         while True:
-            begun = clock()
+            begun, used = clock(), time.process_time()
             await asyncio.sleep(TICK)
-            self.adapt(clock() - begun - TICK, self._hands)
+            took = clock() - begun
+            self.adapt(took - TICK, (time.process_time() - used) / took, self._hands)
             self._hands = []
 
-    def adapt(self, late: float, hands: Sequence[float]) -> None:
-        """Take a measurement: the event loop was `late` by so many seconds, handshakes took these."""
+    def adapt(self, late: float, busy: float, hands: Sequence[float]) -> None:
+        """Take a measurement: the event loop was `late` by so many seconds, `busy` for a share of the time, and
+        handshakes took these.
+        """
         ratio = 1.0
         if len(hands) >= SAMPLE:
             middle = median(hands)
             self._best = min(self._best, middle)
             ratio = middle / max(self._best, QUICK)
         limit = self.talking.limit
+        # Gently: what a step does is seen in the handshakes only after they are over.
         if late > BUSY or ratio > SLOWER:
-            limit = max(LEAST, limit * 4 // 5)
-        elif late < CALM and ratio < SLOWER / 2 and self.talking.crowded:
-            limit = min(MOST, limit * 5 // 4)
+            limit = max(LEAST, limit * 9 // 10)
+        elif late < CALM and busy < IDLE and ratio < SLOWER / 2 and self.talking.crowded:
+            limit = min(MOST, limit + max(1, limit // 20))
         if limit != self.talking.limit:
             self.talking.resize(limit)

@@ -78,7 +78,7 @@ def _adapted(measurements: Sequence[float], *, crowded: bool) -> list[int]:
         await _settle()
         found = []
         for late in measurements:
-            lanes.adapt(late, ())
+            lanes.adapt(late, 0.1, ())
             found.append(lanes.talking.limit)
         leave.set()
         await asyncio.gather(*tasks)
@@ -88,7 +88,19 @@ def _adapted(measurements: Sequence[float], *, crowded: bool) -> list[int]:
 
 
 def test_the_lanes_grow_while_somebody_waits_and_the_loop_is_on_time() -> None:
-    assert _adapted([0.0] * 20, crowded=True)[-1] == MOST
+    assert _adapted([0.0] * 80, crowded=True)[-1] == MOST
+
+
+async def test_the_lanes_stay_as_they_are_while_computing_is_what_takes_the_time() -> None:
+    lanes, leave, log = Lanes(), asyncio.Event(), list[str]()
+    tasks = [asyncio.create_task(_inside(lanes.talking, log, str(at), leave)) for at in range(2 * START)]
+    await _settle()
+    lanes.adapt(0.0, 0.9, [0.01] * 10)
+    assert lanes.talking.limit == START
+    lanes.adapt(0.0, 0.2, [0.01] * 10)
+    assert lanes.talking.limit > START
+    leave.set()
+    await asyncio.gather(*tasks)
 
 
 def test_the_lanes_stay_as_they_are_while_nobody_waits() -> None:
@@ -110,17 +122,17 @@ def test_whatever_is_measured_the_lanes_stay_within_their_bounds(measurements: l
 
 def test_handshakes_that_take_a_multiple_of_the_best_time_narrow_the_lanes_and_slow_links_alone_do_not() -> None:
     lanes = Lanes()
-    lanes.adapt(0.0, [0.9] * 10)  # a mobile network, from the start
+    lanes.adapt(0.0, 0.1, [0.9] * 10)  # a mobile network, from the start
     assert lanes.talking.limit == START
-    lanes.adapt(0.0, [0.01] * 10)
-    lanes.adapt(0.0, [0.9] * 10)  # the same time where handshakes can be quick: they wait for each other
+    lanes.adapt(0.0, 0.1, [0.01] * 10)
+    lanes.adapt(0.0, 0.1, [0.9] * 10)  # the same time where handshakes can be quick: they wait for each other
     assert lanes.talking.limit < START
 
 
 def test_what_fails_to_connect_says_nothing_about_the_width() -> None:
     lanes = Lanes()
-    lanes.adapt(0.0, [0.01] * 10)
+    lanes.adapt(0.0, 0.1, [0.01] * 10)
     with pytest.raises(ConnectionError), lanes.timed():
         raise ConnectionError
-    lanes.adapt(0.0, [5.0])  # one that took long is no sample
+    lanes.adapt(0.0, 0.1, [5.0])  # one that took long is no sample
     assert lanes.talking.limit == START
