@@ -28,6 +28,8 @@ MAX_STEPS: Final = 200
 PATIENCE: Final = timedelta(seconds=60)
 """how long one visit keeps its connection while the device works; then a due time takes its place"""
 AGAIN: Final = timedelta(seconds=5)
+ROUNDED: Final = timedelta(seconds=1)
+"""the ledger keeps whole seconds: a device that restarts would be looked for up to one too early, in vain"""
 
 Reply = OrderReply | RefusedReply | BusyReply
 
@@ -81,7 +83,7 @@ class Exchange:
                 case OrderReply(outcome=envelope) if envelope is not None:
                     return await self._ended(order, envelope)
                 case OrderReply(resume_after=seconds) if seconds is not None:
-                    due = now + timedelta(seconds=max(1, seconds))
+                    due = now + timedelta(seconds=max(1, seconds)) + ROUNDED
                     return await self._wait(order, due, f"{reply.state}: it restarts", accepted=True)
                 case OrderReply() if now - start > PATIENCE:
                     break
@@ -130,7 +132,7 @@ class Exchange:
         if isinstance(reply, RefusedReply) and reply.klass == "refused":
             return await self._refused(order, reply, now)
         waits = reply.resume_after if isinstance(reply, OrderReply) else None
-        due = now + (timedelta(seconds=waits) if waits else AGAIN)
+        due = now + (timedelta(seconds=waits) + ROUNDED if waits else AGAIN)
         return await self._wait(order, due, f"{verb}: {_said(reply)}", accepted=isinstance(reply, OrderReply))
 
     async def _follow(self, order: InstallOrder, reply: OrderReply) -> Reply:

@@ -132,7 +132,8 @@ class Loop:
         stored = self._stored(summaries, revision, finished, looks=looks)
         await self.writer.write(*([applied] if self.only is None else []), *stored)
         reports, swept = tuple(map(RolloutReport.of, summaries)), self.sweeper.swept
-        return PassReport(self.state.commit, self.lease.epoch, self.visits, reports, started, finished, swept)
+        visits = self.visits + swept.devices  # a look is left out when a rollout was quicker
+        return PassReport(self.state.commit, self.lease.epoch, visits, reports, started, finished, swept)
 
     async def _keep_lease(self) -> None:
         if time.monotonic() - self._renewed >= RENEW_SECONDS:
@@ -277,7 +278,6 @@ class Loop:
         if self.sweeper.has_room(now, beside=len(self.active) > len(self.sweeper.under_way)):
             busy = {device for _, device in self.active}
             for device in self.sweeper.take(lambda device: device in busy or self._wanted(device)):
-                self.visits += 1
                 self.active[SWEEP, device] = asyncio.create_task(self.sweeper.look(device))
 
     def _wanted(self, device: str) -> bool:
