@@ -80,16 +80,16 @@ class Gate:
 
 
 class Lanes:
-    """Two gates. A device that does not answer waits in `dialling`, which is wide, because waiting costs nothing.
+    """Two gates: a device that does not answer waits in `dialling` and takes nobody's place in `talking`.
 
-    `talking` follows the machine. While tasks wait there, this process has time to spare and handshakes are about as
-    quick as they ever were, it grows: slow links need many at once. When the event loop is late, or handshakes take a
-    multiple of the best time seen, it shrinks: more visits at once would only make each other time out.
+    Both follow the machine. While tasks wait there, this process has time to spare and handshakes are about as quick as
+    they ever were, they grow: slow links need many at once. When the event loop is late, or handshakes take a multiple
+    of the best time seen, they shrink: more visits at once would only make each other time out.
     """
 
     def __init__(self, start: int = START) -> None:
         self.talking = Gate(start)
-        self.dialling = Gate(MOST)
+        self.dialling = Gate(start)
         self._hands: list[float] = []
         self._best = inf
 
@@ -123,7 +123,8 @@ class Lanes:
         # Gently: what a step does is seen in the handshakes only after they are over.
         if late > BUSY or ratio > SLOWER:
             limit = max(LEAST, limit * 9 // 10)
-        elif late < CALM and busy < IDLE and ratio < SLOWER / 2 and self.talking.crowded:
+        elif late < CALM and busy < IDLE and ratio < SLOWER / 2 and (self.talking.crowded or self.dialling.crowded):
             limit = min(MOST, limit + max(1, limit // 20))
         if limit != self.talking.limit:
             self.talking.resize(limit)
+            self.dialling.resize(limit)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -51,13 +51,14 @@ class Tools:
         Raises:
             LinkError: it cannot be reached, or is somebody else.
         """
-        async with self.links.open(device, self.state.repo.devices[device].address) as link:
+        async with self.links.open(device, self.state.repo.devices[device].address) as link, AsyncExitStack() as place:
             async with self.lanes.dialling:
                 await link.dial()
-            async with self.lanes.talking:
-                with self.lanes.timed():
-                    await link.connect()
-                yield link
+                # Within: a device gives up a connection on which nothing is said, so few may wait for a place.
+                await place.enter_async_context(self.lanes.talking)
+            with self.lanes.timed():
+                await link.connect()
+            yield link
 
 
 class Recorder:

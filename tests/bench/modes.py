@@ -71,7 +71,7 @@ def _hot(fleet: Fleet, options: Namespace, wanted: Collection[str], tell: Tell) 
         if "idle" in wanted:
             yield _idle(fleet)
         if "status" in wanted:
-            for words in (("status",), ("device", "list"), ("events", "--for", "d000000")):
+            for words in (("status",), ("device", "list", "--limit", "100"), ("events", "--for", "d000000")):
                 yield _command(fleet, "status", " ".join(words), *words)
         if "rollback" in wanted:
             tell("rollback")
