@@ -55,11 +55,13 @@ def simulator(
     words += ["--boot-delay", str(boot_delay)] if boot_delay else []
     words += ["--faults", str(faults)] if faults else []
     with fleet.process("simulate", "fwctl_agent", *words, every=0.5) as process:
-        ready = process.says(
-            r"listening on \S+ \(shortcuts: (.*)\)\n(?P<more>[^\0]*)", seconds=30 + fleet.size.devices / 200
-        )
+        patience = 30 + fleet.size.devices / 200
+        ready = process.says(r"listening on \S+ \(shortcuts: (.*)\)\n", seconds=patience)
+        if faults:  # dealt out after the start is told, and told at once
+            process.says(r"\nfwctl-agent: seed ", seconds=patience)
         time.sleep(0.3)
-        more = tuple(re.findall(r"^fwctl-agent: (.*)$", ready["more"], re.M))
+        said = process.says(r"listening on [^\0]*", seconds=patience)[0]
+        more = tuple(re.findall(r"^fwctl-agent: (.*)$", said.partition("\n")[2], re.M))
         yield Running(process, ready[1], more)
 
 
