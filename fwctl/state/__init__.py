@@ -28,12 +28,10 @@ if TYPE_CHECKING:
     from fwctl.state.lease import Lease, acquire_lease
     from fwctl.state.ledger import Ledger
     from fwctl.state.rows import (
-        DeviceCounts,
         DeviceRow,
         EventRow,
         LeaseRow,
         LedgerSize,
-        OrderCount,
         OrderRow,
         OutcomeRow,
         QuarantineRow,
@@ -54,7 +52,7 @@ else:
             "folder": "ledger_path state_dir",
             "lease": "Lease acquire_lease",
             "ledger": "Ledger",
-            "rows": "DeviceCounts DeviceRow EventRow LeaseRow LedgerSize OrderCount OrderRow OutcomeRow"
+            "rows": "DeviceRow EventRow LeaseRow LedgerSize OrderRow OutcomeRow"
             " QuarantineRow RolloutRow SummaryRow WaveRow",
             "transitions": "OrderStatus RolloutState WaveState",
             "writer": "BatchWriter",
@@ -65,7 +63,6 @@ __all__ = [
     "BatchWriter",
     "BrokenLink",
     "Change",
-    "DeviceCounts",
     "DeviceDeferred",
     "DeviceRow",
     "DeviceSeen",
@@ -76,7 +73,6 @@ __all__ = [
     "LeaseRow",
     "Ledger",
     "LedgerSize",
-    "OrderCount",
     "OrderIntended",
     "OrderMoved",
     "OrderRow",

@@ -1,4 +1,4 @@
-"""Questions that stay cheap at a hundred thousand devices: pages, counts, names, the newest events, streams."""
+"""Questions that stay cheap at a hundred thousand devices: names, the newest events, streams, sizes."""
 
 from __future__ import annotations
 
@@ -6,9 +6,8 @@ from collections.abc import Iterator
 
 from fwctl.state import building as build
 from fwctl.state.reader import Reader
-from fwctl.state.rows import DeviceCounts, DeviceRow, EventRow, LedgerSize, OrderCount, OrderRow
+from fwctl.state.rows import DeviceRow, EventRow, LedgerSize, OrderRow
 from fwctl.state.times import from_text
-from fwctl.state.transitions import OrderStatus
 
 _PRAGMAS = ("PRAGMA page_size", "PRAGMA page_count", "PRAGMA freelist_count")
 _COUNTS = (
@@ -23,28 +22,6 @@ _AFTER_ALL = "\U0010ffff"
 class Listing(Reader):
     """What lists and counts ask; every answer reads an index or one page, never documents or bodies."""
 
-    def device_page(
-        self,
-        *,
-        after: str = "",
-        limit: int = 100,
-        state: str | None = None,
-        version: str | None = None,
-        release: str | None = None,
-        mandate: str | None = None,
-        reachable: bool | None = None,
-    ) -> tuple[DeviceRow, ...]:
-        """Return the next devices by id after one, at most `limit`, that match everything given."""
-        given = {"state": state, "running_version": version, "running_release": release, "running_mandate": mandate}
-        filters = [(f"{column} = ?", value) for column, value in given.items() if value is not None]
-        words = "".join(f"{text} AND " for text, _ in filters)
-        if state is not None and state != "idle":
-            words += "state <> 'idle' AND "  # says the same again, in the words of the index
-        if reachable is not None:
-            words += f"reachable = {reachable:d} AND "
-        statement = f"{build.DEVICE} WHERE {words}id > ? ORDER BY id LIMIT ?"
-        return tuple(build.device(row) for row in self._rows(statement, (*(v for _, v in filters), after, limit)))
-
     def stream_devices(self, *, mandate: str | None = None) -> Iterator[DeviceRow]:
         """Stream all devices, or those that run what a mandate brought, by id."""
         words, values = ("", ()) if mandate is None else ("running_mandate = ? AND ", (mandate,))
@@ -58,24 +35,6 @@ class Listing(Reader):
             " ORDER BY device, number LIMIT ?"
         )
         return (build.order(row) for row in self._paged(statement, (mandate,), ("", 0)))
-
-    def device_counts(self) -> DeviceCounts:
-        """Return how many devices there are, by running version, state and reachability."""
-        versions = self._rows("SELECT running_version, count(*) FROM devices GROUP BY running_version")
-        busy = self._rows("SELECT state, count(*) FROM devices WHERE state <> 'idle' GROUP BY state")
-        away = self._rows("SELECT count(*) FROM devices WHERE reachable = 0")[0][0]
-        deferred = self._rows("SELECT count(*) FROM devices WHERE deferred_since IS NOT NULL")[0][0]
-        total = sum(number for _, number in versions)
-        states = {str(state): int(number) for state, number in busy}
-        idle = total - sum(states.values())
-        by_version = {str(version): int(number) for version, number in versions}
-        return DeviceCounts(total, away, deferred, by_version, {"idle": idle} | states if idle > 0 else states)
-
-    def order_counts(self, mandate: str) -> tuple[OrderCount, ...]:
-        """Return how many orders of a mandate stand where, by verb, status and class."""
-        statement = "SELECT verb, status, class, count(*) FROM orders WHERE mandate = ? GROUP BY verb, status, class"
-        rows = self._rows(statement, (mandate,))
-        return tuple(OrderCount(verb, OrderStatus(status), kind, number) for verb, status, kind, number in rows)
 
     def names(self, prefix: str = "", limit: int = 100) -> tuple[str, ...]:
         """Return the first ids of devices that begin so."""

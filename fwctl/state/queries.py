@@ -21,12 +21,9 @@ from fwctl.state.rows import (
     SummaryRow,
     WaveRow,
 )
-from fwctl.state.times import to_text
 from fwctl.state.transitions import OPEN_ORDERS
 
 _OPEN = ", ".join(f"'{status}'" for status in OPEN_ORDERS)
-ORDERS_DUE = f"{build.ORDER} WHERE status <> 'settled' AND due_at <= ? ORDER BY due_at, number LIMIT ?"
-_DEVICES_DUE = f"{build.DEVICE} WHERE next_due <= ? ORDER BY next_due, id LIMIT ?"
 _CHUNK = 500  # ids per statement: SQLite's oldest limit on parameters is 999
 _MANY = 5000
 
@@ -61,10 +58,6 @@ class Queries(Listing):
             marks = ", ".join("?" * len(part))
             found += self._rows(f"{build.DEVICE} WHERE id IN ({marks}) ORDER BY id", part)
         return tuple(build.device(row) for row in found)
-
-    def devices_due(self, now: datetime, *, limit: int = 100_000) -> tuple[DeviceRow, ...]:
-        """Return the devices to look at by `now`, longest due first."""
-        return tuple(build.device(row) for row in self._rows(_DEVICES_DUE, (to_text(now), limit)))
 
     def document(self, device: str) -> dict[str, Any] | None:
         """Return what a device said last, None if it never answered."""
@@ -139,10 +132,6 @@ class Queries(Listing):
         """Return the signed envelope of an order."""
         rows = self._rows("SELECT body FROM order_bodies JOIN orders USING (number) WHERE id = ?", (order,))
         return build.json_object(rows[0][0]) if rows else None
-
-    def orders_due(self, now: datetime, *, limit: int = 100_000) -> tuple[OrderRow, ...]:
-        """Return the open orders to look at by `now`, longest due first."""
-        return tuple(build.order(row) for row in self._rows(ORDERS_DUE, (to_text(now), limit)))
 
     def outcomes(self, mandate: str, device: str | None = None) -> Iterator[OutcomeRow]:
         """Stream the outcomes of a mandate, or of one device under it, by device, oldest first."""

@@ -164,28 +164,6 @@ class LeaseRow:
 
 
 @dataclass(frozen=True, slots=True)
-class DeviceCounts:
-    """How many devices there are, and of which kind; `by_version` and `by_state` each hold every device once."""
-
-    total: int
-    unreachable: int
-    deferred: int
-    by_version: dict[str, int]
-    """running version; the empty one for devices that never answered"""
-    by_state: dict[str, int]
-
-
-@dataclass(frozen=True, slots=True)
-class OrderCount:
-    """How many orders of a mandate stand alike."""
-
-    verb: str
-    status: OrderStatus
-    failure_class: str
-    count: int
-
-
-@dataclass(frozen=True, slots=True)
 class LedgerSize:
     """What the ledger holds and what it takes on disk (bytes)."""
 

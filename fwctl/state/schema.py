@@ -60,12 +60,8 @@ _SIZE = (
     f"INSERT INTO devices ({_DEVICE_COLUMNS}) SELECT {_DEVICE_COLUMNS} FROM devices_2 ORDER BY id",  # noqa: S608
     "DROP TABLE devices_2",
     # each index of `devices` ends with the id, so that a filtered list comes by id and pages without sorting
-    "CREATE INDEX devices_due ON devices (next_due) WHERE next_due IS NOT NULL",
     "CREATE INDEX devices_mandate ON devices (running_mandate)",
-    "CREATE INDEX devices_version ON devices (running_version)",
-    "CREATE INDEX devices_busy ON devices (state) WHERE state <> 'idle'",
     "CREATE INDEX devices_away ON devices (reachable) WHERE reachable = 0",
-    "CREATE INDEX devices_deferred ON devices (deferred_since) WHERE deferred_since IS NOT NULL",
     "CREATE INDEX devices_tried ON devices (tried_at) WHERE reachable = 1",
     "ALTER TABLE orders RENAME TO orders_2",
     # a number of its own, because VACUUM may renumber rows that have none, and bodies hang on it

@@ -125,7 +125,7 @@ def test_an_older_ledger_keeps_everything(before: str, tmp_path: Path) -> None:
         assert (ledger.document("device-1"), ledger.document("device-2")) == ({"id": "device-1"}, None)
         assert [row.id for row in ledger.orders(mandate="m1")] == [order_id(1), order_id(2)]
         assert [ledger.order_body(order_id(n)) for n in (1, 2)] == [{"n": 1}, {"n": 2}]
-        assert [row.id for row in ledger.orders_due(NOW)] == [order_id(1)]
+        assert [row.id for row in ledger.leftovers(NOW, ())] == [order_id(1)]
         assert [row.order for row in ledger.outcomes("m1")] == [order_id(2)]
         assert ledger.meta("k") == "v"
         if before == "0003_size":
@@ -152,7 +152,7 @@ def test_an_older_ledger_takes_what_is_new(before: str, tmp_path: Path) -> None:
         assert ledger.verify_chain() is None
         assert [row.id for row in ledger.devices()] == ["device-1", "device-2", "device-3"]
         assert ledger.document("device-1") == {"id": "device-1", "vitals": {"temperature": 40}}
-        assert ledger.orders_due(later(99)) == ()
+        assert ledger.leftovers(later(99), ()) == []
     conn = sqlite3.connect(path)
     assert conn.execute("PRAGMA user_version").fetchone()[0] == VERSION
     conn.close()

@@ -25,6 +25,8 @@ from fwctl.state import (
     WaveMoved,
     WaveState,
 )
+from fwctl.state.glance import arrived, ordered, telling
+from fwctl.state.returns import out_of_reach, returned, returned_after
 from fwctl.state.straying import astray, silent
 from tests.unit.state.support import NOW, ROLLOUT, intended, later, order_id, outcome, rollout, seen
 
@@ -36,14 +38,8 @@ ASKED: dict[str, Callable[[Ledger], object]] = {
     "devices that are silent": lambda ledger: list(silent(ledger)),
     "all ids": lambda ledger: list(ledger.known()),
     "some devices": lambda ledger: ledger.devices(["a", "b"]),
-    "devices due": lambda ledger: ledger.devices_due(NOW),
     "devices of a mandate": lambda ledger: ledger.devices_of("m1"),
     "a document": lambda ledger: ledger.document("device-1"),
-    "a page": lambda ledger: ledger.device_page(after="a"),
-    "a page of a version": lambda ledger: ledger.device_page(after="a", version="1.0.0"),
-    "a page of a state": lambda ledger: ledger.device_page(after="a", state="failed"),
-    "a page of those away": lambda ledger: ledger.device_page(after="a", reachable=False),
-    "a page of a mandate": lambda ledger: ledger.device_page(after="a", mandate="m1", release="r", reachable=True),
     "all devices, page by page": lambda ledger: list(ledger.stream_devices()),
     "names": lambda ledger: ledger.names("dev"),
     "orders of a mandate": lambda ledger: ledger.orders(mandate="m1"),
@@ -51,7 +47,9 @@ ASKED: dict[str, Callable[[Ledger], object]] = {
     "orders of a device": lambda ledger: ledger.orders(device="device-1"),
     "orders of a device under a mandate": lambda ledger: ledger.orders(device="device-1", mandate="m1"),
     "an order": lambda ledger: (ledger.order(order_id(1)), ledger.order_body(order_id(1))),
-    "orders due": lambda ledger: ledger.orders_due(NOW),
+    "orders of some devices": lambda ledger: ledger.orders_of("m1", ["device-1", "device-2"]),
+    "orders of plans that are gone": lambda ledger: ledger.leftovers(NOW, {"m2", "m3"}),
+    "outcomes that are recorded": lambda ledger: ledger.outcome_envelopes("device-1"),
     "outcomes": lambda ledger: (list(ledger.outcomes("m1")), list(ledger.outcomes("m1", "device-1"))),
     "events": lambda ledger: list(ledger.events(5)),
     "events of a rollout": lambda ledger: list(ledger.events(rollout=ROLLOUT)),
@@ -59,21 +57,21 @@ ASKED: dict[str, Callable[[Ledger], object]] = {
     "newest events": lambda ledger: (ledger.latest_events(limit=5), ledger.last_seq()),
     "newest events of a rollout": lambda ledger: ledger.latest_events(limit=5, before=99, rollout=ROLLOUT),
     "newest events of a device": lambda ledger: ledger.latest_events(limit=5, device="device-1"),
+    "who ever had an order": lambda ledger: ordered(ledger, "m1"),
+    "who was back late": lambda ledger: returned_after(ledger, "m1", NOW, later(5)),
+    "who was out of reach": lambda ledger: out_of_reach(ledger, NOW, {"device-1": later(5), "device-2": later(9)}),
     "summaries": lambda ledger: (ledger.summaries(), ledger.summary(ROLLOUT), ledger.revision()),
 }
 WALKS = {
-    # it reads all devices, and an index is the least that tells how many
-    "SCAN devices USING COVERING INDEX devices_version",
-    "SCAN devices USING COVERING INDEX devices_busy",
-    "SCAN devices USING COVERING INDEX devices_deferred",
-    # the groups are few, and of one mandate
+    # a judgement of a whole fleet reads every device once, and no more
+    "SCAN devices",
+    # the moments at which devices were back are whole seconds: few
     "USE TEMP B-TREE FOR GROUP BY",
-    # the newest event is at the end: one row is read
-    "SCAN events",
 }
-COUNTED: dict[str, Callable[[Ledger], object]] = {
-    "devices": lambda ledger: ledger.device_counts(),
-    "orders": lambda ledger: ledger.order_counts("m1"),
+WALKED: dict[str, Callable[[Ledger], object]] = {
+    "who has arrived": lambda ledger: arrived(ledger, "r"),
+    "of whom there is something to tell": lambda ledger: telling(ledger, "m1"),
+    "when devices were back": lambda ledger: returned(ledger, "m1", NOW),
 }
 WRITTEN: list[Change] = [
     rollout(),
@@ -101,8 +99,8 @@ def watched(ledger: Ledger) -> Iterator[tuple[Ledger, list[str]]]:
     conns = [sqlite3.connect(ledger.path) for _ in range(2)]
     for conn in conns:
         conn.set_trace_callback(heard.append)
-    with Ledger(ledger.path, conns[0], conns[1]) as telling:
-        yield telling, heard
+    with Ledger(ledger.path, conns[0], conns[1]) as watching:
+        yield watching, heard
 
 
 def steps(ledger: Ledger, statements: list[str]) -> dict[str, str]:
@@ -123,23 +121,24 @@ def steps(ledger: Ledger, statements: list[str]) -> dict[str, str]:
 @pytest.mark.parametrize("what", ASKED)
 def test_what_is_asked_is_found_through_an_index(ledger: Ledger, lease: Lease, what: str) -> None:
     ledger.apply(WRITTEN, epoch=lease.epoch)
-    with watched(ledger) as (telling, heard):
-        ASKED[what](telling)
+    with watched(ledger) as (watching, heard):
+        ASKED[what](watching)
     assert heard
     newest = {"SCAN events"} if what.startswith("newest events") else set()
     assert {step: text for step, text in steps(ledger, heard).items() if step not in newest} == {}
 
 
-@pytest.mark.parametrize("what", COUNTED)
-def test_what_is_counted_reads_no_rows(ledger: Ledger, lease: Lease, what: str) -> None:
+@pytest.mark.parametrize("what", WALKED)
+def test_what_tells_of_a_whole_fleet_reads_each_device_once(ledger: Ledger, lease: Lease, what: str) -> None:
     ledger.apply(WRITTEN, epoch=lease.epoch)
-    with watched(ledger) as (telling, heard):
-        COUNTED[what](telling)
+    with watched(ledger) as (watching, heard):
+        WALKED[what](watching)
+    assert heard
     assert set(steps(ledger, heard)) <= WALKS
 
 
 def test_what_is_written_is_found_through_an_index(ledger: Ledger, lease: Lease) -> None:
-    with watched(ledger) as (telling, heard):
-        telling.apply(WRITTEN, epoch=lease.epoch)
+    with watched(ledger) as (watching, heard):
+        watching.apply(WRITTEN, epoch=lease.epoch)
     assert len(heard) > 3 * len(WRITTEN)
     assert {step: text for step, text in steps(ledger, heard).items() if step != "SCAN events"} == {}
