@@ -17,10 +17,11 @@ from fwctl_agent.runtime.boot import CommandBoot, FileBoot
 from fwctl_agent.runtime.clock import SystemClock
 from fwctl_agent.runtime.commands import Commands
 from fwctl_agent.runtime.copies import Corrupt
-from fwctl_agent.runtime.device import BadFactory, Device
+from fwctl_agent.runtime.device import Device
 from fwctl_agent.runtime.fs import OsFs
 from fwctl_agent.runtime.installers import CommandInstaller, SlotsInstaller
 from fwctl_agent.runtime.ports import Boot, Clock, Fs, Installer, InstallFailed, Ready
+from fwctl_agent.runtime.power_on import BadFactory
 from fwctl_agent.runtime.senses import ReadyCommand
 from fwctl_agent.runtime.settings import Settings
 from fwctl_agent.trust.own_signer import OwnSigner

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 
 from securesystemslib.signer import Signer
@@ -16,16 +15,16 @@ from securesystemslib.signer import Signer
 from fwctl_agent.errors import Refusal
 from fwctl_agent.protocol import canonical
 from fwctl_agent.protocol.messages import OrderReply, OrderRequest, TrustVersions
-from fwctl_agent.protocol.statements import OUTCOME, FailureClass, ProbeResult, RunningImage
+from fwctl_agent.protocol.statements import OUTCOME, FailureClass, ProbeResult
 from fwctl_agent.runtime import machine, steps
-from fwctl_agent.runtime.clock import BUILD_TIME
+from fwctl_agent.runtime.content import check_content, digest_of, holds
 from fwctl_agent.runtime.copies import TwoCopies
-from fwctl_agent.runtime.images import Image, Slot
-from fwctl_agent.runtime.intake import Intake
+from fwctl_agent.runtime.intake import Intake, hashed_so_far
 from fwctl_agent.runtime.job import Job
 from fwctl_agent.runtime.judging import Sent, judge
 from fwctl_agent.runtime.machine import Change
 from fwctl_agent.runtime.ports import AlwaysReady, Boot, Clock, Fs, Installer, InstallFailed, Moment, Ready
+from fwctl_agent.runtime.power_on import adopt_boot, first_record
 from fwctl_agent.runtime.record import Record, Stored
 from fwctl_agent.runtime.settings import Settings
 from fwctl_agent.runtime.trust_store import TrustStore
@@ -43,10 +42,6 @@ class Busy(Exception):
     def __init__(self, running: str) -> None:
         super().__init__(running)
         self.running = running
-
-
-class BadFactory(Exception):
-    """The slot of the factory image does not hold what the configuration says."""
 
 
 class Device:
@@ -82,14 +77,14 @@ class Device:
         """slot whose content was hashed and found good since the last rest"""
         stored = self._journal.load()
         if stored is None:
-            self.record = self._first_start()
+            self.record = first_record(settings, installer)
             self._commit(Change(self.record), always=True)
         else:
             self.record = Record.from_wire(stored)
         if (self.record.device, self.record.repo_id) != (settings.id, settings.repo_id):
             raise Refusal("E_JOURNAL", f"the journal belongs to device {self.record.device}")
         self.booted = boot.start()
-        self._commit(self._adopt_boot())
+        self._commit(adopt_boot(self.record, self.booted))
         self._commit(machine.started(self.record, limit=MAX_STARTS, now=self.moment()))
         self._show_current()
 
@@ -192,7 +187,7 @@ class Device:
         )
         job = change.record.job
         if sent.verb == "revert" and job is not None and job.state == "reverting":
-            self._check_content(job.back, job.origin)
+            check_content(self._installer, job.back, job.origin)
         return change
 
     # -- the image ----------------------------------------------------------------------------------------------
@@ -221,14 +216,9 @@ class Device:
 
     def _resume(self, job: Job) -> Intake:
         """Hash what is durable again and go on behind it (D01); start anew if it is not all there."""
-        hasher, seen = hashlib.sha256(), 0
-        if job.offset:
-            for piece in self._installer.arrived(job.slot, job.offset - 1):
-                hasher.update(piece)
-                seen += len(piece)
+        hasher, seen = hashed_so_far(self._installer, job)
         if seen != job.offset:
-            hasher, seen = hashlib.sha256(), 0
-            self._commit(machine.receiving(self.record, offset=0, now=self.moment()))
+            self._commit(machine.receiving(self.record, offset=seen, now=self.moment()))
         stream = self._installer.open(job.slot, seen)
         self._intake = Intake(job.order.id, stream, hasher, seen, seen)
         return self._intake
@@ -330,7 +320,7 @@ class Device:
 
     def _verify(self, job: Job) -> None:
         """Read back what arrived, after fsync, and hash it: what was streamed proves nothing about the disk (A42)."""
-        found = _digest(self._installer.arrived(job.slot, job.release.length))
+        found = digest_of(self._installer.arrived(job.slot, job.release.length))
         if found == job.release.image:
             self._hashed = job.slot
             self._commit(machine.verified(self.record, now=self.moment()))
@@ -342,17 +332,17 @@ class Device:
     def _stage(self, job: Job) -> None:
         """Put the verified bytes where the device boots from, unless an earlier try did: an image is written once."""
         earlier = job.reused or job.starts > 0
-        if not (earlier and self._holds(job.slot, job.image)):
+        if not (earlier and holds(self._installer, job.slot, job.image)):
             moved = self._installer.stage(job.slot, job.release.length)
             if moved or self._hashed != job.slot:
-                self._check_content(job.slot, job.image)
+                check_content(self._installer, job.slot, job.image)
         self._hashed = job.slot
         self._commit(machine.staged(self.record, now=self.moment()))
 
     def _flip(self, job: Job) -> None:
         if self._hashed != job.slot:
             # Time has passed since staging: somebody may have written to the slot (I2, A42).
-            self._check_content(job.slot, job.image)
+            check_content(self._installer, job.slot, job.image)
         try:
             self._boot.try_slot(job.slot, self.settings.tries)
         except InstallFailed as error:
@@ -380,17 +370,6 @@ class Device:
                 return
             self._commit(machine.probed(self.record, ok, evidence, now=self.moment()))
 
-    def _check_content(self, slot: str, image: Image) -> None:
-        if _digest(self._installer.content(slot, image.length)) != image.running.image:
-            raise Refusal("E_HASH", f"slot {slot} does not hold the image that was verified")
-
-    def _holds(self, slot: str, image: Image) -> bool:
-        try:
-            self._check_content(slot, image)
-        except (Refusal, InstallFailed, OSError):
-            return False  # half written, or never
-        return True
-
     # -- storing ------------------------------------------------------------------------------------------------
 
     def _commit(self, change: Change, *, always: bool = False) -> None:
@@ -412,40 +391,6 @@ class Device:
         # For people only; the selector decides.
         with contextlib.suppress(OSError):
             self._fs.link("slots/current", f"{self.record.current}.img")
-
-    def _first_start(self) -> Record:
-        """The factory image counts as confirmed, so that the first rollout can be taken back too."""
-        settings, factory = self.settings, self.settings.factory
-        image = Image(
-            running=RunningImage(None, factory.image, factory.version, None),
-            length=factory.length,
-            security_version=factory.security_version,
-            approved_at=None,
-        )
-        if _digest(self._installer.content("a", factory.length)) != factory.image:
-            raise BadFactory("slot a does not hold the factory image that agent.toml names")
-        return Record(
-            device=settings.id,
-            repo_id=settings.repo_id,
-            current="a",
-            slots=(Slot(name="a", image=image), Slot(name="b", image=None)),
-            floor_clock=max(BUILD_TIME, settings.enrolled_at),
-        )
-
-    def _adopt_boot(self) -> Change:
-        """Believe what really runs: a device that went back by itself must say so (silent revert)."""
-        record, job = self.record, self.record.job
-        settling = job is not None and (job.state in ("trial", "reverting") or job.activating)
-        if settling or self.booted == record.current or record.slot(self.booted).image is None:
-            return Change(record)
-        return Change(replace(record, current=self.booted))
-
-
-def _digest(pieces: Iterator[bytes]) -> str:
-    hasher = hashlib.sha256()
-    for piece in pieces:
-        hasher.update(piece)
-    return "sha256:" + hasher.hexdigest()
 
 
 def _disk(error: OSError) -> tuple[str, str]:

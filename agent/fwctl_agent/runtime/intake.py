@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 from typing import Final
 
-from fwctl_agent.runtime.ports import Stream
+from fwctl_agent.runtime.job import Job
+from fwctl_agent.runtime.ports import Installer, Stream
 
 CHECKPOINT: Final = 8 << 20
 """bytes between two durable offsets: what a power cut may cost"""
@@ -44,3 +45,13 @@ class Intake:
 
     def close(self) -> None:
         self._stream.close()
+
+
+def hashed_so_far(installer: Installer, job: Job) -> tuple[hashlib._Hash, int]:
+    """Hash what is durable again, and return the offset to go on from (D01): 0 if not all of it is there."""
+    hasher, seen = hashlib.sha256(), 0
+    if job.offset:
+        for piece in installer.arrived(job.slot, job.offset - 1):
+            hasher.update(piece)
+            seen += len(piece)
+    return (hasher, seen) if seen == job.offset else (hashlib.sha256(), 0)
