@@ -57,6 +57,7 @@ lock:            ## resolve the hash-locked requirements again (needs uv)
 	uv pip compile -q --generate-hashes --no-emit-index-url --no-header --python-version 3.11 pyproject.toml requirements/dev.in -o requirements/dev.txt
 	uv pip compile -q --generate-hashes --no-emit-index-url --no-header --python-version 3.11 -c requirements/dev.txt pyproject.toml -o requirements/run.txt
 	uv pip compile -q --generate-hashes --no-emit-index-url --no-header --python-version 3.11 -c requirements/dev.txt agent/pyproject.toml -o requirements/agent.txt
+	uv pip compile -q --generate-hashes --no-emit-index-url --no-header --python-version 3.11 -c requirements/dev.txt requirements/mutate.in -o requirements/mutate.txt
 
 clean:           ## remove what was built
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage* build dist

@@ -66,6 +66,9 @@ def development_policy(*, repo_id: str, people: Mapping[str, SSlibKey], order_ke
         "guardRails": [],
         "storage": [],
         "gitVerify": "off",
+        "gitSigners": [],
+        "gitKeys": [],
+        "revoked": [],
         "maxApprovalDays": 90,
     }
 

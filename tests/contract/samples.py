@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 from datetime import timedelta
 
@@ -65,6 +66,8 @@ FLEET = Fleet(
         "guardRails": [canonical.digest(b"a guard rail")],
         "storage": [{"scheme": "https", "host": "images.example.com", "port": 443, "cidr": "10.0.0.0/8"}],
         "gitVerify": "head",
+        "gitSigners": ['alice@example.org namespaces="git" ssh-ed25519 ' + base64.b64encode(bytes(51)).decode()],
+        "revoked": [canonical.digest(b"the public key of a certificate that was revoked")],
     },
 )
 STOP = FLEET.release(image_of("2.4.0"), "2.4.0")

@@ -10,6 +10,7 @@ import re
 from typing import Any, Final
 
 from fwctl_agent.protocol.fields import DIGEST, HEX64, ID, TIME, VERSION, WORD
+from fwctl_agent.trust.policy import ARMOUR, LINE
 
 Schema = dict[str, Any]
 MAX_INT: Final = 9007199254740991
@@ -46,6 +47,11 @@ def maybe(schema: Schema) -> Schema:
 def obj(**fields: Schema) -> Schema:
     """Return an object in which every field stands, and no other."""
     return {"type": "object", "properties": fields, "required": sorted(fields), "additionalProperties": False}
+
+
+def optional(schema: Schema, *names: str) -> Schema:
+    """Let fields be missing: those that the first releases did not write."""
+    return schema | {"required": [name for name in schema["required"] if name not in names]}
 
 
 def renamed(schema: Schema, **names: str) -> Schema:
@@ -185,21 +191,29 @@ KEY: Final = obj(
     keytype=one_of("ed25519", "ecdsa"), scheme=one_of("ed25519", "ecdsa-sha2-nistp256"), keyval=obj(public=text(1000))
 )
 QUORUM: Final[dict[str, Schema]] = {"group": WORD_, "threshold": number(1, 1000)}
-POLICY: Final = obj(
-    schema=one_of(1),
-    repoId=ID_,
-    people=mapping(obj(keys=items(KEY, 8)), 1000),
-    groups=mapping(items(WORD_, 1000), 200),
-    approvalRules=items(obj(**QUORUM, paths=text(), stage=number(1, 999)), 500),
-    releaseSigners=mapping(obj(**QUORUM), 1000),
-    orderKeys=items(KEY, 16, 1),
-    algorithms=items(one_of("ed25519", "ecdsa-sha2-nistp256"), 8, 1),
-    floors=mapping(number(), 1000),
-    withdrawn=items(DIGEST_, 10000),
-    guardRails=items(DIGEST_, 1000),
-    storage=items(obj(scheme=one_of("https"), host=text(), port=number(1, 65535), cidr=maybe(text())), 100),
-    gitVerify=one_of("off", "head", "strict"),
-    maxApprovalDays=number(1, 3650),
+POLICY: Final = optional(
+    obj(
+        schema=one_of(1),
+        repoId=ID_,
+        people=mapping(obj(keys=items(KEY, 8)), 1000),
+        groups=mapping(items(WORD_, 1000), 200),
+        approvalRules=items(obj(**QUORUM, paths=text(), stage=number(1, 999)), 500),
+        releaseSigners=mapping(obj(**QUORUM), 1000),
+        orderKeys=items(KEY, 16, 1),
+        algorithms=items(one_of("ed25519", "ecdsa-sha2-nistp256"), 8, 1),
+        floors=mapping(number(), 1000),
+        withdrawn=items(DIGEST_, 10000),
+        guardRails=items(DIGEST_, 1000),
+        storage=items(obj(scheme=one_of("https"), host=text(), port=number(1, 65535), cidr=maybe(text())), 100),
+        gitVerify=one_of("off", "head", "strict"),
+        gitSigners=items(pattern(LINE), 1000),
+        gitKeys=items(pattern(ARMOUR), 200),
+        revoked=items(DIGEST_, 10000),
+        maxApprovalDays=number(1, 3650),
+    ),
+    "gitSigners",
+    "gitKeys",
+    "revoked",
 )
 TITLES: Final[dict[str, tuple[str, Schema]]] = {
     "envelope": ("DSSE envelope of any statement", ENVELOPE),

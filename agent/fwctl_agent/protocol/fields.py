@@ -54,6 +54,9 @@ class Fields:
     def refuse(self, name: str, why: str) -> Refusal:
         return Refusal("E_SCHEMA", f"{self._what}.{name} {why}")
 
+    def __contains__(self, name: str) -> bool:
+        return name in self._left
+
     def take(self, name: str) -> Any:
         if name not in self._left:
             raise self.refuse(name, "is missing")

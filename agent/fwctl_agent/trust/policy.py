@@ -17,6 +17,12 @@ from fwctl_agent.trust.keys import SCHEMES, distinct, load_key
 
 GIT_VERIFY: Final = ("off", "head", "strict")
 _WORD: Final = matching(WORD, "policy")
+LINE: Final = re.compile(r"[\x21-\x7e][\x20-\x7e]{0,1999}")
+ARMOUR: Final = re.compile(
+    r"-----BEGIN PGP PUBLIC KEY BLOCK-----\n[\x20-\x7e\n]{1,20000}\n-----END PGP PUBLIC KEY BLOCK-----\n?"
+)
+_line: Final = matching(LINE, "policy.gitSigners")
+_armour: Final = matching(ARMOUR, "policy.gitKeys")
 
 
 @dataclass(frozen=True)
@@ -65,6 +71,12 @@ class Policy:
     guard_rails: frozenset[str]
     storage: tuple[StorageHost, ...]
     git_verify: str
+    git_signers: tuple[str, ...]
+    """lines of an SSH `allowed_signers` file"""
+    git_keys: tuple[str, ...]
+    """armoured OpenPGP public keys"""
+    revoked: frozenset[str]
+    """digests of the public keys (DER, SubjectPublicKeyInfo) whose certificates count no more, on either side of TLS"""
     max_approval_days: int
 
     @classmethod
@@ -146,6 +158,10 @@ def _policy(value: object) -> Policy:
         guard_rails=frozenset(top.digests("guardRails", limit=1000)),
         storage=top.items("storage", _storage, limit=100),
         git_verify=top.choice("gitVerify", GIT_VERIFY),
+        # policies of the first releases say nothing of these three
+        git_signers=top.items("gitSigners", _line, limit=1000) if "gitSigners" in top else (),
+        git_keys=top.items("gitKeys", _armour, limit=200) if "gitKeys" in top else (),
+        revoked=frozenset(top.digests("revoked", limit=10000) if "revoked" in top else ()),
         max_approval_days=top.integer("maxApprovalDays", 1, 3650),
     )
     top.done()
