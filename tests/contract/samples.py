@@ -67,6 +67,7 @@ FLEET = Fleet(
         "storage": [{"scheme": "https", "host": "images.example.com", "port": 443, "cidr": "10.0.0.0/8"}],
         "gitVerify": "head",
         "gitSigners": ['alice@example.org namespaces="git" ssh-ed25519 ' + base64.b64encode(bytes(51)).decode()],
+        "deviceCas": [canonical.digest(b"the public key of a device CA")],
         "revoked": [canonical.digest(b"the public key of a certificate that was revoked")],
     },
 )

@@ -209,11 +209,13 @@ POLICY: Final = optional(
         gitSigners=items(pattern(LINE), 1000),
         gitKeys=items(pattern(ARMOUR), 200),
         revoked=items(DIGEST_, 10000),
+        deviceCas=items(DIGEST_, 16),
         maxApprovalDays=number(1, 3650),
     ),
     "gitSigners",
     "gitKeys",
     "revoked",
+    "deviceCas",
 )
 TITLES: Final[dict[str, tuple[str, Schema]]] = {
     "envelope": ("DSSE envelope of any statement", ENVELOPE),

@@ -77,6 +77,8 @@ class Policy:
     """armoured OpenPGP public keys"""
     revoked: frozenset[str]
     """digests of the public keys (DER, SubjectPublicKeyInfo) whose certificates count no more, on either side of TLS"""
+    device_cas: frozenset[str]
+    """digests of the public keys of the device CAs: whose word it is that a certificate is a device's"""
     max_approval_days: int
 
     @classmethod
@@ -158,10 +160,11 @@ def _policy(value: object) -> Policy:
         guard_rails=frozenset(top.digests("guardRails", limit=1000)),
         storage=top.items("storage", _storage, limit=100),
         git_verify=top.choice("gitVerify", GIT_VERIFY),
-        # policies of the first releases say nothing of these three
+        # policies of the first releases say nothing of these four
         git_signers=top.items("gitSigners", _line, limit=1000) if "gitSigners" in top else (),
         git_keys=top.items("gitKeys", _armour, limit=200) if "gitKeys" in top else (),
         revoked=frozenset(top.digests("revoked", limit=10000) if "revoked" in top else ()),
+        device_cas=frozenset(top.digests("deviceCas", limit=16) if "deviceCas" in top else ()),
         max_approval_days=top.integer("maxApprovalDays", 1, 3650),
     )
     top.done()
