@@ -97,7 +97,7 @@ class Repo:
         answer = self._git("merge-base", "--is-ancestor", older, newer) if known else None
         if answer is not None and answer.status == 0:
             return True
-        if self._git("rev-parse", "--is-shallow-repository").text() == "true":
+        if self.is_shallow():
             raise InputError(
                 "the clone is shallow, so its history cannot be checked",
                 code="E_GIT_SHALLOW",
@@ -107,6 +107,10 @@ class Repo:
         if answer is not None and answer.status != 1:
             checked(answer, what="walk the history", place=self.origin)
         return False
+
+    def is_shallow(self) -> bool:
+        """Tell whether a part of the history was cut off."""
+        return self._git("rev-parse", "--is-shallow-repository").text() == "true"
 
     def require_descent(self, last_applied: CommitId, commit: CommitId) -> None:
         """Refuse a commit that does not descend from the last applied one (DESIGN section 7).
