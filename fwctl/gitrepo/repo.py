@@ -21,6 +21,7 @@ from fwctl.gitrepo.worktree import changed_files
 CommitId = NewType("CommitId", str)
 
 _COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+_SIGN_PROGRAMS = ("gpg.program", "gpg.openpgp.program", "gpg.ssh.program", "gpg.ssh.defaultKeyCommand")
 _FORMAT = "%H%x00%an%x00%ae%x00%at%x00%s"
 
 
@@ -143,12 +144,13 @@ class Repo:
             return ()
         return changed_files(self.worktree, self._committed())
 
-    def commit_files(self, files: Mapping[str, bytes], message: str) -> CommitId:
+    def commit_files(self, files: Mapping[str, bytes | None], message: str) -> CommitId:
         """Write the files into the work tree and commit them alone, leaving the rest of the index as it is.
 
-        Each file is written atomically before the branch moves; equal content makes no commit. Raises InputError
-        E_GIT_BARE without a work tree, E_GIT_IDENTITY when git does not know who the user is, E_PATH for a path
-        that leads out of the work tree or through a link.
+        None takes a file away. Each file is written atomically before the branch moves; equal content makes no
+        commit. Raises InputError E_GIT_BARE without a work tree, E_GIT_IDENTITY when git does not know who the user is, E_GIT_SIGNING when the
+        user's commits are signed and git cannot do that, E_PATH for a path that leads out of the work tree or through
+        a link.
         """
         if self.worktree is None:
             raise InputError(
@@ -158,7 +160,8 @@ class Repo:
                 remedy="Run this in a clone of the repository.",
             )
         identity, head = self._identity(), self._head_or_none()
-        return CommitId(commit_files(self.git_dir, self.worktree, files, message, head=head or "", env=identity))
+        where, signing = (self.git_dir, self.worktree), self._signing()
+        return CommitId(commit_files(*where, files, message, head=head or "", env=identity, signing=signing))
 
     def user(self) -> str:
         """Return the name that commits of this user carry. Raises InputError E_GIT_IDENTITY when git has none."""
@@ -207,6 +210,18 @@ class Repo:
                 remedy='git config --global user.name "Your Name" && git config --global user.email you@example.org',
             )
         return env
+
+    def _signing(self) -> tuple[tuple[str, str], ...] | None:
+        """Return the user's settings for signing commits; None where the user's commits are not signed.
+
+        Programs are taken from the user's own configuration only: a repository may come from anywhere.
+        """
+        here = self.worktree or self.git_dir
+        if (user_config("commit.gpgSign", cwd=here) or ("",))[-1].casefold() not in ("true", "yes", "on", "1"):
+            return None
+        found = [(key, user_config(key, cwd=here)) for key in ("gpg.format", "user.signingKey")]
+        found += [(key, user_config(key, cwd=Path("/"))) for key in _SIGN_PROGRAMS]
+        return tuple((key, values[-1]) for key, values in found if values)
 
     def _git(self, *args: str) -> Answer:
         return run([f"--git-dir={self.git_dir}", *args], cwd=self.git_dir)
