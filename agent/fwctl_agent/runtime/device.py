@@ -20,7 +20,7 @@ from fwctl_agent.runtime import machine, steps
 from fwctl_agent.runtime.content import check_content, digest_of, holds
 from fwctl_agent.runtime.copies import TwoCopies
 from fwctl_agent.runtime.identity import Identity
-from fwctl_agent.runtime.intake import Fetched, Intake, hashed_so_far
+from fwctl_agent.runtime.intake import Intake, hashed_so_far
 from fwctl_agent.runtime.job import Job
 from fwctl_agent.runtime.judging import Sent, judge
 from fwctl_agent.runtime.machine import Change
