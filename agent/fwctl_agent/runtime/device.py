@@ -146,7 +146,6 @@ class Device:
         self.trust.advance(bundle, now=self.time().now, fresh=True)
         return self.trust.trusted.versions
 
-    def put_order(self, order: str, request: OrderRequest) -> OrderReply:
     def new_key(self) -> str:
         """Return a request for a certificate for a new key; the present one stays in force until that has come.
 
@@ -187,6 +186,7 @@ class Device:
         self.record = record
         self._identity.finish()
 
+    def put_order(self, order: str, request: OrderRequest) -> OrderReply:
         """Judge and accept an order. A known id answers with what is stored, before any other check.
 
         Raises:
