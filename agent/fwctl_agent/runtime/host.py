@@ -48,14 +48,14 @@ class Host:
         self._at_rest = rested
         self._visitors = 0
         self.started = time.monotonic()
+        self.renewed: Callable[[], None] = _nothing
+        """called when the device has a new certificate to show"""
         self.reachable = True
         """False while a simulated reboot lasts, and once this object has been given up for another one"""
 
     @contextlib.contextmanager
     def visited(self) -> Iterator[None]:
         """Mark a request that is being answered: the device is not at rest meanwhile."""
-        self.renewed: Callable[[], None] = _nothing
-        """called when the device has a new certificate to show"""
         self._visitors += 1
         try:
             yield
