@@ -27,6 +27,7 @@ T = TypeVar("T", str, int, float, bool, list[Any], dict[str, Any])
 _REQUIRED: Final[Any] = object()
 _COMMANDS: Final = ("write", "readback", "activate", "markGood", "revert", "status")
 MAX_CHECKS: Final = 16
+_PATH: Final = re.compile(r"[^\0]+")
 
 
 class ConfigError(Exception):
@@ -172,6 +173,7 @@ def read_settings(folder: Path) -> Settings:
         facts=facts_of(top.table("facts", {})),
         readiness=_readiness(top),
         facts_command=_facts_command(top),
+        download_ca=_download_ca(top),
     )
     for table in (top, device, listen, factory, boot, installer):
         table.done()
@@ -274,6 +276,15 @@ def _readiness(top: Table) -> Readiness | None:
         return None
     table = top.table("readiness")
     found = Readiness(command=table.argv("command"), timeout=table.seconds("timeout", 10.0))
+    table.done()
+    return found
+
+
+def _download_ca(top: Table) -> str | None:
+    if not top.has("download"):
+        return None
+    table = top.table("download")
+    found = table.text("ca", _PATH)
     table.done()
     return found
 
