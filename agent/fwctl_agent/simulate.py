@@ -36,6 +36,7 @@ from fwctl_agent.runtime.device import Device
 from fwctl_agent.runtime.fs import MemoryFs, Pool
 from fwctl_agent.runtime.host import Host
 from fwctl_agent.runtime.ports import AlwaysReady, Fs
+from fwctl_agent.runtime.pull_http import Places, source_of
 from fwctl_agent.runtime.senses import OwnSenses, ReadyCommand
 from fwctl_agent.runtime.settings import Settings
 from fwctl_agent.server.run import listen, locked
@@ -107,6 +108,7 @@ class Simulation:
         self._pool = Pool()
         self._settings = SettingsReader()
         self._identities = Identities()
+        self._places = Places()
         self._clock = SystemClock()
         self._verification = SharedVerification() if options.shared else Verification()
         self._disks: dict[str, FaultyFs] = {}
@@ -251,6 +253,7 @@ class Simulation:
             device,
             restart=lambda _: self._reboot(name),
             offload=offload,
+            source=source_of(self._folder(name), settings, self._places),
             rested=self._put_away,
         )
 
@@ -268,7 +271,8 @@ class Simulation:
         )
         senses = FaultySenses(OwnSenses(settings.facts, settings.facts_command), subject)
         offload = not self._options.in_memory
-        return Host(device, restart=lambda _: self._reboot(name), offload=offload, senses=senses)
+        source = source_of(self._folder(name), settings, self._places)
+        return Host(device, restart=lambda _: self._reboot(name), offload=offload, senses=senses, source=source)
 
     def _reboot(self, name: str, *, delay: float | None = None, other_slot: bool = False) -> None:
         """Go away for a while and come back from the journal, as after a power cycle."""

@@ -17,6 +17,7 @@ from fwctl_agent.protocol import enrolment
 from fwctl_agent.runtime.assemble import assemble
 from fwctl_agent.runtime.fs import OsFs
 from fwctl_agent.runtime.host import Host
+from fwctl_agent.runtime.pull_http import source_of
 from fwctl_agent.server.serve import AgentServer, serve
 from fwctl_agent.server.tls import load_identity, oldest_tls, server_context
 
@@ -49,7 +50,8 @@ def run(folder: Path) -> int:
         OsFs(folder).replace("state/address", f"{address}\n".encode())
 
         async def main() -> int:
-            host = Host(device, restart=lambda _: server.end(RESTART))
+            source = source_of(folder, settings)
+            host = Host(device, restart=lambda _: server.end(RESTART), source=source)
 
             def ready() -> None:
                 sys.stdout.write(f"fwctl-agent: {settings.id} listening on {address}\n")
