@@ -98,7 +98,8 @@ def require_signed(
     """
     if mode == "off":
         return ()
-    judged = judge(repo, _wanted(repo, commit, since if mode == "strict" else None), signers)
+    wanted = commits_since(repo, commit, since) if mode == "strict" and since else [commit]
+    judged = judge(repo, wanted, signers)
     bad = [one for one in judged if not one.good]
     if not bad:
         return judged
@@ -124,9 +125,14 @@ def _remedy(signers: Signers, *, only_head: bool) -> str:
     )
 
 
-def _wanted(repo: Repo, commit: CommitId, since: CommitId | None) -> list[CommitId]:
-    """Return the commits to judge, the newest first."""
-    if since is None or since == commit:
+def commits_since(repo: Repo, commit: CommitId, since: CommitId) -> list[CommitId]:
+    """Return a commit and all that came with it after `since`, those of merged branches too; the commit first.
+
+    Raises:
+        TrustRefused: `E_GIT_SIG`: there are too many to judge.
+        InputError: `E_GIT_SHALLOW`: the history is cut off.
+    """
+    if since == commit:
         return [commit]
     if repo.is_shallow():
         raise InputError(
@@ -146,9 +152,7 @@ def _wanted(repo: Repo, commit: CommitId, since: CommitId | None) -> list[Commit
             place=repo.origin,
             remedy="Apply them in parts, the oldest first: fwctl reconcile --once --ref COMMIT",
         )
-    if found[:1] != [commit]:
-        raise ValueError("a commit is the newest of its own history")
-    return found
+    return [commit, *(one for one in found if one != commit)]
 
 
 def _kinds(repo: Repo, commits: Sequence[CommitId]) -> dict[CommitId, str]:
