@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import tomllib
 from collections.abc import Callable
@@ -77,7 +78,7 @@ class Table:
             return found
         value = self._left.pop(key)
         if kind is float and type(value) is int:
-            value = float(value)
+            value = float(value) if abs(value) <= 1 << 53 else math.inf
         if type(value) is not kind:
             raise self.error(key, f"must be of type {kind.__name__}, not {type(value).__name__}")
         return value
@@ -196,7 +197,7 @@ def read_toml(file: Path, missing: str) -> dict[str, Any]:
         raise ConfigError(str(file), "there is no such file", missing) from error
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(str(file), f"cannot be read: {error}", "check the path and its permissions") from error
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # ValueError: also a number of more digits than Python reads
         raise ConfigError(str(file), f"is not TOML: {error}", "correct it at the place named") from error
 
 
