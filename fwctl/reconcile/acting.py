@@ -78,12 +78,14 @@ class Acting:
                 raise _first(group) from None
 
     def _loop(self, state: CommitState, pinned: str, writer: BatchWriter) -> Loop:
-        keys = self.setting.keystore
+        keys, fleet = self.setting.keystore, state.repo.fleet.spec
         tools = Tools(
             state=state,
             ledger=self.ledger,
             writer=writer,
-            links=Links(Authorities(keys.pki), state.repo.fleet.spec.repo_id),
+            links=Links(
+                Authorities(keys.pki), fleet.repo_id, revoked=state.authority.policy.revoked, oldest=fleet.tls
+            ),
             images=Images(_storage_of(state, self.setting.state_dir)),
             freshness=Freshness(state.authority, keys.signer(FRESHNESS), self.ledger, writer),
             pen=Pen(keys.signer(ORDER), self.lease, state.authority),
