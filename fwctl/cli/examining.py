@@ -121,7 +121,7 @@ def _root(settings: Context, repo: FleetRepo) -> Check:
 
 
 def _keys(settings: Context, repo: FleetRepo) -> Check:
-    from fwctl.cli.trusting import read_keys
+    from fwctl.cli.keying import read_keys
 
     keys = read_keys(settings)
     if not keys.lines:
