@@ -109,14 +109,22 @@ def check_ref(ref: str) -> str:
 
 
 def redact(text: str) -> str:
-    """Return the text with any `user:password@` in addresses blanked, for messages."""
-    return re.sub(r"(://)[^/@\s]*@", r"\1***@", text)
+    """Return the text with what may be a secret in addresses blanked, for messages: user, password, query."""
+    return re.sub(r"(://[^\s?]*)\?[^\s'\"]*", r"\1?***", re.sub(r"(://)\S*@", r"\1***@", text))
+
+
+def _blanked(text: str) -> str:
+    """As `redact`, where the whole text is one address, well formed or not: a password may hold blanks and slashes."""
+    scheme, mark, rest = text.partition("://")
+    if "@" in rest:
+        rest = "***@" + rest.rpartition("@")[2]
+    return scheme + mark + re.sub(r"[?#].*", "?***", rest, flags=re.DOTALL)
 
 
 def _refused(text: str, why: str) -> InputError:
     return InputError(
         f"refused as a repository: {why}",
         code="E_GIT_URL",
-        place=redact(repr(text[:120])),
+        place=repr(_blanked(text)[:120]),
         remedy="Give a folder, https://host/path, ssh://user@host/path, user@host:path or file:///path",
     )
