@@ -81,8 +81,12 @@ class Visitor:
         marks = [m.attempt for m in document.marks if (m.mandate, m.verb) == (mandate, "install")]
         # An order of ours that still runs there is met again by its own number.
         known = max(marks, default=0) - (1 if document.order is not None else 0)
+        order = view.order
+        if order is not None and document.order == order.id:
+            order = replace(order, accepted=True)  # its answer was lost
         return replace(
             view,
+            order=order,
             observed_at=now,
             running=document.running.release,
             by_mandate=document.running.mandate == mandate,
@@ -111,6 +115,7 @@ class Visitor:
             probes=health.probes,
             limits=tuple(sorted(limits.items())),
             activation=plan.wave_of[device].activation,
+            delivery=self._tools.images.delivery(plan.release.image),
             **self._tools.pen.orders.lifetime(now),
         )
 
@@ -120,7 +125,8 @@ class Visitor:
         known = read_order(body) if body is not None else None
         if not isinstance(known, InstallOrder):
             raise TypeError("an open install order has its envelope in the ledger")
-        return replace(known, **self._tools.pen.orders.lifetime(now))
+        delivery = self._tools.images.delivery(self._prepared.plan.release.image)
+        return replace(known, delivery=delivery, **self._tools.pen.orders.lifetime(now))
 
 
 async def missed(
