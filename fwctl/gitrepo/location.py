@@ -93,6 +93,25 @@ def _scp(text: str) -> Remote:
     return Remote(text, "ssh")
 
 
+def check_host(remote: Remote, hosts: str | None) -> None:
+    """Refuse a host that is not in the operator's list: names, separated by commas; None means no list.
+
+    With a list no address of a folder (`file:`) is taken either. Raises InputError E_GIT_URL.
+    """
+    if hosts is None:
+        return
+    parts = urlsplit(remote.url) if "://" in remote.url else None
+    name = parts.hostname if parts else remote.url.partition(":")[0].rpartition("@")[2]
+    allowed = [host.strip().casefold() for host in hosts.split(",") if host.strip()]
+    if (name or "").strip("[]").casefold() not in allowed:
+        raise InputError(
+            "refused as a repository: its host is not one of those that FWCTL_GIT_HOSTS allows on this machine",
+            code="E_GIT_URL",
+            place=redact(repr(remote.url[:120])),
+            remedy=f"Name a repository on {' or '.join(allowed) or 'this machine'}, or have FWCTL_GIT_HOSTS changed.",
+        )
+
+
 def check_ref(ref: str) -> str:
     """Return the ref if git may see it.
 
