@@ -19,6 +19,7 @@ from fwctl.trust.authority import envelope_bytes, release_path
 from fwctl.trust.keystore import KeyStore
 from fwctl.trust.signing import sign_release
 from fwctl_agent.protocol.fields import ID, VERSION
+from fwctl_agent.trust.policy import StorageHost
 
 _MANIFEST = """\
 apiVersion: fwctl/v1
@@ -53,7 +54,8 @@ class Added:
     digest: str
     length: int
     release: str
-    storage: Path
+    storage: str
+    """where it lies"""
     paths: tuple[Path, ...]
 
 
@@ -75,15 +77,25 @@ def add_firmware(settings: Context, file: Path, image: Image, signer: str) -> Ad
             place=str(path),
             remedy="Give the new image a version of its own: devices and people must be able to tell them apart.",
         )
-    state_dir = settings.state_dir(repo.fleet.spec.repo_id)
-    storage = from_spec(repo.fleet.spec.storage.model_dump(), base=state_dir)
-    storage.put(digest, file)
+    where = _store(settings, repo, digest, file)
     if known is None:
         write_atomic(settings.worktree / path, _manifest(repo, image, digest, length).encode())
     repo = load_repo(settings.edited())
     signed = sign_firmware(settings, repo, repo.firmware[image.model, image.version], signer)
     release = release_of(repo.firmware[image.model, image.version].model).digest
-    return Added(digest, length, release, state_dir / repo.fleet.spec.storage.path, (path, signed))
+    return Added(digest, length, release, where, (path, signed))
+
+
+def _store(settings: Context, repo: FleetRepo, digest: str, file: Path) -> str:
+    """Put an image into the fleet's storage, or prove that it lies there where others fill it; say where."""
+    spec, repo_id = repo.fleet.spec.storage, repo.fleet.spec.repo_id
+    allow: tuple[StorageHost, ...] = ()
+    if spec.type == "https":
+        authority = settings.authority(repo_id, settings.edited())
+        allow = authority.policy.storage if authority else ()
+    base = settings.state_dir(repo_id)
+    from_spec(spec.model_dump(), base=base, allow=allow).put(digest, file)
+    return spec.url if spec.type == "https" else str(base / spec.path)
 
 
 def find_firmware(repo: FleetRepo, name: str) -> LoadedFirmware:

@@ -115,6 +115,7 @@ class Visitor:
             probes=health.probes,
             limits=tuple(sorted(limits.items())),
             activation=plan.wave_of[device].activation,
+            delivery=self._tools.images.delivery(plan.release.image),
             **self._tools.pen.orders.lifetime(now),
         )
 
@@ -124,7 +125,8 @@ class Visitor:
         known = read_order(body) if body is not None else None
         if not isinstance(known, InstallOrder):
             raise TypeError("an open install order has its envelope in the ledger")
-        return replace(known, **self._tools.pen.orders.lifetime(now))
+        delivery = self._tools.images.delivery(self._prepared.plan.release.image)
+        return replace(known, delivery=delivery, **self._tools.pen.orders.lifetime(now))
 
 
 async def missed(
