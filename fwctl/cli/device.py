@@ -1,4 +1,4 @@
-"""`fwctl device`: enrol, list, show, history."""
+"""`fwctl device`: enrol, list, show, history; `device_identity` has renew, rotate and revoke."""
 
 from __future__ import annotations
 
@@ -21,6 +21,9 @@ group = typer.Typer(no_args_is_help=True, help="Enrol devices and look at them."
 
 
 def register(app: typer.Typer) -> None:
+    from fwctl.cli import device_identity
+
+    device_identity.register(group)
     app.add_typer(group, name="device")
 
 
@@ -39,10 +42,14 @@ def enroll(
     address: Annotated[str, typer.Option(metavar="HOST:PORT", help="Where its agent listens.")] = "",
     factory: Annotated[Path | None, typer.Option(help="The image that it runs now.")] = None,
     factory_version: Annotated[str, typer.Option(help="The version of that image.")] = "0.0.0",
+    request: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="From `fwctl-agent request`: the key stays on the device.")
+    ] = None,
 ) -> None:
     """Make the folder that an agent runs from.
 
-    It holds the device's key and certificate, the pinned root of trust, and its settings.
+    It holds the device's key and certificate, the pinned root of trust, and its settings. With --request it holds no
+    key: `fwctl-agent enroll` installs it on the device that made the request.
     """
     from fwctl.cli.enrolling import Declaration, Factory, enroll_all
     from fwctl.cli.watching import tracked
@@ -58,14 +65,19 @@ def enroll(
         declaration=declared,
         factory=Factory.read(factory, factory_version),
         track=tracked,
+        request=request,
     )
     say("\n".join(some([f"Enrolled {name} in {folder}" for name, folder in done.folders.items()]) or ["Nothing to do"]))
     for path in done.declared:
         say(f"Declared it in {path}")
     if done.before:
         talk(f"{counted(len(done.before), 'device')} had a folder there already and were left alone.")
-    run = "simulate --enrolled" if everyone else "run --config"
     where = out if everyone else next(iter(done.folders.values()))
+    if request is not None:
+        say(f"It pins root {done.root}")
+        next_is(f"fwctl-agent enroll --config DIR --bundle {where}")
+        return
+    run = "simulate --enrolled" if everyone else "run --config"
     next_is(f"fwctl-agent {run} {where}", "fwctl firmware add FILE --model MODEL --version VERSION")
 
 

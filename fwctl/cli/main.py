@@ -13,6 +13,7 @@ from fwctl import __version__
 from fwctl.cli import (
     approve,
     control,
+    controller,
     demo,
     device,
     diff,
@@ -101,6 +102,7 @@ def main(
 COMMANDS = (
     approve,
     control,
+    controller,
     demo,
     device,
     diff,
