@@ -13,8 +13,9 @@ from securesystemslib.signer import SSlibKey
 from tuf.api.metadata import Metadata, Root, Targets
 
 from fwctl.errors import InputError, UsageError
-from fwctl.trust.proposal import PROPOSAL, Proposal, holders_of
+from fwctl.trust.proposal import PROPOSAL, Proposal
 from fwctl.trust.public_key import key_object
+from fwctl.trust.quorums import holders_of
 from fwctl.trust.repository import ROOT_LIFE, TARGETS_LIFE, held_by, policy_text, readable, role_of, whole
 from fwctl_agent.errors import Refusal
 from fwctl_agent.protocol import canonical
