@@ -97,7 +97,8 @@ class Acting:
 def _images(state: CommitState, state_dir: Path) -> Images:
     spec = state.repo.fleet.spec
     storage = from_spec(spec.storage.model_dump(), base=state_dir, allow=state.authority.policy.storage)
-    return Images(storage, pull=spec.delivery == "pull", spool=state_dir)
+    name = spec.storage.url if spec.storage.type == "https" else str(state_dir / spec.storage.path)
+    return Images(storage, pull=spec.delivery == "pull", spool=state_dir, name=name)
 
 
 def _asked(word: AtOnce, commit: str, now: datetime) -> Event:

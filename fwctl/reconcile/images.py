@@ -34,11 +34,13 @@ class Images:
     A large image is streamed from a local storage. From a remote one it is fetched once, into a file below `spool`.
     """
 
-    def __init__(self, storage: Storage, *, pull: bool = False, spool: Path | None = None) -> None:
+    def __init__(self, storage: Storage, *, pull: bool = False, spool: Path | None = None, name: str = "") -> None:
+        """`name` is the storage's for people."""
         self._storage = storage
         self._pull = pull
         self._kept: dict[str, bytes] = {}
         self._spool = spool
+        self._name = name
         self._hit: dict[str, set[str]] = {}
         self._fetched: FileStorage | None = None
         self._lock = asyncio.Lock()
@@ -63,7 +65,7 @@ class Images:
             raise WorldError(
                 f"{len(hit)} devices could not get their image: {told}",
                 code=outcome.code or "E_STORAGE_STATUS",
-                place=f"the storage of {rollout}",
+                place=self._name,
                 remedy="Look at the storage; the next pass goes on with the rollout.",
             )
 
