@@ -94,11 +94,11 @@ class Changing(RuleBasedStateMachine):
             self.realm.drop()
 
     @precondition(lambda self: self.open)
-    @rule(name=st.sampled_from(NAMES), second=st.booleans())
-    def sign(self, name: str, second: bool) -> None:
-        signer = (SECOND if second else PEOPLE)[name]
-        self.realm.sign(signer)
-        self.signed.add(signer.public_key.keyid)
+    @rule(signers=st.lists(st.sampled_from([*PEOPLE.values(), *SECOND.values()]), min_size=1, max_size=8))
+    def sign(self, signers: list[CryptoSigner]) -> None:
+        for signer in signers:
+            self.realm.sign(signer)
+            self.signed.add(signer.public_key.keyid)
 
     @precondition(lambda self: self.open)
     @rule()
@@ -160,5 +160,5 @@ class Changing(RuleBasedStateMachine):
 
 TestChanging = Changing.TestCase
 TestChanging.settings = settings(
-    max_examples=60, stateful_step_count=25, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    max_examples=50, stateful_step_count=25, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
