@@ -100,6 +100,14 @@ def list_(
     running: Annotated[str, typer.Option("--version", metavar="VERSION", help="Devices that run this.")] = "",
     unreachable: Annotated[bool, typer.Option("--unreachable", help="Devices that did not answer last.")] = False,
     older_than: Annotated[str, typer.Option(metavar="AGE", help="Not seen for so long, such as 2d.")] = "",
+    component: Annotated[
+        str,
+        typer.Option(
+            "--with-component",
+            metavar="NAME[@VERSION]",
+            help="Devices that run this by the bill of materials of their firmware; a package URL will do.",
+        ),
+    ] = "",
     after: Annotated[str, typer.Option(metavar="NAME", help="Only behind this one.")] = "",
     limit: Annotated[
         int | None,
@@ -108,19 +116,25 @@ def list_(
     format_: TextOrJson = "text",
 ) -> None:
     """List the devices: what they run, when seen, where they stand."""
+    from dataclasses import replace
+
+    from fwctl.cli.bills import find, wanted_of
     from fwctl.cli.looking import open_book
-    from fwctl.cli.picking import Filter, Page, age, labels, select
+    from fwctl.cli.picking import Filter, Page, age, chosen, labels, select
     from fwctl.render.devices import LIST
 
     settings: Context = context.obj
+    sought = wanted_of(component) if component else None
     wanted = Filter(
         *(in_group, model, env, state, region, site, labels(label or ()), rollout, running, unreachable),
         age(older_than) if older_than else None,
         after,
     )
     book = open_book(settings)
+    if sought:
+        wanted = replace(wanted, component=find(book, sought, chosen(book, wanted)))
     page = Page(select(book, wanted), limit or (SCREEN if format_ == "text" and sys.stdout.isatty() else None))
-    for part in LIST[format_](page, book.now):
+    for part in LIST[format_](page, book.now, wanted.component):
         pour(part)
     if page.more:
         talk(f"There are more: the same command with --after {page.last}")
