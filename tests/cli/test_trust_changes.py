@@ -172,6 +172,27 @@ def test_what_others_signed_is_not_amended(shared: Fleet, tmp_path: Path, bob: C
     assert "needs 2 of 2 -> 1 of 2" in shared.ok("trust", "status").stdout
 
 
+def proposed(fleet: Fleet) -> set[str]:
+    answer = json.loads(fleet.ok("trust", "status", "--format", "json").stdout)
+    return {need["file"] for need in answer["proposal"]["needs"]}
+
+
+@pytest.mark.parametrize(
+    ("role", "files"),
+    [
+        ("root", {"4.root.json"}),
+        ("targets", {"4.root.json", "targets.json"}),
+        ("policy", {"targets.json", "policy.json"}),
+    ],
+)
+def test_only_what_a_threshold_touches_is_signed_again(shared: Fleet, role: str, files: set[str]) -> None:
+    """A file whose signatures are not enough any more is signed again; nothing else is."""
+    before = trust_of(shared)
+    shared.ok("trust", "threshold", role, "1" if role == "root" else "2")
+    assert proposed(shared) == files
+    assert trust_of(shared) == before
+
+
 def test_an_amendment_that_takes_everything_back(shared: Fleet) -> None:
     shared.ok("trust", "rotate-root", "--threshold", "1")
     assert "taken away" in shared.ok("trust", "rotate-root", "--threshold", "2").stdout
@@ -227,6 +248,7 @@ def refusals() -> list[tuple[str, tuple[str, ...], int, str]]:
         ("nobody left", ("revoke", "alice"), 2, "E_THRESHOLD"),
         ("nobody left for the root", ("rotate-root", "--remove", "alice"), 2, "E_THRESHOLD"),
         ("a threshold above the keys", ("rotate-root", "--threshold", "2"), 2, "E_THRESHOLD"),
+        ("a threshold of a role above the keys", ("threshold", "policy", "2"), 2, "E_THRESHOLD"),
         ("nothing to rotate", ("rotate-root",), 2, "E_USAGE"),
         ("no such firmware", ("withdraw", "sensor-v1@9.9", "--reason", "x"), 3, "E_NO_FIRMWARE"),
         ("no reason", ("withdraw", "sensor-v1@2.5.0", "--reason", " "), 2, "E_REASON"),
