@@ -17,11 +17,9 @@ Signer = Annotated[str, typer.Option("--as", metavar="NAME", help="Who signs; yo
 
 
 def register(app: typer.Typer) -> None:
-    from fwctl.cli import trust_changes, trust_lint, trust_pin
+    from fwctl.cli import trust_changes
 
     trust_changes.register(group)
-    trust_lint.register(group)
-    trust_pin.register(group)
     app.add_typer(group, name="trust")
 
 
