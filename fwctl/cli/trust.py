@@ -17,9 +17,11 @@ Signer = Annotated[str, typer.Option("--as", metavar="NAME", help="Who signs; yo
 
 
 def register(app: typer.Typer) -> None:
-    from fwctl.cli import trust_changes
+    from fwctl.cli import trust_changes, trust_lint, trust_pin
 
     trust_changes.register(group)
+    trust_lint.register(group)
+    trust_pin.register(group)
     app.add_typer(group, name="trust")
 
 
