@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from securesystemslib.signer import CryptoSigner
+from securesystemslib.signer import CryptoSigner, SSlibKey
 
 from fwctl.trust.repository import key_object
 from fwctl_agent.errors import Refusal
@@ -18,6 +18,7 @@ from fwctl_agent.protocol.lock import Leaf, Lock, Proof
 from fwctl_agent.protocol.statements import APPROVAL, ORDER, Approval, LateJoiners, RunningImage
 from fwctl_agent.trust.approvals import CLOCK_TOLERANCE, tally, verify_release
 from fwctl_agent.trust.envelope import Sealed, seal
+from fwctl_agent.trust.keys import load_key, vet
 from fwctl_agent.trust.metadata import TrustedMetadata
 from fwctl_agent.trust.policy import Policy
 from fwctl_agent.trust.verifier import MAX_ORDER_LIFE, judge_follow_up, open_order
@@ -294,3 +295,14 @@ def test_groups_and_order_keys_are_read_to_their_limit() -> None:
     keys = [key_object(CryptoSigner.generate_ed25519().public_key) for _ in range(17)]
     assert len(parse(sample() | {"orderKeys": keys[:16]}).order_keys) == 16
     refused(sample() | {"orderKeys": keys}, "E_POLICY_INVALID")
+
+
+@pytest.mark.parametrize("public", ["zz", "00" * 31, "00" * 33, "", "é" * 64, "0" * 63])
+def test_what_is_no_ed25519_key_has_its_code(public: str) -> None:
+    value = {"keytype": "ed25519", "scheme": "ed25519", "keyval": {"public": public}}
+    assert code_of(load_key, value) == "E_KEY_ALG"
+
+
+def test_an_ed25519_key_that_no_library_reads_has_its_code() -> None:
+    key = SSlibKey("k", "ed25519", "ed25519", {"public": "00"})
+    assert code_of(vet, key) == "E_KEY_ALG"
