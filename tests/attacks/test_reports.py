@@ -50,7 +50,7 @@ class Town:
     def not_believed(self, answer: Answer, **claims: Any) -> str:
         """Run a pass: the device does not count as reached, and no outcome is kept as proof of it."""
         server = self.lies(answer, **claims)
-        ran = self.world.once(duration=4)
+        ran = self.world.once(duration=2)
         assert server.connections
         state = self.world.status()
         assert state["counts"].get("reached", 0) == 0, ran.text
