@@ -12,6 +12,7 @@ from typer.core import TyperGroup
 from fwctl import __version__
 from fwctl.cli import (
     approve,
+    audit,
     control,
     demo,
     device,
@@ -100,6 +101,7 @@ def main(
 
 COMMANDS = (
     approve,
+    audit,
     control,
     demo,
     device,
