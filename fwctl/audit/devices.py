@@ -23,13 +23,18 @@ from fwctl_agent.trust.policy import Policy
 _SHOWN = 5
 
 
-def check_outcomes(where: Folder, mandate: Mandate, lock: Lock, policy: Policy) -> tuple[Check, set[Received]]:
-    """Return how each device of the lock ended, by its own signature, and which outcomes count."""
+def check_outcomes(
+    where: Folder, mandate: Mandate, lock: Lock, policy: Policy, stage: int
+) -> tuple[Check, set[Received]]:
+    """Return how each device of the lock ended, by its own signature, and which outcomes count.
+
+    `stage` is the highest that was approved: a device of a later one must not run what the mandate brings.
+    """
     try:
         authority = x509.load_pem_x509_certificate(where.read(folder.DEVICE_CA))
     except ValueError:
         return Check.of("devices", "", [f"{folder.DEVICE_CA} is no certificate"]), set()
-    judge = _Judge(authority, mandate, lock, policy)
+    judge = _Judge(authority, mandate, lock, policy, stage)
     for number, line in where.lines(folder.OUTCOMES):
         judge.take(number, line)
     wrong = [*judge.wrong[:_SHOWN], *([f"and {len(judge.wrong) - _SHOWN} more"] if len(judge.wrong) > _SHOWN else [])]
@@ -47,12 +52,13 @@ def check_outcomes(where: Folder, mandate: Mandate, lock: Lock, policy: Policy) 
 class _Judge:
     """Takes one outcome after the other; keeps the newest of each device."""
 
-    def __init__(self, authority: x509.Certificate, mandate: Mandate, lock: Lock, policy: Policy) -> None:
+    def __init__(self, authority: x509.Certificate, mandate: Mandate, lock: Lock, policy: Policy, stage: int) -> None:
         self.wrong: list[str] = []
         self.last: dict[str, Outcome] = {}
         self.received: set[Received] = set()
         self._authority, self._mandate, self._policy = authority, mandate, policy
-        self._locked = set(lock.devices)
+        self._stages = dict(zip(lock.devices, lock.stages(), strict=True))
+        self._approved = stage
         self._vouched: dict[str, str] = {}
 
     def take(self, number: int, line: dict[str, Any]) -> None:
@@ -88,8 +94,11 @@ class _Judge:
         """Return why an outcome is not one of this mandate's; an image of another mandate runs after a revert."""
         if outcome.mandate != self._mandate.id:
             return "the outcome is about another mandate"
-        if outcome.device not in self._locked and self._mandate.late_joiners is None:
+        stage = self._stages.get(outcome.device, 1)
+        if outcome.device not in self._stages and self._mandate.late_joiners is None:
             return "it is not in the lock that was approved"
+        if stage > self._approved:
+            return f"it stands in stage {stage}, and stage {self._approved} was approved"
         running = outcome.running
         if running.mandate == self._mandate.id and running.release not in self._mandate.releases:
             return "it runs a release that was not approved"

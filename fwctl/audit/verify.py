@@ -23,7 +23,7 @@ from fwctl_agent.protocol import canonical
 from fwctl_agent.protocol.fields import parse_time
 from fwctl_agent.protocol.lock import Lock
 from fwctl_agent.protocol.statements import Mandate
-from fwctl_agent.trust.approvals import tally, verify_release
+from fwctl_agent.trust.approvals import Tally, tally, verify_release
 
 
 @dataclass(frozen=True)
@@ -66,14 +66,14 @@ def verify(path: Path, *, root: str) -> Judged:
     checks.append(trust)
     if authority is None:
         return Judged(claims.rollout, claims.mandate, claims.commit, claims.as_of, tuple(checks))
-    approvals, mandate = _approvals(claims, files, authority)
+    approvals, mandate, stage = _approvals(claims, files, authority)
     checks.append(approvals)
     if mandate is not None:
         lock, content = _content(where, files, mandate)
         checks += [content, _releases(authority, mandate)]
         if lock is not None:
             checks.append(_plan(where, lock))
-            devices, received = check_outcomes(where, mandate, lock, authority.policy)
+            devices, received = check_outcomes(where, mandate, lock, authority.policy, stage)
             checks += [devices, check_events(where, claims.rollout, claims.mandate, received)]
     return Judged(claims.rollout, claims.mandate, claims.commit, claims.as_of, tuple(checks))
 
@@ -119,24 +119,34 @@ def _trust(claims: Claims, files: dict[str, bytes], root: str) -> tuple[Check, A
     return Check.of("trust", what, wrong), authority
 
 
-def _approvals(claims: Claims, files: dict[str, bytes], authority: Authority) -> tuple[Check, Mandate | None]:
+def _approvals(claims: Claims, files: dict[str, bytes], authority: Authority) -> tuple[Check, Mandate | None, int]:
+    """Return who approved, what, and up to which stage."""
     envelopes = [envelope for path, envelope in _envelopes(files) if path.startswith("approvals/")]
     judged, mandate = tally(envelopes, mandate=claims.mandate, policy=authority.policy, now=claims.as_of)
     if mandate is None:
         why = [f"{one.who}: {one.code}: {one.why}" for one in judged.ignored]
-        return Check.of("approvals", "", why or ["nobody approved this mandate"]), None
+        return Check.of("approvals", "", why or ["nobody approved this mandate"]), None, 0
     wrong = [] if f"{mandate.env}/{mandate.name}" == claims.rollout else ["they are about another rollout"]
     wrong += [] if mandate.repo_id == authority.policy.repo_id else ["they are about another repository"]
-    stage = max(vote.approval.stage for vote in judged.votes)
-    try:
-        judged.approved(authority.policy, mandate.path, 1)
-    except Refusal as error:
-        wrong.append(f"{error.code}: {error.message}")
+    stage, missing = _stage(judged, authority, mandate)
+    wrong += [] if stage else [missing]
     said = "; ".join(
         f"{vote.person} on {vote.approval.approved_at:%Y-%m-%d %H:%MZ} ({vote.approval.meaning})"
         for vote in judged.votes
     )
-    return Check.of("approvals", f"up to stage {stage}: {said}", wrong), mandate
+    return Check.of("approvals", f"up to stage {stage}: {said}", wrong), mandate, stage
+
+
+def _stage(judged: Tally, authority: Authority, mandate: Mandate) -> tuple[int, str]:
+    """Return the highest stage that is approved, and why the next one is not."""
+    stage = 0
+    for wanted in range(1, max(vote.approval.stage for vote in judged.votes) + 1):
+        try:
+            judged.approved(authority.policy, mandate.path, wanted)
+        except Refusal as error:
+            return stage, f"{error.code}: {error.message}"
+        stage = wanted
+    return stage, ""
 
 
 def _envelopes(files: dict[str, bytes]) -> list[tuple[str, dict[str, object]]]:

@@ -7,12 +7,17 @@ import hashlib
 import json
 import shutil
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from fwctl.audit.folder import Folder
+from fwctl.trust.authority import envelope_bytes
+from fwctl.trust.signing import sign_approval
+from fwctl_agent.protocol.statements import APPROVAL, Approval
+from fwctl_agent.trust.envelope import Sealed
 from tests.support.world import Ran, World, firmware
 
 COUNT = 3
@@ -89,13 +94,13 @@ def test_another_root_vouches_for_nothing(told: tuple[World, Path], tmp_path: Pa
         assert list(failed(judge(world, folder, root=other.repo / "trust" / "1.root.json"))) == ["trust"]
 
 
-def edit(path: Path, change: Callable[[dict[str, Any]], None]) -> None:
+def edit(path: Path, change: Callable[[dict[str, Any]], object]) -> None:
     value = json.loads(path.read_text())
     change(value)
     path.write_text(json.dumps(value))
 
 
-def lines(path: Path, change: Callable[[list[dict[str, Any]]], None]) -> None:
+def lines(path: Path, change: Callable[[list[dict[str, Any]]], object]) -> None:
     values = [json.loads(line) for line in path.read_text().splitlines()]
     change(values)
     path.write_text("".join(json.dumps(value, sort_keys=True, separators=(",", ":")) + "\n" for value in values))
@@ -139,6 +144,11 @@ def other_commit(folder: Path) -> None:
     (folder / "commit" / name).write_bytes(data)
 
 
+def other_ca(folder: Path) -> None:
+    first = (folder / "outcomes.jsonl").read_text().splitlines()[0]
+    (folder / "device-ca.pem").write_text(json.loads(first)["certificate"])
+
+
 FORGERIES: dict[str, tuple[Callable[[Path], None], set[str]]] = {
     "a manifest with one byte more": (append("dev/sensors.yaml"), {"commit", "content"}),
     "a lock with one byte more": (append("dev/sensors.lock"), {"commit", "content"}),
@@ -157,7 +167,7 @@ FORGERIES: dict[str, tuple[Callable[[Path], None], set[str]]] = {
     "an event changed": (lambda f: lines(f / "events.jsonl", lambda v: v[3].update(reason="other")), {"events"}),
     "events in another order": (lambda f: lines(f / "events.jsonl", lambda v: v.reverse()), {"events"}),
     "another device CA": (
-        lambda f: (f / "device-ca.pem").write_text(json.loads((f / "outcomes.jsonl").open().readline())["certificate"]),
+        other_ca,
         {"devices", "events"},
     ),
     "another rollout": (lambda f: claim(f, rollout="dev/others"), {"approvals"}),
@@ -195,6 +205,36 @@ def test_the_first_broken_link_is_named(told: tuple[World, Path], tmp_path: Path
 
     lines(copy / "events.jsonl", change)
     assert f"event {seqs[0]}: its content was changed" in failed(judge(world, copy))["events"][0]
+
+
+def test_a_device_of_a_stage_that_nobody_approved_is_named(tmp_path: Path) -> None:
+    """The reconciler would not send it; who forges approvals away would have to show it."""
+    with World(tmp_path) as world:
+        world.init()
+        world.enroll_simulated(COUNT)
+        world.simulator("--memory")
+        world.add_firmware(firmware("2.5.0"), "2.5.0")
+        world.fwctl("rollout", "create", "sensors", "--firmware", "sensor-v1@2.5.0", "--all", "--strategy", "Direct")
+        manifest = world.repo / "rollouts" / "dev" / "sensors.yaml"
+        text = manifest.read_text().replace(
+            "strategy: {type: Direct}", "strategy: {type: Rolling, batchSize: 1, soak: 0s, approvalBefore: [wave-2]}"
+        )
+        assert "approvalBefore" in text
+        manifest.write_text(text)
+        world.fwctl("plan", "sensors", "--lock")
+        world.commit("Release 2.5.0")
+        world.fwctl("approve", "sensors", "--yes")
+        assert world.once().code == 0
+        world.fwctl("audit", "export", "--rollout", "sensors", "--out", tmp_path / "evidence")
+        assert judge(world, tmp_path / "evidence").code == 0
+        folder = tmp_path / "evidence"
+        path = repository(folder, "alice.2.dsse.json")
+        approval = Approval.from_wire(Sealed.open(json.loads(path.read_text()), APPROVAL).statement())
+        path.write_bytes(envelope_bytes(sign_approval(replace(approval, stage=1), world.keystore.signer("alice"))))
+        relist(folder)
+        found = failed(judge(world, folder))
+        assert set(found) == {"commit", "devices", "events"}
+        assert len([why for why in found["devices"] if "it stands in stage 2, and stage 1 was approved" in why]) == 2
 
 
 @pytest.mark.parametrize(
