@@ -156,6 +156,7 @@ def read_settings(folder: Path) -> Settings:
         host=listen.text("host"),
         port=listen.number("port", 0, 65535),
         factory=Factory(
+        tls="1.2" if listen.choice("tls", ("1.3", "1.2"), "1.3") == "1.2" else "1.3",
             version=factory.text("version", VERSION),
             image=factory.text("image", DIGEST),
             length=factory.number("length", 1, 1 << 50),

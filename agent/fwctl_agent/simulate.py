@@ -36,11 +36,12 @@ from fwctl_agent.runtime.device import Device
 from fwctl_agent.runtime.fs import MemoryFs, Pool
 from fwctl_agent.runtime.host import Host
 from fwctl_agent.runtime.ports import AlwaysReady, Fs
+from fwctl_agent.runtime.pull_http import Places, source_of
 from fwctl_agent.runtime.senses import OwnSenses, ReadyCommand
 from fwctl_agent.runtime.settings import Settings
 from fwctl_agent.server.run import listen, locked
 from fwctl_agent.server.serve import AgentServer, serve
-from fwctl_agent.server.tls import server_context
+from fwctl_agent.server.tls import oldest_tls, server_context
 from fwctl_agent.trust.verification import SharedVerification, Verification
 
 log = logging.getLogger("fwctl_agent")
@@ -107,6 +108,7 @@ class Simulation:
         self._pool = Pool()
         self._settings = SettingsReader()
         self._identities = Identities()
+        self._places = Places()
         self._clock = SystemClock()
         self._verification = SharedVerification() if options.shared else Verification()
         self._disks: dict[str, FaultyFs] = {}
@@ -122,8 +124,12 @@ class Simulation:
         self._restarting: Counter[str] = Counter()
         # Any device's context may greet the client: SNI replaces it before a certificate is shown.
         first = self._folder(next(iter(folders)))
+        # What it admits holds for all: the version of TLS is settled before the name is known.
         self._front = server_context(
-            first / enrolment.CERTIFICATE, first / enrolment.KEY, first / enrolment.CONTROLLER_CA
+            first / enrolment.CERTIFICATE,
+            first / enrolment.KEY,
+            first / enrolment.CONTROLLER_CA,
+            oldest=oldest_tls(self._settings.read(first)),
         )
         self._front.sni_callback = self._choose
         # A ticket that carries the session costs a third of a handshake. Ours names it, and OpenSSL keeps the newest
@@ -243,7 +249,13 @@ class Simulation:
             verification=self._verification,
         )
         offload = not self._options.in_memory
-        return Host(device, restart=lambda _: self._reboot(name), offload=offload, rested=self._put_away)
+        return Host(
+            device,
+            restart=lambda _: self._reboot(name),
+            offload=offload,
+            source=source_of(self._folder(name), settings, self._places),
+            rested=self._put_away,
+        )
 
     def _faulty(self, name: str, subject: Subject, settings: Settings) -> Host:
         """As `_plain`, with each port wrapped."""
@@ -259,7 +271,8 @@ class Simulation:
         )
         senses = FaultySenses(OwnSenses(settings.facts, settings.facts_command), subject)
         offload = not self._options.in_memory
-        return Host(device, restart=lambda _: self._reboot(name), offload=offload, senses=senses)
+        source = source_of(self._folder(name), settings, self._places)
+        return Host(device, restart=lambda _: self._reboot(name), offload=offload, senses=senses, source=source)
 
     def _reboot(self, name: str, *, delay: float | None = None, other_slot: bool = False) -> None:
         """Go away for a while and come back from the journal, as after a power cycle."""

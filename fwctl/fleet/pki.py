@@ -13,8 +13,12 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 PublicKey = ec.EllipticCurvePublicKey | Ed25519PublicKey
 
-_VALIDITY: Final = timedelta(days=3652)
-"""ten years, for all: until something renews them, a shorter life would only strand devices; none outlives its CA"""
+CA_LIFE: Final = timedelta(days=3652)
+"""ten years: all certificates of a fleet end with its authorities, at the latest"""
+DEVICE_LIFE: Final = timedelta(days=1826)
+"""five years: longer than devices are left alone, and one that slept longer still may renew (ADR-0001)"""
+CONTROLLER_LIFE: Final = timedelta(days=730)
+"""two years: it is renewed by one command on one machine"""
 _BACKDATE: Final = timedelta(hours=1)
 
 
@@ -33,7 +37,7 @@ def authority_certificate(
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - _BACKDATE)
-        .not_valid_after(now + _VALIDITY)
+        .not_valid_after(now + CA_LIFE)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .add_extension(_usage(ca=True), critical=True)
         .add_extension(x509.ExtendedKeyUsage([purpose]), critical=False)
@@ -51,9 +55,10 @@ def end_certificate(
     common_name: str,
     name: str,
     now: datetime,
+    life: timedelta,
     extensions: tuple[x509.ExtensionType, ...] = (),
 ) -> x509.Certificate:
-    """Return an end certificate for the DNS name `name`, for clients or servers as the CA is."""
+    """Return an end certificate for the DNS name `name`, for clients or servers as the CA is; it ends with its CA."""
     identifier = ca.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
     builder = (
         x509.CertificateBuilder()
@@ -62,7 +67,7 @@ def end_certificate(
         .public_key(public_key)
         .serial_number(x509.random_serial_number())
         .not_valid_before(max(now - _BACKDATE, ca.not_valid_before_utc))
-        .not_valid_after(min(now + _VALIDITY, ca.not_valid_after_utc))
+        .not_valid_after(min(now + life, ca.not_valid_after_utc))
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_usage(ca=False), critical=True)
         .add_extension(ca.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value, critical=False)

@@ -2,10 +2,12 @@
 
 from fwctl.gitrepo.cache import Cache
 from fwctl.gitrepo.files import Files
+from fwctl.gitrepo.keyring import Signers
 from fwctl.gitrepo.location import Local, Location, Remote, check_ref, parse_location
 from fwctl.gitrepo.mirror import init, open_repo
 from fwctl.gitrepo.paths import MANAGED, is_managed
 from fwctl.gitrepo.repo import Commit, CommitId, Repo
+from fwctl.gitrepo.signatures import Judged, judge, require_signed
 from fwctl.gitrepo.tree import Tree
 from fwctl.gitrepo.worktree import worktree_files
 
@@ -15,15 +17,19 @@ __all__ = [
     "Commit",
     "CommitId",
     "Files",
+    "Judged",
     "Local",
     "Location",
     "Remote",
     "Repo",
+    "Signers",
     "Tree",
     "check_ref",
     "init",
     "is_managed",
+    "judge",
     "open_repo",
     "parse_location",
+    "require_signed",
     "worktree_files",
 ]

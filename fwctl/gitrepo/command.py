@@ -184,6 +184,7 @@ def _environment(settings: Sequence[tuple[str, str]]) -> dict[str, str]:
         "GIT_ATTR_NOSYSTEM": "1",
         "GIT_TERMINAL_PROMPT": "0",
         "GIT_NO_REPLACE_OBJECTS": "1",  # a replace ref would show another history than the one that is hashed
+        "GIT_GRAFT_FILE": os.devnull,  # and so would grafts
         "GIT_NO_LAZY_FETCH": "1",
         "GIT_OPTIONAL_LOCKS": "0",
         "GIT_LITERAL_PATHSPECS": "1",

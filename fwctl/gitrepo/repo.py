@@ -21,6 +21,7 @@ from fwctl.gitrepo.worktree import changed_files
 CommitId = NewType("CommitId", str)
 
 _COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+_SIGN_PROGRAMS = ("gpg.program", "gpg.openpgp.program", "gpg.ssh.program", "gpg.ssh.defaultKeyCommand")
 _FORMAT = "%H%x00%an%x00%ae%x00%at%x00%s"
 
 
@@ -97,7 +98,7 @@ class Repo:
         answer = self._git("merge-base", "--is-ancestor", older, newer) if known else None
         if answer is not None and answer.status == 0:
             return True
-        if self._git("rev-parse", "--is-shallow-repository").text() == "true":
+        if self.is_shallow():
             raise InputError(
                 "the clone is shallow, so its history cannot be checked",
                 code="E_GIT_SHALLOW",
@@ -107,6 +108,10 @@ class Repo:
         if answer is not None and answer.status != 1:
             checked(answer, what="walk the history", place=self.origin)
         return False
+
+    def is_shallow(self) -> bool:
+        """Tell whether a part of the history was cut off."""
+        return self._git("rev-parse", "--is-shallow-repository").text() == "true"
 
     def require_descent(self, last_applied: CommitId, commit: CommitId) -> None:
         """Refuse a commit that does not descend from the last applied one (DESIGN section 7).
@@ -139,12 +144,13 @@ class Repo:
             return ()
         return changed_files(self.worktree, self._committed())
 
-    def commit_files(self, files: Mapping[str, bytes], message: str) -> CommitId:
+    def commit_files(self, files: Mapping[str, bytes | None], message: str) -> CommitId:
         """Write the files into the work tree and commit them alone, leaving the rest of the index as it is.
 
-        Each file is written atomically before the branch moves; equal content makes no commit. Raises InputError
-        E_GIT_BARE without a work tree, E_GIT_IDENTITY when git does not know who the user is, E_PATH for a path
-        that leads out of the work tree or through a link.
+        None takes a file away. Each file is written atomically before the branch moves; equal content makes no
+        commit. Raises InputError E_GIT_BARE without a work tree, E_GIT_IDENTITY when git does not know who the user is, E_GIT_SIGNING when the
+        user's commits are signed and git cannot do that, E_PATH for a path that leads out of the work tree or through
+        a link.
         """
         if self.worktree is None:
             raise InputError(
@@ -154,7 +160,8 @@ class Repo:
                 remedy="Run this in a clone of the repository.",
             )
         identity, head = self._identity(), self._head_or_none()
-        return CommitId(commit_files(self.git_dir, self.worktree, files, message, head=head or "", env=identity))
+        where, signing = (self.git_dir, self.worktree), self._signing()
+        return CommitId(commit_files(*where, files, message, head=head or "", env=identity, signing=signing))
 
     def user(self) -> str:
         """Return the name that commits of this user carry. Raises InputError E_GIT_IDENTITY when git has none."""
@@ -203,6 +210,18 @@ class Repo:
                 remedy='git config --global user.name "Your Name" && git config --global user.email you@example.org',
             )
         return env
+
+    def _signing(self) -> tuple[tuple[str, str], ...] | None:
+        """Return the user's settings for signing commits; None where the user's commits are not signed.
+
+        Programs are taken from the user's own configuration only: a repository may come from anywhere.
+        """
+        here = self.worktree or self.git_dir
+        if (user_config("commit.gpgSign", cwd=here) or ("",))[-1].casefold() not in ("true", "yes", "on", "1"):
+            return None
+        found = [(key, user_config(key, cwd=here)) for key in ("gpg.format", "user.signingKey")]
+        found += [(key, user_config(key, cwd=Path("/"))) for key in _SIGN_PROGRAMS]
+        return tuple((key, values[-1]) for key, values in found if values)
 
     def _git(self, *args: str) -> Answer:
         return run([f"--git-dir={self.git_dir}", *args], cwd=self.git_dir)

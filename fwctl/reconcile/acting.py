@@ -15,6 +15,7 @@ from fwctl.reconcile.authority import Freshness, Pen
 from fwctl.reconcile.commit import CommitState, read_commit
 from fwctl.reconcile.images import Images
 from fwctl.reconcile.loop import Loop
+from fwctl.reconcile.provenance import check_provenance
 from fwctl.reconcile.reports import PassReport
 from fwctl.reconcile.setting import AtOnce, Setting
 from fwctl.reconcile.tools import Tools, Watcher
@@ -42,12 +43,14 @@ class Acting:
         """Read and verify a commit; with `repo`, only if it descends from the last applied one.
 
         Raises:
-            InputError, TrustRefused: it does not validate, its trust is refused, or history was rewritten.
+            InputError, TrustRefused: it does not validate, its trust is refused, history was rewritten, or it is not
+                signed as the policy demands.
         """
         state = read_commit(files, commit=commit, pinned=pinned, now=self.now, lowest=_lowest(self.ledger))
         last = self.ledger.meta("last_applied_commit")
         if repo is not None and last:
             repo.require_descent(CommitId(last), CommitId(commit))
+        check_provenance(state.authority.policy, repo, CommitId(commit), CommitId(last) if last else None)
         return state
 
     async def run(

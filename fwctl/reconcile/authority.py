@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
-from securesystemslib.signer import CryptoSigner
+from securesystemslib.signer import CryptoSigner, Signer
 
 from fwctl.state import BatchWriter, Lease, Ledger, SetMeta
 from fwctl.trust.authority import Authority
@@ -19,13 +20,19 @@ from fwctl_agent.protocol.statements import Order
 from fwctl_agent.trust.verifier import open_order
 
 _VERSION = "timestamp_version"
+T = TypeVar("T")
 Clock = Callable[[], datetime]
+
+
+async def _signed(signer: Signer, sign: Callable[[], T]) -> T:
+    """Sign at once with a key in memory, aside with one in a token: its answer may take long, and be tried again."""
+    return sign() if isinstance(signer, CryptoSigner) else await asyncio.to_thread(sign)
 
 
 class Freshness:
     """Snapshot and timestamp of this pass: minted once, and again only if a device proves that it has seen newer."""
 
-    def __init__(self, authority: Authority, signer: CryptoSigner, ledger: Ledger, writer: BatchWriter) -> None:
+    def __init__(self, authority: Authority, signer: Signer, ledger: Ledger, writer: BatchWriter) -> None:
         self._authority = authority
         self._signer = signer
         self._writer = writer
@@ -41,7 +48,8 @@ class Freshness:
                 self._version = max(self._version, seen) + 1
                 # Recorded first: a crash may skip a version, it can never use one twice.
                 await self._writer.write(SetMeta(at=now, key=_VERSION, value=str(self._version)))
-                self._files = mint_freshness(self._authority.trusted, self._signer, version=self._version, now=now)
+                mint = partial(mint_freshness, self._authority.trusted, self._signer, version=self._version, now=now)
+                self._files = await _signed(self._signer, mint)
         return self._authority.bundle(document.trust.root) | self._files
 
     def _proved(self, document: DeviceDocument) -> int:
@@ -58,7 +66,7 @@ class Freshness:
 class Pen:
     """Signs orders under the lease's epoch."""
 
-    def __init__(self, signer: CryptoSigner, lease: Lease, authority: Authority) -> None:
+    def __init__(self, signer: Signer, lease: Lease, authority: Authority) -> None:
         self._signer = signer
         self._lease = lease
         self._authority = authority
@@ -68,8 +76,13 @@ class Pen:
     def orders(self) -> OrderSigner:
         return OrderSigner(self._signer, self._lease.epoch)
 
-    def sign(self, order: Order) -> dict[str, Any]:
-        return self.orders.sign(order)
+    async def sign(self, order: Order) -> dict[str, Any]:
+        """Return the order in its envelope.
+
+        Raises:
+            WorldError: `E_SIGNER` if the key lies in a token that does not sign; nothing was sent.
+        """
+        return await _signed(self._signer, partial(self.orders.sign, order))
 
     async def learn(self, document: DeviceDocument, now: datetime) -> None:
         """Go beyond an epoch that a device proves with an order signed by our own key (CONTRACTS, Epoch).

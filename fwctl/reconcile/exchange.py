@@ -66,7 +66,7 @@ class Exchange:
         """Follow an install order until it ends, or until the device needs time without us."""
         start = self._tools.clock()
         request = OrderRequest(
-            order=self._tools.pen.sign(order),
+            order=await self._tools.pen.sign(order),
             approvals=self._subject.plan.approvals,
             releases=self._subject.plan.releases,
             trust=await self._tools.freshness.bundle(self._document, start),
@@ -178,7 +178,7 @@ class Exchange:
         """Send an order about an earlier one and poll it while the device works on it."""
         start = self._tools.clock()
         order = self._tools.pen.orders.follow_up(verb, install, attempt=install.attempt, now=start)
-        request = OrderRequest(order=self._tools.pen.sign(order), approvals=(), releases=(), trust={})
+        request = OrderRequest(order=await self._tools.pen.sign(order), approvals=(), releases=(), trust={})
         reply = await self._send(order, request, reason)
         for _ in range(MAX_STEPS):
             over = not isinstance(reply, OrderReply) or reply.outcome is not None or reply.resume_after is not None

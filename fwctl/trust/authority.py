@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -14,20 +14,28 @@ from fwctl_agent.errors import Refusal
 from fwctl_agent.protocol import canonical
 from fwctl_agent.protocol.messages import TrustVersions
 from fwctl_agent.protocol.statements import APPROVAL, Approval, Mandate, Release
-from fwctl_agent.trust.approvals import CLOCK_TOLERANCE, Tally, tally, verify_release
+from fwctl_agent.trust.approvals import CLOCK_TOLERANCE, STRANGER, Ignored, Tally, tally, verify_release
 from fwctl_agent.trust.envelope import Sealed
 from fwctl_agent.trust.metadata import TrustedMetadata
 from fwctl_agent.trust.policy import Policy
 
 TRUST = "trust/"
 _APPROVAL = re.compile(r"approvals/[^/]+/[^/]+/(?P<mandate>[0-9a-f]{64})/[^/]+\.dsse\.json")
+_APPROVER = re.compile(r"(?P<who>.+)\.[0-9]+(\.[0-9]{8}T[0-9]{6}Z)?\.dsse\.json")
 
 
-def approval_path(mandate: Mandate, signer: str, stage: int) -> str:
-    """Return where one person's approval of one stage stands in the repository."""
-    return (
-        f"{approval_folder(mandate.env, mandate.name)}{mandate.id.removeprefix('sha256:')}/{signer}.{stage}.dsse.json"
-    )
+def approval_path(mandate: Mandate, signer: str, stage: int, *, renewed: datetime | None = None) -> str:
+    """Return where one person's approval of one stage stands in the repository; a renewal beside it, by its time."""
+    folder = f"{approval_folder(mandate.env, mandate.name)}{mandate.id.removeprefix('sha256:')}/"
+    at = f".{renewed:%Y%m%dT%H%M%SZ}" if renewed else ""
+    return f"{folder}{signer}.{stage}{at}.dsse.json"
+
+
+def approver_of(path: str) -> str:
+    """Return whose approval a file says it is; for messages only."""
+    name = path.rpartition("/")[2]
+    found = _APPROVER.fullmatch(name)
+    return found["who"] if found else name.removesuffix(".dsse.json")
 
 
 def approval_folder(env: str, name: str) -> str:
@@ -95,11 +103,9 @@ class Authority:
 
     def _check_supported(self) -> None:
         """Fail closed on what the policy demands and this release cannot do (I8)."""
-        demands = [f"gitVerify {self.policy.git_verify}"] if self.policy.git_verify != "off" else []
-        demands += ["guardRails"] if self.policy.guard_rails else []
-        if demands:
+        if self.policy.guard_rails:
             raise TrustRefused(
-                f"the policy demands {' and '.join(demands)}, which this release of fwctl cannot enforce",
+                "the policy demands guardRails, which this release of fwctl cannot enforce",
                 code="E_NOT_ENFORCED",
                 place="trust/policy/policy.json",
                 remedy="Use a release that can, or have the policy changed by those who sign it.",
@@ -137,25 +143,57 @@ class Authority:
 
     def approvals(self, mandate: Mandate) -> tuple[dict[str, Any], ...]:
         """Return the approval envelopes of this mandate."""
-        folder = f"{approval_folder(mandate.env, mandate.name)}{mandate.id.removeprefix('sha256:')}/"
-        return tuple(envelope for _, envelope in self._envelopes(folder))
+        return tuple(envelope for _, envelope in self._envelopes(self._folder(mandate)))
+
+    @staticmethod
+    def _folder(mandate: Mandate) -> str:
+        return f"{approval_folder(mandate.env, mandate.name)}{mandate.id.removeprefix('sha256:')}/"
 
     def judge(self, mandate: Mandate, *, stages: int, now: datetime) -> Verdict:
         """Return how far `mandate` is approved, of `stages` stages."""
-        judged, _ = tally(self.approvals(mandate), mandate=mandate.id, policy=self.policy, now=now)
+        judged = self._tally(mandate, now)
         approved, code, why, people = 0, "", "", set[str]()
         for stage in range(1, stages + 1):
             try:
                 people |= {vote.person for vote in judged.approved(self.policy, mandate.path, stage)}
                 approved = stage
             except Refusal as error:
-                code, why = error.code, error.message
+                code, why = error.code, error.message + self._may_approve(judged, mandate.path, stage)
                 break
         stale = self.stale(mandate)
         if approved == 0 and stale and code == "E_SIG_MISSING":
-            who = ", ".join(sorted({_who(path) for path in stale}))
+            who = ", ".join(sorted({approver_of(path) for path in stale}))
             code, why = "E_APPROVAL_STALE", f"nobody has approved this content yet; earlier content was, by {who}"
         return Verdict(approved, code, why, tuple(sorted(people)), stale, judged)
+
+    def _tally(self, mandate: Mandate, now: datetime) -> Tally:
+        """Count the approvals of a mandate. What does not count says whose it is, and what became of the key."""
+
+        def judged(*envelopes: Mapping[str, Any]) -> Tally:
+            return tally(envelopes, mandate=mandate.id, policy=self.policy, now=now)[0]
+
+        pairs = tuple(self._envelopes(self._folder(mandate)))
+        counted = judged(*(envelope for _, envelope in pairs))
+        if not counted.ignored:
+            return counted
+        people = {vote.person for vote in counted.votes}
+        alone = ((path, one) for path, envelope in pairs for one in judged(envelope).ignored)
+        ignored = (self._told(path, one) for path, one in alone if one.code != "E_EXPIRED" or one.who not in people)
+        return replace(counted, ignored=tuple(ignored))
+
+    def _told(self, path: str, one: Ignored) -> Ignored:
+        """Name the person of an approval under a key that the policy does not have: nothing else tells who it was."""
+        if one.why != STRANGER or self.trusted.role is None:
+            return one
+        version, who = self.trusted.role.signed.version, approver_of(path)
+        why = f"revoked in policy version {version}, or never known: it has no such key"
+        return replace(one, who=who, why=why)
+
+    def _may_approve(self, judged: Tally, path: str, stage: int) -> str:
+        """Name who could make up for approvals that count no more."""
+        missing = judged.missing(self.policy, path, stage) if judged.ignored else ()
+        names = sorted({name for _, candidates in missing for name in candidates if self.policy.people[name]})
+        return f"; may approve: {', '.join(names) or 'nobody is left'}" if missing else ""
 
     def stale(self, mandate: Mandate) -> tuple[str, ...]:
         """Return the paths of approvals of this rollout that are about other content."""
@@ -215,7 +253,3 @@ def _check_lowest(versions: TrustVersions, lowest: TrustVersions | None) -> None
                 "E_META_ROLLBACK",
                 f"{role} has version {getattr(versions, role)}, version {getattr(lowest, role)} was applied before",
             )
-
-
-def _who(path: str) -> str:
-    return path.rpartition("/")[2].removesuffix(".dsse.json").rpartition(".")[0]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 
-from securesystemslib.signer import CryptoSigner
+from securesystemslib.signer import Signer
 
 from fwctl.errors import InputError
 from fwctl.trust.authority import TRUST
@@ -44,14 +44,15 @@ def development_trust(
             place=str(keystore.folder),
             remedy="Choose another --repo-id, or clone the repository that those keys belong to.",
         )
-    owner, order, freshness = (_key(keystore, name) for name in (person, ORDER, FRESHNESS))
-    policy = development_policy(repo_id=repo_id, people={person: owner.public_key}, order_key=order.public_key)
-    trust = build(Signers([owner], [owner], [owner], freshness.public_key, {}), policy, now=now)
+    owner, _, _ = (_key(keystore, name) for name in (person, ORDER, FRESHNESS))
+    public = {name: keystore.public(name) for name in (person, ORDER, FRESHNESS)}
+    policy = development_policy(repo_id=repo_id, people={person: public[person]}, order_key=public[ORDER])
+    trust = build(Signers([owner], [owner], [owner], public[FRESHNESS], {}), policy, now=now)
     return {f"{TRUST}{name}": text.encode() for name, text in trust.items()}
 
 
-def _key(keystore: KeyStore, name: str) -> CryptoSigner:
-    return keystore.signer(name) if keystore.key_path(name).exists() else keystore.generate(name)
+def _key(keystore: KeyStore, name: str) -> Signer:
+    return keystore.signer(name) if keystore.has(name) else keystore.generate(name)
 
 
 def _own(keystore: KeyStore, root: bytes) -> bytes:

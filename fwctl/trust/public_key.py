@@ -82,6 +82,16 @@ def refused(path: Path, error: Refusal) -> TrustRefused:
     return TrustRefused(f"this key is refused: {error.message}", code=error.code, place=str(path), remedy=remedy)
 
 
+def mismatch(name: str, place: str) -> InputError:
+    """Return the error about halves that do not belong together."""
+    return InputError(
+        f"the private key {name} and its public half do not belong together",
+        code="E_KEY_MISMATCH",
+        place=place,
+        remedy="Restore both from one backup; if you cannot, make a new key: nothing is signed with this one.",
+    )
+
+
 def check_name(name: str, place: str) -> str:
     """Return the name of a key's holder.
 

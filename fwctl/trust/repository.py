@@ -1,4 +1,4 @@
-"""The repository side of TUF: what `fwctl init` signs once, and what a pass mints (snapshot, timestamp)."""
+"""The repository side of TUF: a new trust, and what a pass mints (snapshot, timestamp)."""
 
 from __future__ import annotations
 
@@ -23,12 +23,15 @@ from tuf.api.metadata import (
 )
 from tuf.api.serialization.json import JSONSerializer
 
+from fwctl.trust.public_key import key_object as key_object
 from fwctl_agent.protocol import canonical
 from fwctl_agent.trust.metadata import POLICY_ROLE, POLICY_TARGET, TrustedMetadata
+from fwctl_agent.trust.roles import PERSON
 
 _READABLE = JSONSerializer(compact=False)
-ROOT_LIFE = timedelta(days=3650)
+ROOT_LIFE = timedelta(days=730)
 TARGETS_LIFE = timedelta(days=365)
+POLICY_LIFE = timedelta(days=365)
 FRESH_LIFE = timedelta(hours=24)
 
 
@@ -45,9 +48,28 @@ class Signers:
     """role -> k; 1 where it is missing"""
 
 
-def key_object(key: Key) -> dict[str, Any]:
-    """Return a public key as policy and metadata write it."""
-    return {"keytype": key.keytype, "scheme": key.scheme, "keyval": dict(key.keyval)}
+@dataclass(frozen=True)
+class RolePlan:
+    """The keys of one role by the names of their holders, and how many must sign."""
+
+    people: Mapping[str, SSlibKey]
+    threshold: int = 1
+
+
+@dataclass(frozen=True)
+class TrustPlan:
+    """A whole trust that nobody has signed yet."""
+
+    root: RolePlan
+    targets: RolePlan
+    policy_role: RolePlan
+    freshness: SSlibKey
+    policy: Mapping[str, Any]
+
+
+def held_by(key: Key, person: str) -> SSlibKey:
+    """Return a public key that says who holds it, as metadata lists it."""
+    return SSlibKey(key.keyid, key.keytype, key.scheme, dict(key.keyval), {PERSON: person} if person else {})
 
 
 def development_policy(*, repo_id: str, people: Mapping[str, SSlibKey], order_key: SSlibKey) -> dict[str, Any]:
@@ -73,33 +95,73 @@ def development_policy(*, repo_id: str, people: Mapping[str, SSlibKey], order_ke
     }
 
 
+def policy_text(policy: Mapping[str, Any]) -> str:
+    """Return the policy as it is signed: one readable, stable file."""
+    return json.dumps(policy, indent=1, sort_keys=True) + "\n"
+
+
+def unsigned(plan: TrustPlan, *, now: datetime, version: int = 1) -> dict[str, str]:
+    """Return the files below `trust/` without a signature: root version 1; targets and policy of `version`."""
+    text = policy_text(plan.policy)
+    metadata = (
+        ("1.root.json", root_of(plan, now)),
+        ("targets.json", targets_of(plan.policy_role, version, now)),
+        ("policy.json", role_of(text, version, now)),
+    )
+    return {name: readable(Metadata(signed)) for name, signed in metadata} | {POLICY_TARGET: text}
+
+
 def build(signers: Signers, policy: Mapping[str, Any], *, now: datetime, version: int = 1) -> dict[str, str]:
     """Return the files below `trust/`: root version 1, and targets, policy role and target at `version`."""
-    return {"1.root.json": _root(signers, now)} | build_targets(signers, policy, now=now, version=version)
+    found = unsigned(_plan(signers, policy), now=now, version=version)
+    for name, role in (
+        ("1.root.json", signers.root),
+        ("targets.json", signers.targets),
+        ("policy.json", signers.policy),
+    ):
+        metadata: Metadata[Any] = Metadata.from_bytes(found[name].encode())
+        found[name] = _sign(metadata, role)
+    return found
 
 
 def build_targets(signers: Signers, policy: Mapping[str, Any], *, now: datetime, version: int) -> dict[str, str]:
-    """Return targets, the policy role and the policy target, all of `version`: how a policy is changed."""
-    raw = json.dumps(policy, indent=1, sort_keys=True) + "\n"
-    expires = _whole(now + TARGETS_LIFE)
-    keys = {signer.public_key.keyid: signer.public_key for signer in signers.policy}
-    role = DelegatedRole(POLICY_ROLE, list(keys), signers.thresholds.get("policy", 1), True, paths=["policy/*"])
-    targets = Targets(version, None, expires, {}, Delegations(keys, {POLICY_ROLE: role}))
-    digest = canonical.digest(raw.encode()).removeprefix("sha256:")
-    target = TargetFile(len(raw.encode()), {"sha256": digest}, POLICY_TARGET)
-    policies = Targets(version, None, expires, {POLICY_TARGET: target})
-    return {
-        "targets.json": _sign(Metadata(targets), signers.targets),
-        "policy.json": _sign(Metadata(policies), signers.policy),
-        POLICY_TARGET: raw,
+    """Return targets, the policy role and the policy target, all of `version`."""
+    found = build(signers, policy, now=now, version=version)
+    return {name: text for name, text in found.items() if name != "1.root.json"}
+
+
+def root_of(plan: TrustPlan, now: datetime) -> Root:
+    """Return root version 1."""
+    people = [held_by(key, name) for role in (plan.root, plan.targets) for name, key in role.people.items()]
+    keys: dict[str, Key] = {key.keyid: key for key in (*people, plan.freshness)}
+    roles = {
+        "root": Role([key.keyid for key in plan.root.people.values()], plan.root.threshold),
+        "targets": Role([key.keyid for key in plan.targets.people.values()], plan.targets.threshold),
+        "snapshot": Role([plan.freshness.keyid], 1),
+        "timestamp": Role([plan.freshness.keyid], 1),
     }
+    return Root(1, None, whole(now + ROOT_LIFE), keys, roles, consistent_snapshot=False)
+
+
+def targets_of(policy_role: RolePlan, version: int, now: datetime) -> Targets:
+    """Return targets: nothing but the delegation to those who sign the policy."""
+    keys: dict[str, Key] = {key.keyid: held_by(key, name) for name, key in policy_role.people.items()}
+    role = DelegatedRole(POLICY_ROLE, list(keys), policy_role.threshold, True, paths=["policy/*"])
+    return Targets(version, None, whole(now + TARGETS_LIFE), {}, Delegations(keys, {POLICY_ROLE: role}))
+
+
+def role_of(text: str, version: int, now: datetime) -> Targets:
+    """Return the policy role's metadata over the policy `text`."""
+    digest = canonical.digest(text.encode()).removeprefix("sha256:")
+    target = TargetFile(len(text.encode()), {"sha256": digest}, POLICY_TARGET)
+    return Targets(version, None, whole(now + POLICY_LIFE), {POLICY_TARGET: target})
 
 
 def mint_freshness(trusted: TrustedMetadata, signer: Signer, *, version: int, now: datetime) -> dict[str, str]:
     """Return snapshot and timestamp of `version` over what `trusted` holds. Never committed (DESIGN section 7)."""
     if trusted.targets is None or trusted.role is None:
         raise ValueError("freshness is minted over verified targets and policy")
-    expires = _whole(now + FRESH_LIFE)
+    expires = whole(now + FRESH_LIFE)
     meta = {
         "targets.json": MetaFile(trusted.targets.signed.version),
         "policy.json": MetaFile(trusted.role.signed.version),
@@ -112,27 +174,42 @@ def mint_freshness(trusted: TrustedMetadata, signer: Signer, *, version: int, no
     }
 
 
-def _root(signers: Signers, now: datetime) -> str:
-    keys: dict[str, Key] = {signer.public_key.keyid: signer.public_key for signer in (*signers.root, *signers.targets)}
-    keys[signers.freshness.keyid] = signers.freshness
+def readable(metadata: Metadata[Any]) -> str:
+    """Return metadata as it is committed."""
+    return metadata.to_bytes(_READABLE).decode()
 
-    def role(name: str, members: Sequence[Key]) -> Role:
-        return Role([key.keyid for key in members], signers.thresholds.get(name, 1))
 
-    roles = {
-        "root": role("root", [signer.public_key for signer in signers.root]),
-        "targets": role("targets", [signer.public_key for signer in signers.targets]),
-        "snapshot": Role([signers.freshness.keyid], 1),
-        "timestamp": Role([signers.freshness.keyid], 1),
-    }
-    return _sign(Metadata(Root(1, None, _whole(now + ROOT_LIFE), keys, roles, consistent_snapshot=False)), signers.root)
+def whole(moment: datetime) -> datetime:
+    """Return a moment as metadata states it: UTC, whole seconds."""
+    return moment.astimezone(UTC).replace(microsecond=0)
+
+
+def _plan(signers: Signers, policy: Mapping[str, Any]) -> TrustPlan:
+    """Name the signers as the policy does; whoever it does not know is named after the key."""
+
+    def named(role: str, members: Sequence[Signer]) -> RolePlan:
+        people = {_person(signer.public_key, policy): _plain(signer.public_key) for signer in members}
+        return RolePlan(people, signers.thresholds.get(role, 1))
+
+    return TrustPlan(
+        named("root", signers.root),
+        named("targets", signers.targets),
+        named("policy", signers.policy),
+        signers.freshness,
+        policy,
+    )
+
+
+def _person(key: Key, policy: Mapping[str, Any]) -> str:
+    people, mine = policy["people"].items(), key_object(_plain(key))
+    return next((name for name, person in people if mine in person["keys"]), f"key-{key.keyid[:12]}")
+
+
+def _plain(key: Key) -> SSlibKey:
+    return held_by(key, "")
 
 
 def _sign(metadata: Metadata[Any], signers: Sequence[Signer]) -> str:
     for signer in signers:
         metadata.sign(signer, append=True)
-    return metadata.to_bytes(_READABLE).decode()
-
-
-def _whole(moment: datetime) -> datetime:
-    return moment.astimezone(UTC).replace(microsecond=0)
+    return readable(metadata)

@@ -93,7 +93,8 @@ def test_a_commit_that_lands_meanwhile_is_not_approved_unseen(planned: Fleet) ->
 
 def test_a_key_that_is_not_the_policys_signs_nothing(planned: Fleet) -> None:
     keys = planned.folder / "config" / "acme" / "keys"
-    shutil.copyfile(keys / "reconciler-order.pem", keys / "alice.pem")
+    for half in ("pem", "pub.json"):
+        shutil.copyfile(keys / f"reconciler-order.{half}", keys / f"alice.{half}")
     answer = planned.run("approve", "sensors", "--yes")
     assert (answer.exit_code, "E_NOT_APPROVER" in answer.stderr) == (4, True)
 

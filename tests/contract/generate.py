@@ -55,6 +55,7 @@ def generate() -> dict[str, str]:
         },
         "replies.json": {name: reply.to_wire() for name, reply in samples.REPLIES.items()},
         "order-install.json": _order(INSTALL),
+        "order-install-pull.json": _order(samples.PULLED),
     }
     for verb in FOLLOW_UPS:
         files[f"order-{verb}.json"] = _order(samples.follow_up(verb))
@@ -147,7 +148,7 @@ def _merkle(lock: Lock) -> dict[str, Any]:
 
 def _order(order: Order) -> dict[str, Any]:
     """An install carries everything; the other verbs carry the order and the trust bundle."""
-    install = order is INSTALL
+    install = order in (INSTALL, samples.PULLED)
     request: OrderRequest = FLEET.request(
         order,
         approvals=_approval()["envelopes"] if install else (),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from dataclasses import replace
 from datetime import timedelta
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -30,6 +31,7 @@ from fwctl_agent.protocol.statements import (
     Outcome,
     Phase,
     ProbeResult,
+    Pull,
     RunningImage,
     SlotState,
 )
@@ -98,6 +100,11 @@ SLOTS = (
 INSTALL: InstallOrder = FLEET.install(
     DEVICE, RELEASE, LOCK, MANDATE, watch=900, limits=(("disk", 90), ("temperature", 80)), attempt=2
 )
+PULLED: InstallOrder = replace(
+    INSTALL,
+    delivery=Pull(f"https://images.example.com/fw/sha256/{RELEASE.image[7:9]}/{RELEASE.image[7:]}?token=abc%2F"),
+)
+"""the same order, delivered in another way: the same id"""
 
 
 def follow_up(verb: FollowVerb) -> FollowUp:

@@ -10,6 +10,7 @@ import re
 from typing import Any, Final
 
 from fwctl_agent.protocol.fields import DIGEST, HEX64, ID, TIME, VERSION, WORD
+from fwctl_agent.protocol.statements.order import MAX_URL, URL
 from fwctl_agent.trust.policy import ARMOUR, LINE
 
 Schema = dict[str, Any]
@@ -114,7 +115,7 @@ INSTALL: Final = obj(
     verb=one_of("install"),
     leaf=text(128 + 72 * 16),
     proof=obj(index=number(), hashes=items(pattern(HEX64), 64)),
-    delivery=obj(type=one_of("push")),
+    delivery={"oneOf": [obj(type=one_of("push")), obj(type=one_of("pull"), url=pattern(URL) | {"maxLength": MAX_URL})]},
     confirmWithin=number(1, 7 * 86400),
     watch=number(0, 30 * 86400),
     probes=obj(set=WORD_, limits=mapping(number(), 64)),

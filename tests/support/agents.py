@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from fwctl.fleet.certificates import Authorities, create_authorities, device_name, issue_device
+from fwctl.fleet.certificates import Authorities, DeviceIssuer, create_authorities, device_name
 from fwctl.trust.keystore import KeyStore
 from fwctl_agent.protocol.enrolment import enrolment_files
 from fwctl_agent.protocol.messages import OrderReply, OrderRequest
@@ -43,7 +43,7 @@ class Yard:
     def enroll(self, device: str, **changes: Any) -> Path:
         """Write the folder of one device and return it."""
         now = datetime.now(UTC)
-        key, certificate = issue_device(self.keystore, device, REPO, enrolled_at=now, now=now)
+        key, certificate = DeviceIssuer.load(self.keystore, REPO).issue(device, enrolled_at=now, now=now)
         values: dict[str, Any] = {
             "device_id": device,
             "repo_id": REPO,
@@ -51,9 +51,10 @@ class Yard:
             "hardware": HARDWARE,
             "env": ENV,
             "enrolled_at": now,
-            "key_pem": key.encode(),
-            "certificate_pem": certificate.encode(),
+            "key_pem": key,
+            "certificate_pem": certificate,
             "controller_ca_pem": self.authorities.controller_ca.read_bytes(),
+            "device_ca_pem": self.authorities.device_ca.read_bytes(),
             "root": self.fleet.files()["1.root.json"],
             "factory_image": FACTORY,
             "factory_version": "1.0.0",

@@ -9,8 +9,12 @@ from fwctl_agent.protocol import canonical
 from fwctl_agent.protocol.fields import ID, VERSION, WORD, format_time
 
 KEY: Final = "identity/device.key.pem"
+NEXT_KEY: Final = "identity/next.key.pem"
+"""the key that the device made and that waits for its certificate"""
 CERTIFICATE: Final = "identity/device.cert.pem"
 CONTROLLER_CA: Final = "identity/controller-ca.pem"
+DEVICE_CA: Final = "identity/device-ca.pem"
+"""lets a device judge a new certificate for itself; a folder without it is used until its certificate ends"""
 ROOT: Final = "trust/1.root.json"
 FACTORY_IMAGE: Final = "slots/a.img"
 SETTINGS: Final = "agent.toml"
@@ -30,6 +34,7 @@ enrolledAt = "{enrolled_at}"   # as in the certificate
 [listen]
 host = "{host}"
 port = {port}                  # 0: any free port, written to state/address
+# tls = "1.2"                  # also admit TLS 1.2; without this line only TLS 1.3
 
 [factory]                      # what slots/a.img holds; counts as confirmed on the first start
 version = "{version}"
@@ -84,9 +89,10 @@ def enrolment_files(
     hardware: str,
     env: str,
     enrolled_at: datetime,
-    key_pem: bytes,
+    key_pem: bytes | None = None,
     certificate_pem: bytes,
     controller_ca_pem: bytes,
+    device_ca_pem: bytes | None = None,
     root: str,
     factory_image: bytes,
     factory_version: str,
@@ -98,7 +104,8 @@ def enrolment_files(
 ) -> dict[str, bytes]:
     """Return every file of the folder by relative path.
 
-    `root` is the text of the root metadata to pin. The writer gives `identity/device.key.pem` mode 0600.
+    `root` is the text of the root metadata to pin. The writer gives `identity/device.key.pem` mode 0600; it is not
+    there when the device has made its own.
 
     Raises:
         ValueError: a name or version has the wrong form.
@@ -125,11 +132,13 @@ def enrolment_files(
         reboot=reboot,
         boot_seconds=boot_seconds,
     )
-    return {
+    files = {
         SETTINGS: settings.encode(),
         KEY: key_pem,
         CERTIFICATE: certificate_pem,
         CONTROLLER_CA: controller_ca_pem,
+        DEVICE_CA: device_ca_pem,
         ROOT: root.encode(),
         FACTORY_IMAGE: factory_image,
     }
+    return {path: data for path, data in files.items() if data is not None}

@@ -19,6 +19,7 @@ from fwctl_agent.runtime.commands import Commands
 from fwctl_agent.runtime.copies import Corrupt
 from fwctl_agent.runtime.device import Device
 from fwctl_agent.runtime.fs import OsFs
+from fwctl_agent.runtime.identity import Identity, key_in_force
 from fwctl_agent.runtime.installers import CommandInstaller, SlotsInstaller
 from fwctl_agent.runtime.ports import Boot, Clock, Fs, Installer, InstallFailed, Ready
 from fwctl_agent.runtime.power_on import BadFactory
@@ -56,7 +57,8 @@ def assemble(
             boot=boot,
             installer=installer,
             clock=clock or SystemClock(),
-            signer=read_signer(folder / enrolment.KEY),
+            signer=read_signer(key_in_force(folder / enrolment.CERTIFICATE, folder / enrolment.KEY)),
+            identity=Identity(OsFs(folder), settings),
             root=_text(folder / enrolment.ROOT),
             ready=ready or (ReadyCommand(settings.readiness) if settings.readiness else None),
             verification=verification,

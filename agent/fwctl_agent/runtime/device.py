@@ -19,6 +19,7 @@ from fwctl_agent.protocol.statements import OUTCOME, FailureClass, ProbeResult
 from fwctl_agent.runtime import machine, steps
 from fwctl_agent.runtime.content import check_content, digest_of, holds
 from fwctl_agent.runtime.copies import TwoCopies
+from fwctl_agent.runtime.identity import Identity
 from fwctl_agent.runtime.intake import Intake, hashed_so_far
 from fwctl_agent.runtime.job import Job
 from fwctl_agent.runtime.judging import Sent, judge
@@ -28,7 +29,8 @@ from fwctl_agent.runtime.power_on import adopt_boot, first_record
 from fwctl_agent.runtime.record import Record, Stored
 from fwctl_agent.runtime.settings import Settings
 from fwctl_agent.runtime.trust_store import TrustStore
-from fwctl_agent.trust.envelope import seal
+from fwctl_agent.trust.envelope import Sealed, seal
+from fwctl_agent.trust.identity import DeviceCertificate
 from fwctl_agent.trust.verification import Verification
 from fwctl_agent.trust.verifier import TrustedTime
 
@@ -59,8 +61,10 @@ class Device:
         root: str,
         ready: Ready | None = None,
         verification: Verification | None = None,
+        identity: Identity | None = None,
     ) -> None:
         self.settings = settings
+        self._identity = identity or Identity(fs, settings)
         self.verification = verification or Verification()
         self._fs = fs
         self._boot = boot
@@ -86,6 +90,8 @@ class Device:
         self.booted = boot.start()
         self._commit(adopt_boot(self.record, self.booted))
         self._commit(machine.started(self.record, limit=MAX_STARTS, now=self.moment()))
+        if self._identity.unfinished:
+            self._finish_rotation()
         self._show_current()
 
     # -- questions ----------------------------------------------------------------------------------------------
@@ -139,6 +145,46 @@ class Device:
     def put_trust(self, bundle: Mapping[str, str]) -> TrustVersions:
         self.trust.advance(bundle, now=self.time().now, fresh=True)
         return self.trust.trusted.versions
+
+    def new_key(self) -> str:
+        """Return a request for a certificate for a new key; the present one stays in force until that has come.
+
+        Raises:
+            Refusal: `E_NO_DEVICE_CA`.
+        """
+        if self._identity.unfinished:
+            self._finish_rotation()
+        return self._identity.request()
+
+    def put_identity(self, pem: str) -> tuple[DeviceCertificate, bool]:
+        """Take a new certificate; return it, and whether the key is a new one too.
+
+        Raises:
+            Refusal: it is not one for this device.
+            Busy: an order runs whose outcome the old key is expected to sign.
+            OSError: nothing was changed, or only the journal and the old key are still to follow: ask again.
+        """
+        policy = self.trust.trusted.policy
+        new, rotated = self._identity.judge(pem, time=self.time(), revoked=policy.revoked if policy else ())
+        job = self.record.job
+        if rotated and job is not None and job.active:
+            raise Busy(job.order.id)
+        self._identity.store(pem)
+        if self._identity.unfinished:
+            self._finish_rotation()
+        return new, rotated
+
+    def _finish_rotation(self) -> None:
+        """Sign what is kept again with the new key: whoever asks knows only the certificate that is in force."""
+        signer = self._signer = self._identity.signer()
+        outcomes = tuple(
+            replace(stored, envelope=seal(Sealed.open(stored.envelope, OUTCOME).payload, OUTCOME, signer))
+            for stored in self.record.outcomes
+        )
+        record = replace(self.record, outcomes=outcomes)
+        self._journal.store_written(record.written)
+        self.record = record
+        self._identity.finish()
 
     def put_order(self, order: str, request: OrderRequest) -> OrderReply:
         """Judge and accept an order. A known id answers with what is stored, before any other check.

@@ -54,6 +54,8 @@ class Host:
     @contextlib.contextmanager
     def visited(self) -> Iterator[None]:
         """Mark a request that is being answered: the device is not at rest meanwhile."""
+        self.renewed: Callable[[], None] = _nothing
+        """called when the device has a new certificate to show"""
         self._visitors += 1
         try:
             yield
@@ -188,3 +190,7 @@ class Host:
         changed.set()
         if rested and not self._wake.is_set():
             self._rested.set()
+
+
+def _nothing() -> None:
+    pass

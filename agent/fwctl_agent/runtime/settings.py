@@ -95,6 +95,8 @@ class Settings:
     enrolled_at: datetime
     host: str
     port: int
+    tls: Literal["1.3", "1.2"] = "1.3"
+    """the oldest version that is spoken"""
     factory: Factory
     reboot: Reboot
     tries: int
@@ -106,3 +108,5 @@ class Settings:
     facts: Mapping[str, str | int | bool] = field(default_factory=dict)
     readiness: Readiness | None = None
     facts_command: FactsCommand | None = None
+    download_ca: str | None = None
+    """file with the CA of the storage, from the device's folder on; None: those that the system trusts"""

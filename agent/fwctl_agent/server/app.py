@@ -14,7 +14,8 @@ from starlette.types import Receive, Scope, Send
 
 from fwctl_agent.errors import Refusal
 from fwctl_agent.protocol import canonical
-from fwctl_agent.protocol.fields import DIGEST
+from fwctl_agent.protocol.fields import DIGEST, Fields
+from fwctl_agent.protocol.identity import MAX_IDENTITY_BODY, IdentityReply, NewCertificate, RequestReply
 from fwctl_agent.protocol.messages import (
     MAX_ORDER_BODY,
     MAX_TRUST_BODY,
@@ -41,10 +42,10 @@ def make_app() -> App:
 
 
 async def _app(scope: Scope, receive: Receive, send: Send) -> None:
-    """Choose by method and path: five addresses need no router and no middleware."""
+    """Choose by method and path: a few addresses need no router and no middleware."""
     request = Request(scope, receive, send)
     found = _ADDRESS.fullmatch(scope["path"])
-    address = _HANDLERS[found["device"] or found["trust"] or found["image"] or "order"] if found else {}
+    address = _HANDLERS[found["plain"] or found["image"] or "order"] if found else {}
     handler = address.get("GET" if request.method == "HEAD" else request.method)
     if found is None or handler is None:
         response = _not_found(405 if found else 404)
@@ -65,6 +66,26 @@ async def put_trust(request: Request, host: Host) -> Response:
     bundle = bundle_from_wire(canonical.decode(body, what="trust bundle", max_bytes=MAX_TRUST_BODY))
     versions = await host.call(host.device.put_trust, bundle)
     return _json(200, versions.to_wire())
+
+
+async def put_request(request: Request, host: Host) -> Response:
+    body = await read_all(request, MAX_IDENTITY_BODY)
+    request.state.unread = False
+    Fields(canonical.decode(body, what="request", max_bytes=MAX_IDENTITY_BODY), "request").done()
+    return _json(200, RequestReply(await host.call(host.device.new_key)).to_wire())
+
+
+async def put_identity(request: Request, host: Host) -> Response:
+    body = await read_all(request, MAX_IDENTITY_BODY)
+    request.state.unread = False
+    new, rotated = await host.call(host.device.put_identity, NewCertificate.from_bytes(body).certificate)
+    host.renewed()
+    response = _json(200, IdentityReply(new.key, new.end).to_wire())
+    if rotated:
+        # Whoever has seen the old certificate must see the new one before it is told anything that the new key signed.
+        request.state.turn_out_others()
+        response.headers["connection"] = "close"
+    return response
 
 
 async def put_order(request: Request, host: Host) -> Response:
@@ -155,10 +176,14 @@ async def _answer(handler: Handler, request: Request) -> Response:
         return _refused(500, Refusal("E_INTERNAL", "the agent has a bug; see its log", klass="deferred"))
 
 
-_ADDRESS: Final = re.compile(r"/v1/(?:(?P<device>device)|(?P<trust>trust)|orders/(?P<id>[^/]+)(?:/(?P<image>image))?)")
+_ADDRESS: Final = re.compile(
+    r"/v1/(?:(?P<plain>device|trust|identity|identity/request)|orders/(?P<id>[^/]+)(?:/(?P<image>image))?)"
+)
 _HANDLERS: Final[dict[str, dict[str, Handler]]] = {
     "device": {"GET": get_device},
     "trust": {"PUT": put_trust},
+    "identity": {"PUT": put_identity},
+    "identity/request": {"PUT": put_request},
     "order": {"PUT": put_order, "GET": get_order},
     "image": {"PUT": put_image},
 }

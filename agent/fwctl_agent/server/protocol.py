@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import Callable
 from typing import Any, Final, Protocol
 
@@ -13,6 +14,7 @@ from uvicorn.server import ServerState
 
 from fwctl_agent.runtime.host import Host
 from fwctl_agent.server.tls import host_of, peer_is_valid
+from fwctl_agent.trust.identity import controller_name
 
 HEADER_SECONDS: Final = 10.0
 """from the first byte of a request to the end of its headers"""
@@ -64,12 +66,12 @@ class Guard:
         tls = transport.get_extra_info("ssl_object")
         host = host_of(tls)
         up = host is not None and host.reachable
-        if host is None or not up or not peer_is_valid(tls.getpeercert(binary_form=True), host.device.time()):
+        if host is None or not up or not _welcome(tls, host):
             transport.abort()
             return
         self.host = host
         self._visits.begin(host, self)
-        self.app_state = {"host": host}
+        self.app_state = {"host": host, "turn_out_others": self._turn_out_others}
         self._arm()
 
     def heard(self, *, head_owed: bool) -> None:
@@ -89,6 +91,12 @@ class Guard:
         if self._transport is not None:
             self._transport.abort()
 
+    def _turn_out_others(self) -> None:
+        """Cut every other connection to the device."""
+        for connection in self._visits.of(self.host) if self.host is not None else ():
+            if connection is not self:
+                connection.drop()
+
     def _arm(self) -> None:
         self._deadline = self.loop.call_later(HEADER_SECONDS, self.drop)
 
@@ -96,6 +104,15 @@ class Guard:
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
+
+
+def _welcome(tls: ssl.SSLObject, host: Host) -> bool:
+    device = host.device
+    policy = device.trust.trusted.policy
+    peer = tls.getpeercert(binary_form=True)
+    return peer_is_valid(
+        peer, device.time(), name=controller_name(device.settings.repo_id), revoked=policy.revoked if policy else ()
+    )
 
 
 class H11Agent(Guard, H11Protocol):

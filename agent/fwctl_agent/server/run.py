@@ -17,8 +17,9 @@ from fwctl_agent.protocol import enrolment
 from fwctl_agent.runtime.assemble import assemble
 from fwctl_agent.runtime.fs import OsFs
 from fwctl_agent.runtime.host import Host
+from fwctl_agent.runtime.pull_http import source_of
 from fwctl_agent.server.serve import AgentServer, serve
-from fwctl_agent.server.tls import server_context
+from fwctl_agent.server.tls import load_identity, oldest_tls, server_context
 
 RESTART: Final = 75
 """exit code that asks the supervisor for a start: the reboot into the selected slot"""
@@ -40,7 +41,8 @@ def run(folder: Path) -> int:
         ConfigError, Unavailable, Locked: before anything is served.
     """
     settings = read_settings(folder)
-    tls = server_context(folder / enrolment.CERTIFICATE, folder / enrolment.KEY, folder / enrolment.CONTROLLER_CA)
+    certificate, key = folder / enrolment.CERTIFICATE, folder / enrolment.KEY
+    tls = server_context(certificate, key, folder / enrolment.CONTROLLER_CA, oldest=oldest_tls(settings))
     with locked(folder):
         device = assemble(folder, settings=settings)
         listener = listen(settings.host, settings.port)
@@ -48,7 +50,8 @@ def run(folder: Path) -> int:
         OsFs(folder).replace("state/address", f"{address}\n".encode())
 
         async def main() -> int:
-            host = Host(device, restart=lambda _: server.end(RESTART))
+            source = source_of(folder, settings)
+            host = Host(device, restart=lambda _: server.end(RESTART), source=source)
 
             def ready() -> None:
                 sys.stdout.write(f"fwctl-agent: {settings.id} listening on {address}\n")
@@ -57,6 +60,7 @@ def run(folder: Path) -> int:
 
             server = AgentServer(listener, tls, connections=MAX_CONNECTIONS, ready=ready)
             tls.host = host
+            host.renewed = lambda: load_identity(tls, certificate, key)
             try:
                 return await serve(server)
             finally:

@@ -18,21 +18,28 @@ from datetime import datetime
 from typing import Final, TypeVar
 
 from securesystemslib.formats import encode_canonical
-from securesystemslib.signer import SSlibKey
 from tuf.api.exceptions import DownloadError, RepositoryError
 from tuf.api.metadata import Metadata, MetaFile, Root, Signed, Snapshot, Targets, Timestamp
 
 from fwctl_agent.errors import Refusal
 from fwctl_agent.protocol import canonical
 from fwctl_agent.protocol.messages import TrustVersions
-from fwctl_agent.trust.keys import distinct, vet
 from fwctl_agent.trust.policy import Policy
+from fwctl_agent.trust.roles import (
+    POLICY_ROLE,
+    POLICY_TARGET,
+    check_apart,
+    check_delegation,
+    check_root,
+    keys_of,
+    policy_target,
+)
 
-POLICY_ROLE: Final = "policy"
-POLICY_TARGET: Final = "policy/policy.json"
 MAX_ROTATIONS: Final = 256
 _ROOT_NAME: Final = re.compile(r"([1-9][0-9]{0,8})\.root\.json")
 _KEPT: Final = ("timestamp.json", "snapshot.json", "targets.json", "policy.json", POLICY_TARGET)
+
+__all__ = ["MAX_ROTATIONS", "POLICY_ROLE", "POLICY_TARGET", "TrustedMetadata", "parse_metadata"]
 
 S = TypeVar("S", Root, Timestamp, Snapshot, Targets)
 
@@ -56,8 +63,8 @@ class TrustedMetadata:
         Raises:
             Refusal: the root is malformed, its keys are unusable, or it does not sign itself.
         """
-        metadata = _parse(root, Root, "root.json")
-        _check_role_keys(metadata.signed)
+        metadata = parse_metadata(root, Root, "root.json")
+        check_root(metadata.signed)
         _verify(metadata.signed, "root", metadata)
         return cls({f"{metadata.signed.version}.root.json": root}, metadata)
 
@@ -101,7 +108,7 @@ class TrustedMetadata:
         Raises:
             Refusal: it is not signed by that key, or malformed.
         """
-        metadata = _parse(text, Timestamp, "timestamp.json")
+        metadata = parse_metadata(text, Timestamp, "timestamp.json")
         _verify(self.root.signed, "timestamp", metadata)
         return metadata.signed.version
 
@@ -121,8 +128,8 @@ class TrustedMetadata:
         return state
 
     def _next_root(self, text: str) -> TrustedMetadata:
-        old, new = self.root, _parse(text, Root, "root.json")
-        _check_role_keys(new.signed)
+        old, new = self.root, parse_metadata(text, Root, "root.json")
+        check_root(new.signed)
         try:  # TUF 5.3.4: a threshold of the old keys and of the new keys
             _verify(old.signed, "root", new)
             _verify(new.signed, "root", new)
@@ -133,9 +140,9 @@ class TrustedMetadata:
         state = replace(self, root=new, files=_with_root(self.files, new.signed.version, text))
         # TUF 5.3.11: recovery from a fast-forward attack. A version binds only while the keys stay the same; that of
         # targets too, for a reviewer has no snapshot to remember it (and a device's snapshot remembers it anyway).
-        if _keys_of(old.signed, "targets") != _keys_of(new.signed, "targets"):
+        if keys_of(old.signed, "targets") != keys_of(new.signed, "targets"):
             state = replace(state, targets=None, role=None)
-        if any(_keys_of(old.signed, role) != _keys_of(new.signed, role) for role in ("timestamp", "snapshot")):
+        if any(keys_of(old.signed, role) != keys_of(new.signed, role) for role in ("timestamp", "snapshot")):
             kept = {name: text for name, text in state.files.items() if name not in ("timestamp.json", "snapshot.json")}
             return replace(state, timestamp=None, snapshot=None, files=kept)
         return state
@@ -147,10 +154,11 @@ class TrustedMetadata:
         snapshot = self._snapshot(files, timestamp, now) if timestamp else None
         # TUF 5.6: targets, then the delegated policy role
         targets = self._targets(self.root.signed, "targets", files, self.targets, snapshot, now)
-        _check_delegation(targets.signed)
-        same = self.targets and _keys_of(self.targets.signed, POLICY_ROLE) == _keys_of(targets.signed, POLICY_ROLE)
+        check_delegation(targets.signed)
+        same = self.targets and keys_of(self.targets.signed, POLICY_ROLE) == keys_of(targets.signed, POLICY_ROLE)
         role = self._targets(targets.signed, POLICY_ROLE, files, self.role if same else None, snapshot, now)
-        policy = _policy_target(role.signed, files[POLICY_TARGET])
+        policy = policy_target(role.signed, files[POLICY_TARGET])
+        check_apart(self.root.signed, targets.signed, policy)
         if self.policy and self.policy.repo_id != policy.repo_id:
             raise Refusal("E_META_MISMATCH", "the policy belongs to another repository")
         return replace(
@@ -159,7 +167,7 @@ class TrustedMetadata:
 
     def _timestamp(self, files: Mapping[str, str], now: datetime | None) -> Metadata[Timestamp]:
         """TUF 5.4."""
-        new = _parse(files["timestamp.json"], Timestamp, "timestamp.json")
+        new = parse_metadata(files["timestamp.json"], Timestamp, "timestamp.json")
         _verify(self.root.signed, "timestamp", new)
         old = self.timestamp
         if old:
@@ -177,7 +185,7 @@ class TrustedMetadata:
     ) -> Metadata[Snapshot]:
         """TUF 5.5."""
         text = files["snapshot.json"]
-        new = _parse(text, Snapshot, "snapshot.json")
+        new = parse_metadata(text, Snapshot, "snapshot.json")
         _check_meta(timestamp.signed.snapshot_meta, text, new.signed, "snapshot.json")
         _verify(self.root.signed, "snapshot", new)
         for name, info in (self.snapshot.signed.meta if self.snapshot else {}).items():  # TUF 5.5.5
@@ -198,7 +206,7 @@ class TrustedMetadata:
     ) -> Metadata[Targets]:
         """TUF 5.6.1 to 5.6.6, for the top-level role and for the policy role."""
         name = f"{role}.json"
-        new = _parse(files[name], Targets, name)
+        new = parse_metadata(files[name], Targets, name)
         _verify(delegator, role, new)
         if old:
             _check_version(name, old.signed.version, new.signed.version)
@@ -220,7 +228,12 @@ def _text(bundle: Mapping[str, str], name: str) -> str:
     return bundle[name]
 
 
-def _parse(text: str, kind: type[S], name: str) -> Metadata[S]:
+def parse_metadata(text: str, kind: type[S], name: str) -> Metadata[S]:
+    """Return metadata that can be read in one way only; no signature is looked at.
+
+    Raises:
+        Refusal: `E_SCHEMA`, or `E_SIG_TYPE` for metadata of another role.
+    """
     data = text.encode(errors="surrogatepass")
     raw = canonical.decode(data, what=f"trust/{name}")  # python-tuf reads with json.loads: duplicate keys die before
     try:
@@ -259,50 +272,6 @@ def _verify(delegator: Root | Targets, role: str, new: Metadata[S]) -> None:
     if not result.verified:
         code = "E_SIG_THRESHOLD" if new.signatures else "E_SIG_MISSING"
         raise Refusal(code, f"{role} metadata has {len(result.signed)} of {result.threshold} signatures")
-
-
-def _keys_of(delegator: Root | Targets, role: str) -> tuple[int, frozenset[str]]:
-    """Return threshold and key ids of a role by material, refusing what must not count."""
-    entry = delegator.get_delegated_role(role)
-    if type(entry.threshold) is not int:
-        raise Refusal("E_POLICY_INVALID", f"the threshold of {role} must be a whole number")
-    keys = []
-    for keyid in entry.keyids:
-        try:
-            key = delegator.get_key(keyid)
-        except ValueError as error:
-            raise Refusal("E_POLICY_INVALID", f"role {role} lists an unknown key") from error
-        if not isinstance(key, SSlibKey):
-            raise Refusal("E_KEY_ALG", f"role {role} has a key of an unsupported kind")
-        keys.append(vet(key))
-    found = distinct(keys, f"role {role}")
-    if entry.threshold > len(found):
-        raise Refusal("E_POLICY_INVALID", f"role {role} needs {entry.threshold} of {len(found)} keys")
-    return entry.threshold, frozenset(found)
-
-
-def _check_role_keys(root: Root) -> None:
-    for role in ("root", "targets", "snapshot", "timestamp"):
-        _keys_of(root, role)
-
-
-def _check_delegation(targets: Targets) -> None:
-    """One delegation, to `policy`, for exactly its one path, and it ends there."""
-    roles = dict((targets.delegations.roles if targets.delegations else None) or {})
-    role = roles.get(POLICY_ROLE)
-    if len(roles) != 1 or role is None or role.paths != ["policy/*"] or not role.terminating or targets.targets:
-        raise Refusal("E_POLICY_INVALID", "targets must delegate policy/* to the role policy, and hold nothing else")
-    _keys_of(targets, POLICY_ROLE)
-
-
-def _policy_target(role: Targets, text: str) -> Policy:
-    info = role.targets.get(POLICY_TARGET)
-    if info is None or set(info.hashes) != {"sha256"}:
-        raise Refusal("E_META_MISMATCH", f"the policy role does not name {POLICY_TARGET} by sha256")
-    data = text.encode(errors="surrogatepass")
-    if len(data) != info.length or canonical.digest(data) != f"sha256:{info.hashes['sha256']}":
-        raise Refusal("E_POLICY_UNTRUSTED", f"trust/{POLICY_TARGET} is not the file that was signed")
-    return Policy.parse(data)
 
 
 def _check_meta(info: MetaFile, text: str, signed: Signed, name: str) -> None:

@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from fwctl.fleet.certificates import Authorities, create_authorities, issue_device
+from fwctl.fleet.certificates import Authorities, DeviceIssuer, create_authorities
 from fwctl.fleet.link import Links, Timeouts
 from fwctl.trust.keystore import KeyStore
 from fwctl_agent.protocol import canonical
@@ -46,8 +46,8 @@ class Pki:
 
     def server(self, device: str = DEVICE, *, repo: str = REPO, clients: Path | None = None) -> ssl.SSLContext:
         """Return the TLS context of a device; `clients` is the CA that its peers must have, else ours."""
-        pems = issue_device(self.keystore, device, repo, enrolled_at=self.now, now=self.now)
-        return server_context("".join(pems), clients or self.authorities.controller_ca)
+        pems = DeviceIssuer.load(self.keystore, repo).issue(device, enrolled_at=self.now, now=self.now)
+        return server_context(b"".join(pems).decode(), clients or self.authorities.controller_ca)
 
 
 def server_context(pem: str, clients: Path) -> ssl.SSLContext:

@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from fwctl.errors import InputError, WorldError
-from fwctl.fleet.certificates import Authorities, certify_device, read_device_certificate
+from fwctl.fleet.certificates import Authorities, DeviceIssuer, read_device_certificate
 from fwctl.fleet.interface import DeviceLink, DeviceLinks, ImageReader, LinkError
 from fwctl.fleet.link import Links
 from fwctl_agent.protocol.messages import BusyReply, OrderReply, RefusedReply, TrustVersions
@@ -267,9 +267,8 @@ async def test_an_ipv6_address_stands_in_brackets(pki: Pki) -> None:
 
 async def test_a_device_may_hold_an_ed25519_key(pki: Pki) -> None:
     key = Ed25519PrivateKey.generate()
-    certificate = certify_device(
-        pki.keystore, DEVICE, REPO, public_key=key.public_key(), enrolled_at=pki.now, now=pki.now
-    )
+    issuer = DeviceIssuer.load(pki.keystore, REPO)
+    certificate = issuer.certify(DEVICE, key.public_key(), enrolled_at=pki.now, now=pki.now).decode()
     pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode() + certificate
     context = server_context(pem, pki.authorities.controller_ca)
     device = Scripted(response(200, document().to_wire()))

@@ -21,9 +21,8 @@ from fwctl.errors import InputError
 from fwctl.fleet.certificates import (
     ENROLLED_AT,
     Authorities,
-    certify_device,
+    DeviceIssuer,
     create_authorities,
-    issue_device,
     read_device_certificate,
 )
 from fwctl.fleet.pki import PublicKey
@@ -41,6 +40,18 @@ def keystore(tmp_path: Path) -> KeyStore:
 @pytest.fixture
 def authorities(keystore: KeyStore) -> Authorities:
     return create_authorities(keystore, "acme", NOW)
+
+
+def issue(
+    keystore: KeyStore,
+    device: str = "device-001",
+    repo: str = "acme",
+    *,
+    enrolled_at: datetime = NOW,
+    now: datetime = NOW,
+) -> tuple[str, str]:
+    key, pem = DeviceIssuer.load(keystore, repo).issue(device, enrolled_at=enrolled_at, now=now)
+    return key.decode(), pem.decode()
 
 
 def certificate(path: Path) -> x509.Certificate:
@@ -86,7 +97,7 @@ def test_the_device_authority_key_may_be_kept_elsewhere(keystore: KeyStore, auth
     create_authorities(keystore, "acme", NOW)
     assert not authorities.device_ca_key.exists()
     with pytest.raises(InputError) as caught:
-        issue_device(keystore, "device-001", "acme", enrolled_at=NOW, now=NOW)
+        issue(keystore)
     assert (caught.value.code, caught.value.place) == ("E_PKI", str(authorities.device_ca_key))
 
 
@@ -95,19 +106,19 @@ def test_the_device_authority_key_may_be_kept_elsewhere(keystore: KeyStore, auth
 def test_a_damaged_file_is_named(keystore: KeyStore, authorities: Authorities, name: str, junk: bytes) -> None:
     (authorities.folder / name).write_bytes(junk)
     with pytest.raises(InputError) as caught:
-        issue_device(keystore, "device-001", "acme", enrolled_at=NOW, now=NOW)
+        issue(keystore)
     assert (caught.value.code, caught.value.place) == ("E_PKI", str(authorities.folder / name))
 
 
 def test_a_key_of_another_authority_is_not_used(keystore: KeyStore, authorities: Authorities) -> None:
     authorities.device_ca_key.write_bytes(authorities.controller_ca_key.read_bytes())
     with pytest.raises(InputError) as caught:
-        issue_device(keystore, "device-001", "acme", enrolled_at=NOW, now=NOW)
+        issue(keystore)
     assert caught.value.code == "E_PKI"
 
 
 def test_each_side_serves_one_purpose_within_its_names(keystore: KeyStore, authorities: Authorities) -> None:
-    _, pem = issue_device(keystore, "device-001", "acme", enrolled_at=NOW, now=NOW)
+    _, pem = issue(keystore)
     device = x509.load_pem_x509_certificate(pem.encode())
     for ca, end, purpose, names in [
         (authorities.device_ca, device, ExtendedKeyUsageOID.SERVER_AUTH, "devices.acme.fwctl"),
@@ -132,42 +143,39 @@ def test_each_side_serves_one_purpose_within_its_names(keystore: KeyStore, autho
 
 def test_nothing_outlives_its_authority(keystore: KeyStore, authorities: Authorities) -> None:
     later = NOW + timedelta(days=3000)
-    _, pem = issue_device(keystore, "device-001", "acme", enrolled_at=NOW, now=later)
+    _, pem = issue(keystore, now=later)
     device, ca = x509.load_pem_x509_certificate(pem.encode()), certificate(authorities.device_ca)
     assert device.not_valid_after_utc == ca.not_valid_after_utc == NOW + timedelta(days=3652)
     assert device.not_valid_before_utc == later - timedelta(hours=1)
 
 
 def test_a_device_certificate_says_who_and_since_when(keystore: KeyStore, authorities: Authorities) -> None:
-    key, pem = issue_device(keystore, "device-001", "acme", enrolled_at=ENROLLED, now=NOW)
+    key, pem = issue(keystore, enrolled_at=ENROLLED)
     found = read_device_certificate(pem)
     assert (found.device, found.repo_id, found.enrolled_at) == ("device-001", "acme", ENROLLED)
     assert found.public_key == load_pem_private_key(key.encode(), None).public_key()
 
 
 def test_a_renewal_keeps_key_and_enrolment(keystore: KeyStore, authorities: Authorities) -> None:
-    old = read_device_certificate(issue_device(keystore, "device-001", "acme", enrolled_at=ENROLLED, now=NOW)[1])
-    pem = certify_device(
-        keystore,
-        old.device,
-        old.repo_id,
-        public_key=old.public_key,
-        enrolled_at=old.enrolled_at,
-        now=NOW + timedelta(days=900),
+    old = read_device_certificate(issue(keystore, enrolled_at=ENROLLED)[1])
+    pem = DeviceIssuer.load(keystore, "acme").certify(
+        old.device, old.public_key, enrolled_at=old.enrolled_at, now=NOW + timedelta(days=900)
     )
-    assert read_device_certificate(pem) == old
+    renewed = read_device_certificate(pem.decode())
+    assert renewed == old
+    assert renewed.end == old.end + timedelta(days=900)
 
 
 @pytest.mark.parametrize("device", ["a", "0", "x" * 63, "a-b"])
 def test_names_of_every_length_fit(tmp_path: Path, device: str) -> None:
     keystore, repo = KeyStore(tmp_path), "r" * 63
     create_authorities(keystore, repo, NOW)
-    _, pem = issue_device(keystore, device, repo, enrolled_at=NOW, now=NOW)
+    _, pem = issue(keystore, device, repo)
     assert (read_device_certificate(pem).device, read_device_certificate(pem).repo_id) == (device, repo)
 
 
 def test_serial_numbers_differ(keystore: KeyStore, authorities: Authorities) -> None:
-    pems = [issue_device(keystore, "device-001", "acme", enrolled_at=NOW, now=NOW)[1] for _ in range(5)]
+    pems = [issue(keystore)[1] for _ in range(5)]
     assert len({x509.load_pem_x509_certificate(pem.encode()).serial_number for pem in pems}) == 5
 
 
@@ -183,14 +191,14 @@ def weak_keys() -> list[PublicKey]:
 @pytest.mark.parametrize("key", weak_keys())
 def test_weak_or_foreign_keys_are_not_certified(keystore: KeyStore, authorities: Authorities, key: PublicKey) -> None:
     with pytest.raises(InputError) as caught:
-        certify_device(keystore, "device-001", "acme", public_key=key, enrolled_at=NOW, now=NOW)
+        DeviceIssuer.load(keystore, "acme").certify("device-001", key, enrolled_at=NOW, now=NOW)
     assert caught.value.code == "E_KEY_ALG"
 
 
 def test_an_ed25519_key_of_the_device_is_certified(keystore: KeyStore, authorities: Authorities) -> None:
     key = Ed25519PrivateKey.generate().public_key()
-    pem = certify_device(keystore, "device-001", "acme", public_key=key, enrolled_at=NOW, now=NOW)
-    assert read_device_certificate(pem).public_key == key
+    pem = DeviceIssuer.load(keystore, "acme").certify("device-001", key, enrolled_at=NOW, now=NOW)
+    assert read_device_certificate(pem.decode()).public_key == key
 
 
 # Reading what others made

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from securesystemslib.signer import CryptoSigner
 
 from fwctl.errors import DeviceError
-from fwctl.fleet.certificates import create_authorities, issue_device
+from fwctl.fleet.certificates import DeviceIssuer, create_authorities
 from fwctl.fleet.outcomes import verify_outcome
 from fwctl.trust.keystore import KeyStore
 from fwctl_agent.protocol import canonical
@@ -55,7 +55,9 @@ def keystore(tmp_path_factory: pytest.TempPathFactory) -> KeyStore:
 
 
 def enrolled(keystore: KeyStore, device: str = DEVICE) -> Device:
-    key, certificate = issue_device(keystore, device, REPO, enrolled_at=NOW, now=NOW)
+    key, certificate = (
+        pem.decode() for pem in DeviceIssuer.load(keystore, REPO).issue(device, enrolled_at=NOW, now=NOW)
+    )
     return Device(CryptoSigner(load_pem_private_key(key.encode(), None)), certificate)
 
 

@@ -258,3 +258,24 @@ def test_without_git_there_is_a_remedy(repo: Repo, tmp_path: Path, monkeypatch: 
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(WorldError, match="E_GIT_MISSING"):
         repo.head()
+
+
+def test_a_commit_takes_files_away_with_the_folders_they_leave_empty(repo: Repo) -> None:
+    repo.commit_files({"trust/a/b.json": b"b", "trust/a/c/d.json": b"d", "trust/e.json": b"e"}, "more")
+    (tree_of(repo) / "trust/a/own.txt").write_text("not committed")
+    gone = {"trust/a/b.json": None, "trust/a/c/d.json": None, "trust/never.json": None}
+    commit = repo.commit_files({**gone, "trust/e.json": b"new"}, "less")
+    assert repo.tree(commit).read_all() == FILES | {"trust/e.json": b"new"}
+    assert git(repo, "status", "--porcelain") == "?? trust/a/own.txt"
+    assert not (tree_of(repo) / "trust/a/c").exists()
+    assert repo.commit_files(gone, "again") == commit
+
+
+def test_nothing_is_taken_away_through_a_link(repo: Repo, tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "kept.txt").write_text("kept")
+    (tree_of(repo) / "trust").symlink_to(outside)
+    with pytest.raises(InputError, match="E_PATH"):
+        repo.commit_files({"trust/kept.txt": None}, "away")
+    assert (outside / "kept.txt").read_text() == "kept"

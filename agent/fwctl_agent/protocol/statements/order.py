@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -18,6 +19,33 @@ ORDER: Final = "application/vnd.fwctl.order.v1+json"
 Verb = Literal["install", "activate", "confirm", "revert", "cancel"]
 FollowVerb = Literal["activate", "confirm", "revert", "cancel"]
 FOLLOW_UPS: Final = ("activate", "confirm", "revert", "cancel")
+MAX_URL: Final = 4096
+"""characters of the address in a delivery"""
+URL: Final = re.compile(r"https://[!-~]+")
+
+
+@dataclass(frozen=True)
+class Push:
+    """The reconciler sends the image."""
+
+    def to_wire(self) -> dict[str, Any]:
+        return {"type": "push"}
+
+
+@dataclass(frozen=True)
+class Pull:
+    """The device fetches the image itself. The query of `url` may be a secret."""
+
+    url: str
+
+    def to_wire(self) -> dict[str, Any]:
+        return {"type": "pull", "url": self.url}
+
+    def __repr__(self) -> str:
+        return "Pull(...)"
+
+
+Delivery = Push | Pull
 
 
 def order_id(*, device: str, mandate: str, verb: str, release: str, attempt: int) -> str:
@@ -65,6 +93,8 @@ class InstallOrder(_Order):
     limits: tuple[tuple[str, int], ...]
     """absolute maxima of numeric probes, by name"""
     activation: Literal["now", "hold"]
+    delivery: Delivery = Push()
+    """how the bytes come; the id does not depend on it, so an order sent again may name another address"""
     verb: Literal["install"] = "install"
 
     @cached_property
@@ -81,7 +111,7 @@ class InstallOrder(_Order):
         return self._common(self.verb, self.id) | {
             "leaf": self.leaf,
             "proof": {"index": self.proof.index, "hashes": list(self.proof.hashes)},
-            "delivery": {"type": "push"},
+            "delivery": self.delivery.to_wire(),
             "confirmWithin": self.confirm_within,
             "watch": self.watch,
             "probes": {"set": self.probes, "limits": dict(self.limits)},
@@ -143,9 +173,7 @@ def order_from_wire(value: object) -> Order:
 
 def _install(top: Fields, common: dict[str, Any]) -> InstallOrder:
     proof = Fields(top.take("proof"), "order.proof")
-    delivery = Fields(top.take("delivery"), "order.delivery")
     probes = Fields(top.take("probes"), "order.probes")
-    delivery.choice("type", ("push",))
     order = InstallOrder(
         **common,
         leaf=top.text("leaf", limit=128 + 72 * MAX_CHAIN),
@@ -155,7 +183,15 @@ def _install(top: Fields, common: dict[str, Any]) -> InstallOrder:
         probes=probes.text("set", WORD),
         limits=tuple(sorted(probes.mapping("limits", integer, limit=64).items())),
         activation=cast(Literal["now", "hold"], top.choice("activation", ("now", "hold"))),
+        delivery=_delivery(Fields(top.take("delivery"), "order.delivery")),
     )
-    for fields in (proof, delivery, probes):
+    for fields in (proof, probes):
         fields.done()
     return order
+
+
+def _delivery(fields: Fields) -> Delivery:
+    pull = fields.choice("type", ("push", "pull")) == "pull"
+    delivery = Pull(fields.text("url", URL, limit=MAX_URL)) if pull else Push()
+    fields.done()
+    return delivery

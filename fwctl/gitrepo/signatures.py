@@ -1,0 +1,207 @@
+"""Who signed commits, judged by git itself with keys that the caller names.
+
+Nothing else has a say: no file of the commit, no configuration of the user or the repository, no keyring. A verdict
+follows from git's status letter (`%G?`) and from the exit status of `git verify-commit`, never from printed text: for
+a key that nobody named git prints `Good "git" signature` too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final
+
+from fwctl.errors import InputError, TrustRefused
+from fwctl.gitrepo.command import Answer, checked, failure, run
+from fwctl.gitrepo.keyring import Ring, Signers, keyring
+from fwctl.gitrepo.repo import Commit, CommitId, Repo
+
+MAX_COMMITS: Final = 1000
+"""as many commits are judged at once, at most"""
+MAX_BYTES: Final = 32 * 2**20
+"""as much may these commits take together, without what they hold"""
+_FORMAT: Final = "%H%x00%an%x00%ae%x00%at%x00%s%x00%G?%x00%GS%x00%GF"
+_FIELDS: Final = 8
+# A commit-graph file could tell other parents than those that are signed.
+_HISTORY: Final = (("core.commitGraph", "false"), ("i18n.logOutputEncoding", "UTF-8"))
+_KINDS: Final[Mapping[bytes, str]] = {
+    b"-----BEGIN SSH SIGNATURE-----": "ssh",
+    b"-----BEGIN PGP SIGNATURE-----": "openpgp",
+}
+_WHY: Final[Mapping[str, str]] = {
+    "N": "it is not signed",
+    "B": "its signature is not one of this content, made for git",
+    "U": "it is signed with a key that the policy does not name, or not for that time",
+    "E": "it is signed with a key that the policy does not name, or in a way that is too weak",
+    "X": "its signature has expired",
+    "Y": "it is signed with a key that has expired",
+    "R": "it is signed with a key that was revoked",
+}
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What the signature of one commit is worth."""
+
+    commit: Commit
+    signer: str
+    """who signed it, as the policy calls them; empty where it is not validly signed"""
+    key: str
+    """fingerprint of the key, as far as git tells it"""
+    why: str
+    """why it is not validly signed; empty where it is"""
+
+    @property
+    def good(self) -> bool:
+        return not self.why
+
+
+def judge(repo: Repo, commits: Sequence[CommitId], signers: Signers) -> tuple[Judged, ...]:
+    """Judge commits, in their order.
+
+    Raises:
+        InputError: `E_SIZE` for commits that are too large to be judged.
+        WorldError: `E_SIGN_TOOL` if a program that a signature needs is not there; `E_GIT` for a damaged repository.
+    """
+    if not commits:
+        return ()
+    kinds = _kinds(repo, commits)
+    with keyring(signers, frozenset(kinds.values())) as ring:
+        rows = _rows(_git(repo, ["log", "--no-walk=unsorted", "--stdin", "-z", f"--format={_FORMAT}"], ring, commits))
+        judged = tuple(_judged(row, kinds[commit]) for commit, row in zip(commits, rows, strict=True))
+        good = [one.commit.id for one in judged if one.good]
+        if good != [commit for commit, one in zip(commits, judged, strict=True) if one.good]:
+            raise ValueError("git answered about other commits")
+        if not good or _run(repo, ["verify-commit", "--end-of-options", *good], ring).status == 0:
+            return judged
+    return tuple(Judged(one.commit, "", one.key, one.why or "git does not confirm its signature") for one in judged)
+
+
+def require_signed(
+    repo: Repo, commit: CommitId, *, mode: str, since: CommitId | None, signers: Signers
+) -> tuple[Judged, ...]:
+    """Judge what `mode` demands: the commit alone (head), or all commits after `since`, too (strict).
+
+    `since` is an ancestor of the commit; None where nothing was applied before, and then strict is about the commit
+    alone. Returns the verdicts, the commit's own first.
+
+    Raises:
+        TrustRefused: `E_GIT_SIG`: one of them is not validly signed, or there are too many.
+        InputError: `E_GIT_SHALLOW`: the history is cut off, so that `strict` cannot be judged.
+        WorldError: a program that is needed is not there.
+    """
+    if mode == "off":
+        return ()
+    judged = judge(repo, _wanted(repo, commit, since if mode == "strict" else None), signers)
+    bad = [one for one in judged if not one.good]
+    if not bad:
+        return judged
+    more = f" ({len(bad)} of {len(judged)} commits are not validly signed)" if len(judged) > 1 else ""
+    raise TrustRefused(
+        f"commit {bad[0].commit.id[:12]} is refused: {bad[0].why}{more}",
+        code="E_GIT_SIG",
+        place=named(bad[0].commit),
+        remedy=_remedy(signers, only_head=bad == [judged[0]]),
+    )
+
+
+def named(commit: Commit) -> str:
+    """Return a commit in one printable line: id, author, subject."""
+    return f"{commit.id[:12]} by {_plain(commit.name, 60)}: {_plain(commit.subject, 80)}"
+
+
+def _remedy(signers: Signers, *, only_head: bool) -> str:
+    again = "git commit --amend --no-edit -S" if only_head else "git rebase --force-rebase -S COMMIT-BEFORE-THEM"
+    return (
+        f"{signers.named} may sign. One of them signs it: {again}; "
+        "and from then on: git config commit.gpgSign true. If nobody knows it, find out who pushed it."
+    )
+
+
+def _wanted(repo: Repo, commit: CommitId, since: CommitId | None) -> list[CommitId]:
+    """Return the commits to judge, the newest first."""
+    if since is None or since == commit:
+        return [commit]
+    if repo.is_shallow():
+        raise InputError(
+            "the clone is shallow, so not all commits since the last applied one can be judged",
+            code="E_GIT_SHALLOW",
+            place=repo.origin,
+            remedy="git fetch --unshallow (in CI: fetch the whole history, fetch-depth: 0)",
+        )
+    walk = ["rev-list", "--topo-order", f"--max-count={MAX_COMMITS + 1}", "--end-of-options", f"{since}..{commit}"]
+    found = [
+        CommitId(line) for line in checked(_run(repo, walk, Ring()), what="walk", place=repo.origin).text().split()
+    ]
+    if len(found) > MAX_COMMITS:
+        raise TrustRefused(
+            f"more than {MAX_COMMITS} commits since {since[:12]}, which was applied last: too many to judge at once",
+            code="E_GIT_SIG",
+            place=repo.origin,
+            remedy="Apply them in parts, the oldest first: fwctl reconcile --once --ref COMMIT",
+        )
+    if found[:1] != [commit]:
+        raise ValueError("a commit is the newest of its own history")
+    return found
+
+
+def _kinds(repo: Repo, commits: Sequence[CommitId]) -> dict[CommitId, str]:
+    """Return how each commit is signed: ssh, openpgp, another word for what is never valid, or empty."""
+    asked = _git(repo, ["cat-file", "--batch-check=%(objecttype) %(objectsize)"], Ring(), commits)
+    facts = [line.split() for line in asked.text().split("\n")]
+    if any(len(fact) != 2 or fact[0] != "commit" for fact in facts) or len(facts) != len(commits):
+        raise failure(Answer(1, b"", "error: a commit is missing"), what="read commits", place=repo.origin)
+    if sum(int(size) for _, size in facts) > MAX_BYTES:
+        raise InputError(
+            f"the commits to judge take more than {MAX_BYTES} bytes without their files",
+            code="E_SIZE",
+            place=repo.origin,
+            remedy="Apply them in parts (fwctl reconcile --once --ref COMMIT), or find out who writes such messages.",
+        )
+    out, found = _git(repo, ["cat-file", "--batch"], Ring(), commits).stdout, {}
+    for commit, (_, size) in zip(commits, facts, strict=True):
+        start = out.index(b"\n") + 1
+        found[commit] = kind_of(out[start : start + int(size)], commit)
+        out = out[start + int(size) + 1 :]
+    return found
+
+
+def kind_of(raw: bytes, commit: str) -> str:
+    """Return how a commit is signed, from its header. More than one signature is none."""
+    name = b"gpgsig" if len(commit) == 40 else b"gpgsig-sha256"
+    header = raw.partition(b"\n\n")[0]
+    starts = [line.split(b" ", 1)[1].rstrip() for line in header.split(b"\n") if line.startswith(name + b" ")]
+    if not starts:
+        return ""
+    return _KINDS.get(starts[0], "other") if len(starts) == 1 else "several"
+
+
+def _judged(row: Sequence[str], kind: str) -> Judged:
+    name, email, subject = row[1], row[2], row[4]
+    commit = Commit(CommitId(row[0]), name, email, datetime.fromtimestamp(int(row[3]), UTC), subject)
+    letter, signer, key = row[5], _plain(row[6], 120), _plain(row[7], 80)
+    if letter == "G" and kind in ("ssh", "openpgp"):
+        return Judged(commit, signer or key, key, "")
+    if kind == "several":
+        return Judged(commit, "", key, "it carries more than one signature")
+    return Judged(commit, "", key, _WHY.get(letter, "its signature cannot be judged"))
+
+
+def _rows(answer: Answer) -> list[list[str]]:
+    parts = answer.stdout.decode("utf-8", "replace").removesuffix("\0").split("\0")
+    return [parts[at : at + _FIELDS] for at in range(0, len(parts) - _FIELDS + 1, _FIELDS)]
+
+
+def _git(repo: Repo, args: list[str], ring: Ring, commits: Sequence[str]) -> Answer:
+    listing = "".join(f"{commit}\n" for commit in commits).encode()
+    return checked(_run(repo, args, ring, stdin=listing), what="read commits", place=repo.origin)
+
+
+def _run(repo: Repo, args: list[str], ring: Ring, *, stdin: bytes | None = None) -> Answer:
+    config = [*_HISTORY, *ring.config]
+    return run([f"--git-dir={repo.git_dir}", *args], cwd=repo.git_dir, stdin=stdin, config=config, env=ring.env)
+
+
+def _plain(text: str, limit: int) -> str:
+    return "".join(c if c.isprintable() else "?" for c in text[:limit])

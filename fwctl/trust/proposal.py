@@ -1,0 +1,435 @@
+"""A change of trust on its way through git: what is to be signed, one file per signature, until every threshold holds.
+
+A functional core: files of a commit in, files to commit out. It reads no disk and asks no clock.
+
+Below `trust/proposal/` stand only the files that change: metadata with `signatures: []`, whose `signed` part is
+exactly what is signed, and the policy target. Below `signatures/` stands one file per signature, so that branches of
+two signers never conflict. Nothing here is trusted by anybody: verifiers do not read the folder, and a signature
+counts only in the assembled metadata, which `assemble` judges as a device would.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from securesystemslib.exceptions import UnverifiedSignatureError
+from securesystemslib.signer import Signature, Signer, SSlibKey
+from tuf.api.metadata import Metadata, Root, Targets
+
+from fwctl.errors import Busy, InputError, TrustRefused
+from fwctl.trust.authority import TRUST
+from fwctl.trust.repository import TrustPlan, readable, unsigned
+from fwctl_agent.errors import Refusal
+from fwctl_agent.protocol import canonical
+from fwctl_agent.protocol.fields import Fields
+from fwctl_agent.trust.keys import vet
+from fwctl_agent.trust.metadata import POLICY_ROLE, POLICY_TARGET, TrustedMetadata, parse_metadata
+from fwctl_agent.trust.policy import Policy
+from fwctl_agent.trust.roles import check_apart, check_delegation, check_root, holder, policy_target
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+PROPOSAL: Final = f"{TRUST}proposal/"
+SIGNATURES: Final = f"{PROPOSAL}signatures/"
+_ROOT: Final = re.compile(r"([1-9][0-9]{0,8})\.root\.json")
+_BEFORE_ANY: Final = datetime(1970, 1, 1, tzinfo=UTC)
+"""a time at which nothing has expired: expired trust is a reason to change it, not to be stuck with it"""
+
+
+T = TypeVar("T", Root, Targets)
+
+
+@dataclass(frozen=True)
+class Holder:
+    """A key that may sign a role, by the id that the metadata gives it, and whose it is."""
+
+    keyid: str
+    key: SSlibKey
+    person: str
+
+
+@dataclass(frozen=True)
+class Need:
+    """One threshold of one file. `role` is `root`, `targets`, `policy`, or `old root` for the root until now."""
+
+    file: str
+    role: str
+    threshold: int
+    signed: tuple[str, ...]
+    missing: tuple[str, ...]
+    """who may still sign; `threshold` less those who did are needed of them"""
+
+    @property
+    def holds(self) -> bool:
+        return len(self.signed) >= self.threshold
+
+
+@dataclass(frozen=True)
+class Waste:
+    """A signature file that counts for nothing."""
+
+    path: str
+    why: str
+
+
+@dataclass(frozen=True)
+class _Quorum:
+    file: str
+    role: str
+    threshold: int
+    holders: tuple[Holder, ...]
+
+
+def standing_trust(files: Mapping[str, bytes], pinned: str) -> TrustedMetadata:
+    """Return the trust of a commit, verified from the pinned root; expiry is not looked at.
+
+    Raises:
+        TrustRefused: it is not signed as it demands.
+    """
+    try:
+        return TrustedMetadata.bootstrap(pinned).advance(_bundle(files), now=_BEFORE_ANY, fresh=False)
+    except Refusal as error:
+        raise TrustRefused(
+            f"the repository's trust is refused: {error.message}",
+            code=error.code,
+            place=TRUST,
+            remedy="Find out who changed `trust/` (`git log trust/`); nothing is changed on top of it.",
+        ) from error
+
+
+def new_trust(plan: TrustPlan, *, now: datetime) -> dict[str, bytes]:
+    """Return a first trust as a proposal to commit: nobody has signed it, and it is completed as any other is."""
+    return {f"{PROPOSAL}{name}": text.encode() for name, text in unsigned(plan, now=now).items()}
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """One change of trust. `current` is the trust that it changes; None for a fleet's first trust.
+
+    `files` and `signatures` are by path in the repository; `trust` are the commit's files below `trust/`.
+    """
+
+    current: TrustedMetadata | None
+    files: Mapping[str, bytes]
+    signatures: Mapping[str, bytes]
+    trust: Mapping[str, bytes]
+    pinned: str = ""
+
+    @classmethod
+    def read(cls, files: Mapping[str, bytes], *, pinned: str = "") -> Proposal | None:
+        """Return the open proposal of a commit; None if there is none. `pinned` is empty for a fleet's first trust.
+
+        Raises:
+            InputError: `E_PROPOSAL_INVALID`: it is not a change that could ever be made.
+            Busy: `E_PROPOSAL_STALE`: the trust has moved since it was made.
+            TrustRefused: the trust that it would change is refused.
+        """
+        if not any(path.startswith(PROPOSAL) for path in files):
+            return None
+        trust = {path: data for path, data in files.items() if path.startswith(TRUST)}
+        return cls.of(standing_trust(trust, pinned) if pinned else None, trust, pinned=pinned)
+
+    @classmethod
+    def of(cls, current: TrustedMetadata | None, trust: Mapping[str, bytes], *, pinned: str) -> Proposal:
+        """Return the proposal among the files below `trust/`. Raises as `read`."""
+        found = {path: data for path, data in trust.items() if path.startswith(PROPOSAL)}
+        signatures = {path: data for path, data in found.items() if path.startswith(SIGNATURES)}
+        rest = {path: data for path, data in found.items() if path not in signatures}
+        stands = {path: data for path, data in trust.items() if path not in found}
+        proposal = cls(current, rest, signatures, stands, pinned)
+        proposal._check()
+        return proposal
+
+    @cached_property
+    def root(self) -> Metadata[Root] | None:
+        """The proposed root; None if it stays."""
+        names = [path for path in self.files if _ROOT.fullmatch(path.removeprefix(PROPOSAL))]
+        if len(names) > 1:
+            raise Refusal("E_SCHEMA", "it has more than one root")
+        return self._parsed(names[0].removeprefix(PROPOSAL), Root) if names else None
+
+    @cached_property
+    def targets(self) -> Metadata[Targets] | None:
+        """The proposed targets; None if they stay."""
+        return self._parsed("targets.json", Targets)
+
+    @cached_property
+    def role(self) -> Metadata[Targets] | None:
+        """The proposed metadata of the policy role; None if it stays."""
+        return self._parsed("policy.json", Targets)
+
+    @cached_property
+    def policy_text(self) -> str:
+        """The policy target as it will be."""
+        data = self.files.get(f"{PROPOSAL}{POLICY_TARGET}")
+        if data is not None:
+            return data.decode()
+        if self.current is None:
+            raise Refusal("E_META_MISMATCH", f"trust/proposal/{POLICY_TARGET} is missing")
+        return self.current.files[POLICY_TARGET]
+
+    @property
+    def new_root(self) -> Root:
+        """The root as it will be."""
+        return _chosen(self.root, self.current.root if self.current else None, "root.json")
+
+    @property
+    def new_targets(self) -> Targets:
+        """Targets as they will be."""
+        return _chosen(self.targets, self.current.targets if self.current else None, "targets.json")
+
+    @property
+    def new_role(self) -> Targets:
+        """The policy role's metadata as it will be."""
+        return _chosen(self.role, self.current.role if self.current else None, "policy.json")
+
+    @cached_property
+    def policy(self) -> Policy:
+        """The policy as it will be."""
+        return policy_target(self.new_role, self.policy_text)
+
+    def needs(self) -> tuple[Need, ...]:
+        """Return every threshold of every file, with who has signed and who may still."""
+        found = []
+        for quorum in self._quorums():
+            signed = self._valid(quorum.file)
+            have = tuple(one.person for one in quorum.holders if one.keyid in signed)
+            left = tuple(one.person for one in quorum.holders if one.keyid not in signed)
+            found.append(Need(quorum.file, quorum.role, quorum.threshold, have, left))
+        return tuple(found)
+
+    def missing(self) -> tuple[Need, ...]:
+        """Return the thresholds that do not hold yet; empty if the proposal can be assembled."""
+        return tuple(need for need in self.needs() if not need.holds)
+
+    def signed_by(self) -> frozenset[str]:
+        """Return the recomputed ids of the keys whose signatures stand here and hold."""
+        keys = {one.keyid: vet(one.key).keyid for quorum in self._quorums() for one in quorum.holders}
+        return frozenset(keys[keyid] for quorum in self._quorums() for keyid in self._valid(quorum.file))
+
+    def holders(self) -> dict[str, str]:
+        """Return who may sign anything of it: recomputed key id -> person."""
+        return {vet(one.key).keyid: one.person for quorum in self._quorums() for one in quorum.holders}
+
+    def sign(self, signer: Signer) -> dict[str, bytes]:
+        """Return the signature files that this key adds, by path; empty if it may sign nothing, or has."""
+        public = signer.public_key
+        mine = vet(public).keyid if isinstance(public, SSlibKey) else ""
+        made: dict[str, bytes] = {}
+        for quorum in self._quorums():
+            one = next((one for one in quorum.holders if vet(one.key).keyid == mine), None)
+            if one is None or one.keyid in self._valid(quorum.file):
+                continue
+            path = f"{SIGNATURES}{quorum.file.removesuffix('.json')}.{one.person}.{mine[:8]}.json"
+            if path not in made:
+                signature = signer.sign(self._metadata(quorum.file).signed_bytes)
+                value = {"keyid": one.keyid, "sig": signature.signature, "person": one.person}
+                made[path] = (json.dumps(value, indent=1, sort_keys=True) + "\n").encode()
+        return made
+
+    def with_signatures(self, made: Mapping[str, bytes]) -> Proposal:
+        """Return the proposal with more signature files."""
+        return replace(self, signatures={**self.signatures, **made})
+
+    def wasted(self) -> tuple[Waste, ...]:
+        """Return the signature files that count for nothing."""
+        counted = {path for quorum in self._quorums() for path, _ in self._valid(quorum.file).values()}
+        return tuple(
+            Waste(path, "no signature over this content by a key that may sign it")
+            for path in sorted(self.signatures)
+            if path not in counted
+        )
+
+    def assemble(self, *, now: datetime) -> dict[str, bytes | None]:
+        """Return what to commit to make it the trust: files by path, and None for those that go.
+
+        The result is verified first as a device would, from the trust of today and from the pinned root.
+
+        Raises:
+            TrustRefused: a threshold does not hold, or a verifier would refuse it.
+        """
+        made = {f"{TRUST}{POLICY_TARGET}": self.policy_text.encode()} if self.role else {}
+        for file in self._signed_files():
+            metadata: Metadata[Any] = Metadata(self._metadata(file).signed)
+            metadata.signatures = {keyid: one for keyid, (_, one) in sorted(self._valid(file).items())}
+            made[f"{TRUST}{file}"] = readable(metadata).encode()
+        try:
+            bundle = _bundle({**self.trust, **made})
+            pinned = self.pinned or bundle["1.root.json"]
+            for start in (TrustedMetadata.bootstrap(pinned), *((self.current,) if self.current else ())):
+                start.advance(bundle, now=now, fresh=False)
+        except Refusal as error:
+            raise TrustRefused(
+                f"the proposed trust would be refused: {error.message}",
+                code=error.code,
+                place=PROPOSAL,
+                remedy="`fwctl trust status` shows who has to sign; `fwctl trust renew` moves what has expired.",
+            ) from error
+        return {**made, **dict.fromkeys((*self.files, *self.signatures))}
+
+    def _check(self) -> None:
+        known = {f"{PROPOSAL}{name}" for name in ("targets.json", "policy.json", POLICY_TARGET)}
+        try:
+            if strange := [path for path in self.files if path not in known and not _is_root(path)]:
+                raise Refusal("E_SCHEMA", f"{strange[0].removeprefix(TRUST)} has no place in it")
+            if not self._signed_files():
+                raise Refusal("E_SCHEMA", "it changes nothing")
+            self._check_versions()
+            for file in self._signed_files():
+                if self._metadata(file).signatures:
+                    raise Refusal("E_SCHEMA", f"{file} carries signatures; they have files of their own")
+            check_root(self.new_root)
+            check_delegation(self.new_targets)
+            check_apart(self.new_root, self.new_targets, self.policy)
+            if self.current and self.current.policy and self.policy.repo_id != self.current.policy.repo_id:
+                raise Refusal("E_META_MISMATCH", "its policy belongs to another repository")
+        except (Refusal, UnicodeDecodeError) as error:
+            raise InputError(
+                f"the open proposal cannot become trust: {getattr(error, 'message', 'it is not UTF-8')}",
+                code="E_PROPOSAL_INVALID",
+                place=PROPOSAL,
+                remedy='Take it away and make the change again: fwctl trust drop --reason "..."',
+            ) from error
+
+    def _check_versions(self) -> None:
+        """Every file is the next one of its kind, or the trust has moved since."""
+        for file in self._signed_files():
+            signed, old = self._metadata(file).signed, self._standing(file)
+            match = _ROOT.fullmatch(file)
+            if match and int(match[1]) != signed.version:
+                raise Refusal("E_SCHEMA", f"{file} is version {signed.version}")
+            if signed.version != old + 1:
+                raise Busy(
+                    f"the open proposal has {file} as version {signed.version}, but version {old} is the trust by now",
+                    code="E_PROPOSAL_STALE",
+                    place=PROPOSAL,
+                    remedy='Take it away and make the change again: fwctl trust drop --reason "stale"',
+                )
+
+    def _standing(self, file: str) -> int:
+        if self.current is None:
+            return 0
+        versions = self.current.versions
+        return {"targets.json": versions.targets, "policy.json": versions.policy}.get(file, versions.root)
+
+    def _signed_files(self) -> tuple[str, ...]:
+        """Return the proposed metadata files, root first."""
+        names = [path.removeprefix(PROPOSAL) for path in self.files]
+        roots = [name for name in names if _ROOT.fullmatch(name)]
+        return (*roots, *(name for name in ("targets.json", "policy.json") if name in names))
+
+    def _metadata(self, file: str) -> Metadata[Any]:
+        found: Metadata[Any] | None = {"targets.json": self.targets, "policy.json": self.role}.get(file, self.root)
+        if found is None:
+            raise Refusal("E_SCHEMA", f"{file} is missing")
+        return found
+
+    def _parsed(self, name: str, kind: type[Any]) -> Metadata[Any] | None:
+        data = self.files.get(f"{PROPOSAL}{name}")
+        return None if data is None else parse_metadata(data.decode(), kind, name)
+
+    def _quorums(self) -> tuple[_Quorum, ...]:
+        found: list[_Quorum] = []
+        for file in self._signed_files():
+            if file == "targets.json":
+                found.append(self._quorum(file, self.new_root, "targets"))
+            elif file == "policy.json":
+                found.append(self._quorum(file, self.new_targets, POLICY_ROLE))
+            else:
+                new = self._quorum(file, self.new_root, "root")
+                old = self._quorum(file, self.current.root.signed, "root") if self.current else new
+                same = (old.threshold, {one.keyid for one in old.holders}) == (
+                    new.threshold,
+                    {one.keyid for one in new.holders},
+                )
+                found += [new] if same else [replace(old, role="old root"), new]
+        return tuple(found)
+
+    def _quorum(self, file: str, delegator: Root | Targets, role: str) -> _Quorum:
+        entry = delegator.get_delegated_role(role)
+        policies = (self.policy, *((self.current.policy,) if self.current and self.current.policy else ()))
+        holders = holders_of(delegator, role, policies)
+        return _Quorum(file, role, entry.threshold, holders)
+
+    def _valid(self, file: str) -> dict[str, tuple[str, Signature]]:
+        """Return the signatures of a file that hold: key id -> path and signature."""
+        return self._all_valid[file]
+
+    @cached_property
+    def _all_valid(self) -> dict[str, dict[str, tuple[str, Signature]]]:
+        found: dict[str, dict[str, tuple[str, Signature]]] = {file: {} for file in self._signed_files()}
+        holders = {(one.file, it.keyid): it for one in self._quorums() for it in one.holders}
+        for path, data in sorted(self.signatures.items()):
+            name = path.removeprefix(SIGNATURES)
+            file = next((file for file in found if name.startswith(file.removesuffix("json"))), "")
+            signature = _signature(data)
+            one = holders.get((file, signature.keyid)) if signature else None
+            if signature and one and _holds(one.key, signature, self._metadata(file).signed_bytes):
+                found[file][one.keyid] = (path, signature)
+        return found
+
+
+def holders_of(delegator: Root | Targets, role: str, policies: Sequence[Policy]) -> tuple[Holder, ...]:
+    """Return who may sign a role: by the metadata, else by a policy, else by the key's id."""
+    found = []
+    for keyid in delegator.get_delegated_role(role).keyids:
+        key = delegator.get_key(keyid)
+        if not isinstance(key, SSlibKey):
+            raise Refusal("E_KEY_ALG", f"role {role} has a key of an unsupported kind")
+        names = (holder(key), *(policy.person(vet(key).keyid) or "" for policy in policies), f"key-{keyid[:12]}")
+        found.append(Holder(keyid, key, next(filter(None, names))))
+    return tuple(sorted(found, key=lambda one: one.person))
+
+
+def proposed_paths(files: Iterable[str]) -> tuple[str, ...]:
+    """Return the paths of an open proposal, whatever is in them."""
+    return tuple(path for path in files if path.startswith(PROPOSAL))
+
+
+def _is_root(path: str) -> bool:
+    return bool(_ROOT.fullmatch(path.removeprefix(PROPOSAL)))
+
+
+def _chosen(proposed: Metadata[T] | None, standing: Metadata[T] | None, name: str) -> T:
+    found = proposed or standing
+    if found is None:
+        raise Refusal("E_META_MISMATCH", f"trust/proposal/{name} is missing")
+    return found.signed
+
+
+def _bundle(files: Mapping[str, bytes]) -> dict[str, str]:
+    """Return the files below `trust/` by the names that a verifier knows."""
+    found = {}
+    for path, data in files.items():
+        if path.startswith(TRUST) and not path.startswith(PROPOSAL):
+            try:
+                found[path.removeprefix(TRUST)] = data.decode()
+            except UnicodeDecodeError as error:
+                raise Refusal("E_SCHEMA", f"{path} is not UTF-8") from error
+    return found
+
+
+def _signature(data: bytes) -> Signature | None:
+    try:
+        fields = Fields(canonical.decode(data, what="signature"), "signature")
+        found = Signature(fields.text("keyid"), fields.text("sig", limit=1000))
+        fields.text("person")
+        fields.done()
+    except Refusal:
+        return None
+    return found
+
+
+def _holds(key: SSlibKey, signature: Signature, data: bytes) -> bool:
+    try:
+        key.verify_signature(signature, data)
+    except (UnverifiedSignatureError, ValueError):
+        return False
+    return True
