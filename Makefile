@@ -6,7 +6,7 @@ STAMP  := $(VENV)/.installed
 # Most of the slow tests wait for processes rather than compute: more workers than cores pay.
 WORKERS ?= 3
 
-.PHONY: help setup demo test lint format schemas vectors docs bench bench-docs lock clean
+.PHONY: help setup demo test lint format schemas vectors docs bench bench-docs fuzz mutate lock clean
 .DEFAULT_GOAL := help
 
 help:            ## show the targets
@@ -50,6 +50,12 @@ docs: $(STAMP)   ## regenerate docs/reference/ and the table in docs/security.md
 bench: $(STAMP)  ## measure speed and memory, e.g. make bench ARGS="--devices 1000 --mode hot"
 	$(BIN)/python -m tests.bench $(ARGS)
 
+fuzz: $(STAMP)   ## 100,000 bad inputs, e.g. make fuzz ARGS="--seed 7 --target order"
+	$(BIN)/python -m tests.fuzz $(ARGS)
+
+mutate: $(STAMP) ## break the verifier in every small way; the tests must notice (docs/mutation.md)
+	$(BIN)/python -m tests.mutation $(ARGS)
+
 bench-docs: $(STAMP) ## write the recorded measurements into docs/performance.md
 	$(BIN)/python -m tests.bench.page
 
@@ -60,4 +66,4 @@ lock:            ## resolve the hash-locked requirements again (needs uv)
 	uv pip compile -q --generate-hashes --no-emit-index-url --no-header --python-version 3.11 -c requirements/dev.txt requirements/mutate.in -o requirements/mutate.txt
 
 clean:           ## remove what was built
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage* build dist
+	rm -rf $(VENV) .mutate .fuzz .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage* build dist

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import tomllib
 from collections.abc import Callable
@@ -27,6 +28,7 @@ T = TypeVar("T", str, int, float, bool, list[Any], dict[str, Any])
 _REQUIRED: Final[Any] = object()
 _COMMANDS: Final = ("write", "readback", "activate", "markGood", "revert", "status")
 MAX_CHECKS: Final = 16
+_PATH: Final = re.compile(r"[^\0]+")
 
 
 class ConfigError(Exception):
@@ -76,7 +78,7 @@ class Table:
             return found
         value = self._left.pop(key)
         if kind is float and type(value) is int:
-            value = float(value)
+            value = float(value) if abs(value) <= 1 << 53 else math.inf
         if type(value) is not kind:
             raise self.error(key, f"must be of type {kind.__name__}, not {type(value).__name__}")
         return value
@@ -155,8 +157,8 @@ def read_settings(folder: Path) -> Settings:
         enrolled_at=_parsed(device, "enrolledAt", parse_time),
         host=listen.text("host"),
         port=listen.number("port", 0, 65535),
-        factory=Factory(
         tls="1.2" if listen.choice("tls", ("1.3", "1.2"), "1.3") == "1.2" else "1.3",
+        factory=Factory(
             version=factory.text("version", VERSION),
             image=factory.text("image", DIGEST),
             length=factory.number("length", 1, 1 << 50),
@@ -172,6 +174,7 @@ def read_settings(folder: Path) -> Settings:
         facts=facts_of(top.table("facts", {})),
         readiness=_readiness(top),
         facts_command=_facts_command(top),
+        download_ca=_download_ca(top),
     )
     for table in (top, device, listen, factory, boot, installer):
         table.done()
@@ -194,7 +197,7 @@ def read_toml(file: Path, missing: str) -> dict[str, Any]:
         raise ConfigError(str(file), "there is no such file", missing) from error
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(str(file), f"cannot be read: {error}", "check the path and its permissions") from error
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # ValueError: also a number of more digits than Python reads
         raise ConfigError(str(file), f"is not TOML: {error}", "correct it at the place named") from error
 
 
@@ -274,6 +277,15 @@ def _readiness(top: Table) -> Readiness | None:
         return None
     table = top.table("readiness")
     found = Readiness(command=table.argv("command"), timeout=table.seconds("timeout", 10.0))
+    table.done()
+    return found
+
+
+def _download_ca(top: Table) -> str | None:
+    if not top.has("download"):
+        return None
+    table = top.table("download")
+    found = table.text("ca", _PATH)
     table.done()
     return found
 

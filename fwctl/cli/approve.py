@@ -22,6 +22,12 @@ def approve(
     days: Annotated[int, typer.Option(min=1, max=3650, help="For how long the approval holds.")] = 30,
     stage: Annotated[int, typer.Option(min=0, help="Up to which stage; 0 means all.")] = 0,
     meaning: Annotated[str, typer.Option(help="What the signature says.")] = "approved for release",
+    renew: Annotated[
+        bool, typer.Option("--renew", help="Sign again what you have approved, before or just after it ends.")
+    ] = False,
+    clock_is_right: Annotated[
+        bool, typer.Option("--clock-is-right", help="Nothing was committed for a month, and the clock is right.")
+    ] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> None:
     """Show what is committed, sign it, commit the approval."""
@@ -31,7 +37,7 @@ def approve(
     from fwctl.render.plan import text
 
     settings: Context = context.obj
-    ready = check(settings, Request(rollout, signer, days, stage, meaning))
+    ready = check(settings, Request(rollout, signer, days, stage, meaning, renew, clock_is_right))
     if ready.standing is not None:
         say(standing(ready))
         _next(ready.result.prepared.key, ready.missing)
@@ -45,7 +51,7 @@ def approve(
             talk("Nothing was signed.")
             raise typer.Exit(1)
     done = sign_and_commit(settings, ready)
-    say(f"\nApproved by {ready.approval.signer}, commit {done.commit[:12]}")
+    say(f"\n{'Renewed' if ready.renews else 'Approved'} by {ready.approval.signer}, commit {done.commit[:12]}")
     say(f"wrote   {done.path}")
     _next(ready.result.prepared.key, done.missing)
 

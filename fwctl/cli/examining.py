@@ -52,6 +52,7 @@ def _of_fleet(settings: Context, repo: FleetRepo) -> Iterator[Check]:
     yield _guarded("root", lambda: _root(settings, repo))
     yield _guarded("keys", lambda: _keys(settings, repo))
     yield _guarded("metadata", lambda: _metadata(settings, repo))
+    yield from _commit(settings)
     yield _guarded("certificates", lambda: _certificates(settings, repo))
     yield _guarded("ledger", lambda: _ledger(settings, repo))
     yield _guarded("storage", lambda: _storage(settings, repo))
@@ -120,7 +121,7 @@ def _root(settings: Context, repo: FleetRepo) -> Check:
 
 
 def _keys(settings: Context, repo: FleetRepo) -> Check:
-    from fwctl.cli.trusting import read_keys
+    from fwctl.cli.keying import read_keys
 
     keys = read_keys(settings)
     if not keys.lines:
@@ -161,6 +162,22 @@ def _expiries(authority: Authority) -> Iterator[tuple[str, datetime]]:
     for name, one in (("root", trusted.root), ("targets", trusted.targets), ("policy", trusted.role)):
         if one is not None:
             yield name, one.signed.expires
+
+
+def _commit(settings: Context) -> Iterator[Check]:
+    """Say who signed HEAD, where the policy has something to do with it."""
+    from fwctl.cli.provenance import line, signature
+
+    try:
+        found = signature(settings)
+    except FwctlError as error:
+        yield Check("commit", "fail", f"{error.code}: {error.message}", error.remedy)
+        return
+    if found is not None:
+        judged, policy = found
+        word: Word = "ok" if judged.good else "warn" if policy.git_verify == "off" else "fail"
+        remedy = "" if judged.good else "One of those signs it whom the policy names: git commit --amend --no-edit -S"
+        yield Check("commit", word, line(judged, policy).rstrip("."), remedy)
 
 
 def _certificates(settings: Context, repo: FleetRepo) -> Check:

@@ -10,6 +10,7 @@ from fwctl.cli.nexts import next_for
 from fwctl.cli.planning import find_rollouts
 from fwctl.cli.standing import Status, dirty
 from fwctl.reconcile.commit import CommitState, Prepared
+from fwctl.reconcile.ending import of_commit, of_machine
 from fwctl.reconcile.glancing import glance
 from fwctl.reconcile.summarising import board_of, standing_of, summarise
 from fwctl.reconcile.summary import RolloutResult, Summary
@@ -59,7 +60,8 @@ def status_of(settings: Context, state: CommitState, name: str) -> Status:
         found = tuple(_summary(state.rollouts[rollout.key], ledger, now, until) for rollout in rollouts)
         applied = ledger.meta("last_applied_commit") if ledger else None
     repo_id, devices = repo.fleet.spec.repo_id, len(repo.devices)
-    return Status(repo_id, state.commit, applied, devices, found, dirty(settings), bool(name), now)
+    ends = (*of_commit(state), *of_machine(settings.keystore(repo_id)))
+    return Status(repo_id, state.commit, applied, devices, found, dirty(settings), bool(name), now, ends=ends)
 
 
 def _summary(prepared: Prepared, ledger: Ledger | None, now: datetime, until: datetime | None) -> Summary:

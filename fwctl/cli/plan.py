@@ -29,11 +29,14 @@ def plan(
     Devices that would get nothing now are listed with the reason: a forecast from the ledger, not part of the plan.
     """
     from fwctl.cli.planning import make_plans, write_locks
+    from fwctl.cli.provenance import signature_line
     from fwctl.render.plan import RENDERERS
 
     settings: Context = context.obj
     results = make_plans(settings, rollout, ref=ref, lock=lock)
     say(RENDERERS[format_](results))
+    if told := signature_line(settings, ref or "HEAD"):
+        talk(told)
     if lock:
         for path in (written := write_locks(settings, results)):
             talk(f"Wrote {path}")

@@ -17,6 +17,7 @@ from fwctl.cli.nexts import next_for
 from fwctl.errors import FwctlError
 from fwctl.reconcile.resting import recorded
 from fwctl.reconcile.summary import Summary
+from fwctl.trust.expiry import Expiring, Thing, expiring, wanted
 
 if TYPE_CHECKING:
     from fwctl.gitrepo import CommitId
@@ -40,6 +41,14 @@ class Status:
     now: datetime
     as_of: datetime | None = None
     """None: this is how things stand now. Else a pass is running, and this is what it wrote last"""
+    ends: tuple[Thing, ...] = ()
+    """what ends by itself, as far as this was written down or read"""
+
+    @property
+    def expiry(self) -> tuple[Expiring, ...]:
+        """What ends when; without the approvals of rollouts that are complete."""
+        complete = {one.key for one in self.rollouts if one.state == "complete"}
+        return expiring(wanted(self.ends, complete.__contains__), self.now)
 
     @property
     def next_commands(self) -> tuple[str, ...]:
@@ -98,7 +107,9 @@ def _recorded(settings: Context, ledger: Ledger, commit: CommitId, repo_id: str,
         if as_of is None or now - as_of > OLDEST or not _at_work(ledger.lease(), now):
             return None
     applied, bare = ledger.meta("last_applied_commit"), bool(name)
-    return Status(repo_id, commit, applied, found.fleet.devices, summaries, dirty(settings), bare, now, as_of)
+    return Status(
+        repo_id, commit, applied, found.fleet.devices, summaries, dirty(settings), bare, now, as_of, found.fleet.ends
+    )
 
 
 def _at_work(lease: LeaseRow, now: datetime) -> bool:

@@ -32,6 +32,7 @@ def status(
 
     With --watch or --wait: exits 0 when complete, 1 when stopped, held, aborted or rolled back, 5 after --timeout.
     """
+    from fwctl.cli.provenance import signature_line
     from fwctl.cli.standing import read_status
     from fwctl.render.status import RENDERERS
 
@@ -41,6 +42,8 @@ def status(
     if not (watch or wait):
         result = read_status(settings, rollout)
         say(RENDERERS[format_](result))
+        if told := signature_line(settings, result.commit):
+            talk(told)
         next_is(*result.next_commands)
         return
     result = _follow(settings, rollout, timeout, show=watch, lines_are_answer=format_ == "text")

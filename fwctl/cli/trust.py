@@ -1,22 +1,31 @@
-"""`fwctl trust`: who may say what, and who has said it."""
+"""`fwctl trust`: who may say what, who has said it, and the change that is open."""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Annotated
+
 import typer
 
-from fwctl.cli.context import Context, next_is, say
-from fwctl.cli.options import TextJsonOrMarkdown
+from fwctl.cli.context import Context, next_is, say, talk
+from fwctl.cli.options import TextJsonOrMarkdown, TextOrJson
 
-group = typer.Typer(no_args_is_help=True, help="Look at trust and approvals.", rich_markup_mode=None)
+if TYPE_CHECKING:
+    from fwctl.cli.amending import Amended
+
+group = typer.Typer(no_args_is_help=True, help="Look at trust and approvals; change the trust.", rich_markup_mode=None)
+Signer = Annotated[str, typer.Option("--as", metavar="NAME", help="Who signs; you, if one person's keys are here.")]
 
 
 def register(app: typer.Typer) -> None:
+    from fwctl.cli import trust_changes
+
+    trust_changes.register(group)
     app.add_typer(group, name="trust")
 
 
 @group.command()
 def status(context: typer.Context, format_: TextJsonOrMarkdown = "text") -> None:
-    """Show metadata, people, rules, and who must approve what."""
+    """Show metadata, people, rules, who must approve what, and the change of trust that is open."""
     from fwctl.cli.trusting import read_trust
     from fwctl.render.trust import TRUST
 
@@ -24,3 +33,40 @@ def status(context: typer.Context, format_: TextJsonOrMarkdown = "text") -> None
     result = read_trust(settings)
     say(TRUST[format_](result))
     next_is(*(result.commands or ("fwctl status",)))
+
+
+@group.command()
+def sign(context: typer.Context, signer: Signer = "", format_: TextOrJson = "text") -> None:
+    """Sign the open change of trust, and complete it if yours is the last signature.
+
+    Look at it first: fwctl trust status. Get the newest commits before, and push afterwards.
+    """
+    from fwctl.cli.amending import sign_open
+
+    settings: Context = context.obj
+    tell(sign_open(settings, signer), format_)
+
+
+@group.command()
+def drop(
+    context: typer.Context,
+    reason: Annotated[str, typer.Option("--reason", help="Why; it stands in git.")],
+    format_: TextOrJson = "text",
+) -> None:
+    """Take the open change of trust away; the trust stays as it is."""
+    from fwctl.cli import amending
+
+    settings: Context = context.obj
+    tell(amending.drop(settings, reason), format_)
+
+
+def tell(done: Amended, format_: str) -> None:
+    """Say what a command did to the trust, and what is next."""
+    from fwctl.render.amending import AMENDED, missing_of
+
+    say(AMENDED[format_](done))
+    if done.open:
+        talk(f"Still missing: {missing_of(done.open)}")
+        next_is(*done.open.commands)
+    else:
+        next_is("fwctl trust status")

@@ -1,41 +1,16 @@
-"""The work behind `trust status` and `keys list`."""
+"""The work behind `trust status`."""
 
 from __future__ import annotations
 
-import stat
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from fwctl.cli.context import Context
-from fwctl.errors import FwctlError, InputError
-from fwctl.reconcile.commit import Prepared, load_repo
-from fwctl.trust.authority import Authority
-from fwctl.trust.keystore import KeyStore
+from fwctl.reconcile.commit import Prepared
+from fwctl.trust.authority import approver_of
 from fwctl_agent.trust.policy import Policy
-
-
-@dataclass(frozen=True)
-class KeyLine:
-    """One private key on this machine."""
-
-    name: str
-    keyid: str
-    kind: str
-    mode: str
-    safe: bool
-    known_as: tuple[str, ...]
-    problem: str
-
-
-@dataclass(frozen=True)
-class Keys:
-    """The keys of one fleet. `judged` is False where no root is pinned, so nobody knows what they may do."""
-
-    folder: Path
-    lines: tuple[KeyLine, ...]
-    judged: bool
 
 
 @dataclass(frozen=True)
@@ -110,23 +85,6 @@ class TrustStatus:
         return tuple(filter(None, (one.command for one in self.approvals)))
 
 
-def read_keys(settings: Context) -> Keys:
-    """Return the keys of the fleet on this machine.
-
-    Raises:
-        ManifestErrors: the fleet's id cannot be read.
-    """
-    files = settings.files()
-    repo_id = load_repo(files).fleet.spec.repo_id
-    keystore = settings.keystore(repo_id)
-    try:
-        authority = settings.authority(repo_id, files)
-    except FwctlError:
-        authority = None
-    lines = tuple(_key(keystore, name, authority) for name in keystore.names())
-    return Keys(keystore.folder / "keys", lines, authority is not None)
-
-
 def read_trust(settings: Context) -> TrustStatus:
     """Return the trust of HEAD.
 
@@ -148,27 +106,6 @@ def read_trust(settings: Context) -> TrustStatus:
         tuple(name for name in keystore.people() if name in policy.people),
         settings.now(),
     )
-
-
-def _key(keystore: KeyStore, name: str, authority: Authority | None) -> KeyLine:
-    path = keystore.key_path(name)
-    mode = stat.S_IMODE(path.stat().st_mode)
-    try:
-        public = keystore.public(name)
-    except InputError as error:
-        return KeyLine(name, "", "", f"{mode:04o}", not mode & 0o077, (), error.message)
-    known = _known_as(public.keyid, authority) if authority else ()
-    return KeyLine(name, public.keyid, public.keytype, f"{mode:04o}", not mode & 0o077, known, "")
-
-
-def _known_as(keyid: str, authority: Authority) -> tuple[str, ...]:
-    policy, root = authority.policy, authority.trusted.root.signed
-    person = policy.person(keyid)
-    groups = ", ".join(name for name, people in policy.groups.items() if person in people)
-    found = [f"{person}" + (f" of {groups}" if groups else "")] if person else []
-    found += ["order key"] if keyid in policy.order_keys else []
-    found += [f"{role} role" for role, entry in sorted(root.roles.items()) if keyid in entry.keyids]
-    return tuple(found)
 
 
 def _roles(root: Any, targets: Any, role: Any, policy: Policy) -> tuple[RoleLine, ...]:
@@ -197,7 +134,8 @@ def _approvals(prepared: Prepared, policy: Policy) -> ApprovalLine:
             missing.append(Missing(stage, quorum.group, have, quorum.threshold, candidates))
     waste = [Waste(one.who, f"{one.code}: {one.why}") for one in judged.ignored]
     waste += [
-        Waste(_approver(path), f"E_APPROVAL_STALE: approves other content ({path})") for path in prepared.verdict.stale
+        Waste(approver_of(path), f"E_APPROVAL_STALE: approves other content ({path})")
+        for path in prepared.verdict.stale
     ]
     votes = tuple((vote.person, vote.approval.expires) for vote in judged.votes)
     return ApprovalLine(
@@ -210,7 +148,3 @@ def _approvals(prepared: Prepared, policy: Policy) -> ApprovalLine:
         tuple(waste),
         refused,
     )
-
-
-def _approver(path: str) -> str:
-    return path.rpartition("/")[2].split(".")[0]

@@ -22,6 +22,9 @@ def validate(
         Path | None, typer.Argument(metavar="FOLDER", help="A folder of manifests; the repository by default.")
     ] = None,
     ref: Annotated[str, typer.Option(metavar="REF", help="A commit instead of the work tree.")] = "",
+    against: Annotated[
+        str, typer.Option(metavar="REF", help="Say who signed each commit since then, as in a pull request.")
+    ] = "",
     format_: Annotated[
         Literal["full", "concise", "json"], typer.Option("--format", help="How to write the findings.")
     ] = "full",
@@ -31,7 +34,7 @@ def validate(
     from fwctl.render.diagnostics import FORMATS, full
 
     settings: Context = context.obj
-    checked = check(settings, folder, ref)
+    checked = check(settings, folder, ref, against)
     color = format_ == "full" and sys.stdout.isatty() and not os.environ.get("NO_COLOR")
     if text := full(checked.diagnostics, color=True) if color else FORMATS[format_](checked.diagnostics):
         say(text)

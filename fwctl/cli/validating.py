@@ -8,6 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from fwctl.cli.context import Context
+from fwctl.cli.provenance import signature_line, signatures
 from fwctl.errors import TrustRefused, UsageError
 from fwctl.manifests.codes import CODES
 from fwctl.manifests.diagnostic import Diagnostic, Place, ordered
@@ -42,19 +43,35 @@ class Checked:
         return int(any(found.severity == "error" for found in self.diagnostics))
 
 
-def check(settings: Context, folder: Path | None, ref: str) -> Checked:
+def check(settings: Context, folder: Path | None, ref: str, against: str = "") -> Checked:
     """Check a folder, a commit, or the work tree; a remote without a work tree at its newest commit.
+
+    With `against`, also who signed each commit that came since.
 
     Raises:
         UsageError: a folder and a commit at once.
         InputError: there is no such folder, repository or commit.
     """
-    files = _files(settings, folder, ref)
+    files = _files(settings, folder, ref, against)
     loaded, found = check_files(files)
     if loaded.repo is None:
         return Checked(found, (), loaded.collected)
     more, unchecked = _signatures(settings, loaded.repo, files)
-    return Checked(ordered([*found, *more]), (*unchecked, detection(loaded.repo)), loaded.collected)
+    unsigned, signed = _provenance(settings, folder, ref or "HEAD", against)
+    remarks = (*unchecked, *signed, detection(loaded.repo))
+    return Checked(ordered([*found, *more, *unsigned]), remarks, loaded.collected)
+
+
+def _provenance(
+    settings: Context, folder: Path | None, ref: str, against: str
+) -> tuple[tuple[Diagnostic, ...], tuple[str, ...]]:
+    """Return what is to be said of signatures of commits; a folder of manifests has none."""
+    if against:
+        return signatures(settings, ref, against)
+    if folder is not None:
+        return (), ()
+    told = signature_line(settings, ref)
+    return (), (told,) if told else ()
 
 
 def detection(repo: FleetRepo) -> str:
@@ -69,8 +86,8 @@ def detection(repo: FleetRepo) -> str:
     )
 
 
-def _files(settings: Context, folder: Path | None, ref: str) -> Mapping[str, bytes]:
-    if folder is not None and ref:
+def _files(settings: Context, folder: Path | None, ref: str, against: str) -> Mapping[str, bytes]:
+    if folder is not None and (ref or against):
         raise UsageError("a folder or a commit, not both", code="E_USAGE", remedy="fwctl validate --ref REF")
     if folder is not None:
         _must_be_folder(folder)

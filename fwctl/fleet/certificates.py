@@ -48,6 +48,7 @@ __all__ = [
     "create_authorities",
     "device_name",
     "key_digest",
+    "load_certificate",
     "read_device_certificate",
     "renew_controller",
 ]
@@ -86,7 +87,7 @@ class Authorities:
     def controller_key_in_force(self) -> Path:
         """Return the file with the key that the certificate is for."""
         try:
-            wanted = _load_certificate(self.controller).public_key()
+            wanted = load_certificate(self.controller).public_key()
             pending = self.controller_next_key
             return pending if pending.exists() and _load_key(pending).public_key() == wanted else self.controller_key
         except InputError:
@@ -147,7 +148,7 @@ def renew_controller(keystore: KeyStore, repo_id: str, now: datetime) -> tuple[P
     """
     paths = Authorities(keystore.pki)
     ca, ca_key = _load_authority(paths.controller_ca, paths.controller_ca_key)
-    old = _load_certificate(paths.controller).public_key()
+    old = load_certificate(paths.controller).public_key()
     if not identity.allowed(old):
         raise _damaged(paths.controller, "is not for a key of ours")
     if paths.controller_key_in_force == paths.controller_next_key:
@@ -244,7 +245,7 @@ def _authority(
 
 
 def _load_authority(path: Path, key_path: Path) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
-    certificate, key = _load_certificate(path), _load_key(key_path)
+    certificate, key = load_certificate(path), _load_key(key_path)
     if certificate.public_key() != key.public_key():
         raise _damaged(key_path, "is not the key of the certificate beside it")
     return certificate, key
@@ -271,7 +272,12 @@ def _load_key(path: Path) -> ec.EllipticCurvePrivateKey:
     return key
 
 
-def _load_certificate(path: Path) -> x509.Certificate:
+def load_certificate(path: Path) -> x509.Certificate:
+    """Read a certificate file.
+
+    Raises:
+        InputError: `E_PKI`.
+    """
     try:
         return x509.load_pem_x509_certificate(path.read_bytes())
     except (OSError, *UNREADABLE) as error:

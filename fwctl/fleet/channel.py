@@ -14,9 +14,10 @@ from typing import Any, Final, NoReturn
 
 import httpx
 
-from fwctl.fleet.connection import Address, carried_names, is_wrong_name
+from fwctl.fleet.connection import Address, carried_names, is_expired, is_wrong_name
 from fwctl.fleet.http1 import MAX_HEAD
 from fwctl.fleet.interface import Kind, LinkError
+from fwctl.fleet.peers import Judge, NotWelcome
 from fwctl.fleet.transport import Connection
 from fwctl_agent.errors import Refusal
 from fwctl_agent.protocol import canonical
@@ -43,11 +44,12 @@ class Timeouts:
 
 @dataclass(frozen=True)
 class Tls:
-    """The TLS contexts that all links of a fleet share."""
+    """The TLS contexts that all links of a fleet share, and whom they let in."""
 
     checked: ssl.SSLContext
     nameless: ssl.SSLContext
     """verifies all but the name: only to learn, for the message, which name an impostor carries"""
+    judge: Judge
 
 
 @dataclass(frozen=True)
@@ -85,7 +87,13 @@ class Channel:
         self._timeouts = timeouts
         self._url = httpx.URL(scheme="https", host=peer.name, port=peer.address.port)
         self._host = (b"Host", self._url.netloc)
-        self._connection = Connection(peer.name, peer.address, tls.checked, most=MAX_REPLY + MAX_HEAD)
+        self._connection = Connection(
+            peer.name,
+            peer.address,
+            tls.checked,
+            most=MAX_REPLY + MAX_HEAD,
+            judge=lambda stream: tls.judge(peer.name, stream),
+        )
 
     @property
     def certificate(self) -> bytes | None:
@@ -212,6 +220,8 @@ class Channel:
     async def _failure(self, error: Exception) -> LinkError:
         """Say what went wrong by what failed and how far the connection had come; never by a text."""
         line, cause = self._connection, _cause(error)
+        if isinstance(error, NotWelcome):
+            return self._error(error.why, kind="tls", reached=False, code=error.code, remedy=error.remedy)
         if isinstance(cause, ssl.SSLError) and not isinstance(cause, _SSL_CLOSED):
             return await self._tls_failure(cause)
         if isinstance(error, (TimeoutError, httpx.TimeoutException)):
@@ -238,14 +248,17 @@ class Channel:
                 self._peer.address, self._tls.nameless, self._peer.name, seconds=self._timeouts.connect
             )
             reason = f"the certificate names {', '.join(names[:3]) or 'somebody else'}, not {self._peer.name}"
+        elif is_expired(error):
+            past = self._tls.judge.past(self._peer.device)
+            return self._error(past.why, kind="tls", reached=False, code=past.code, remedy=past.remedy)
         elif line.established and not line.accepted:
             return self._error(f"the device refuses our certificate: {reason}", kind="tls", reached=False)
         return self._error(f"TLS: {reason}", kind="tls", reached=line.established)
 
-    def _error(self, why: str, *, kind: Kind, reached: bool, code: str | None = None) -> LinkError:
+    def _error(self, why: str, *, kind: Kind, reached: bool, code: str | None = None, remedy: str = "") -> LinkError:
         address = self._peer.address
         place = f"{self._peer.device} at {address.host}:{address.port}"
-        return LinkError(why, kind=kind, reached=reached, code=code or _CODES[kind], place=place)
+        return LinkError(why, kind=kind, reached=reached, code=code or _CODES[kind], place=place, remedy=remedy)
 
 
 def _cause(error: BaseException) -> BaseException:

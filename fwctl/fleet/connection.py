@@ -19,6 +19,8 @@ _HIGH_WATER: Final = 1 << 17
 _WRITE: Final = 1 << 18
 _HOSTNAME_MISMATCH: Final = 62
 """X509_V_ERR_HOSTNAME_MISMATCH"""
+_HAS_EXPIRED: Final = 10
+"""X509_V_ERR_CERT_HAS_EXPIRED"""
 
 
 @dataclass(frozen=True)
@@ -127,6 +129,8 @@ class TlsStream:
         self._transport: asyncio.Transport | None = None
         self.certificate: bytes | None = None
         """the verified peer certificate, DER"""
+        self.names: tuple[tuple[str, str], ...] = ()
+        """whom it names, each with the kind of the name"""
         self.limit = 0
         """most bytes that may come in all; set before each request"""
         self.received = 0
@@ -189,7 +193,9 @@ class TlsStream:
             raise httpx.ConnectTimeout("") from error
         except (OSError, ValueError) as error:
             raise httpx.ConnectError("") from error
-        self.certificate = self._transport.get_extra_info("ssl_object").getpeercert(binary_form=True)
+        tls: ssl.SSLObject = self._transport.get_extra_info("ssl_object")
+        self.certificate = tls.getpeercert(binary_form=True)
+        self.names = cast("tuple[tuple[str, str], ...]", (tls.getpeercert() or {}).get("subjectAltName", ()))
 
     async def read(self, most: int, seconds: float | None) -> bytes:
         """Return up to `most` bytes as soon as there are any; b"" at the end.
@@ -294,3 +300,8 @@ async def carried_names(address: Address, context: ssl.SSLContext, name: str, *,
 def is_wrong_name(error: ssl.SSLError) -> bool:
     """Say whether TLS failed because the certificate names somebody else."""
     return isinstance(error, ssl.SSLCertVerificationError) and error.verify_code == _HOSTNAME_MISMATCH
+
+
+def is_expired(error: ssl.SSLError) -> bool:
+    """Say whether TLS failed because a certificate of the peer's chain is past its end."""
+    return isinstance(error, ssl.SSLCertVerificationError) and error.verify_code == _HAS_EXPIRED

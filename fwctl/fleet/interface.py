@@ -28,8 +28,8 @@ class LinkError(DeviceError):
     device is the only way to find out.
     """
 
-    def __init__(self, message: str, *, kind: Kind, reached: bool, code: str, place: str) -> None:
-        super().__init__(printable(message), code=code, remedy=_REMEDIES[kind], place=place)
+    def __init__(self, message: str, *, kind: Kind, reached: bool, code: str, place: str, remedy: str = "") -> None:
+        super().__init__(printable(message), code=code, remedy=remedy or _REMEDIES[kind], place=place)
         self.kind: Kind = kind
         self.reached = reached
 

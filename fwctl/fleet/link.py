@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from dataclasses import replace
 from types import TracebackType
-from typing import Final, TypeVar
+from typing import Final, Literal, TypeVar
 
 import httpx
 
 from fwctl.errors import InputError, WorldError
-from fwctl.fleet.certificates import Authorities, device_name
+from fwctl.fleet.certificates import Authorities, device_name, load_certificate
 from fwctl.fleet.channel import Channel, Peer, Reply, SourceFailed, Timeouts, Tls
 from fwctl.fleet.connection import Address
 from fwctl.fleet.interface import ImageReader, printable
+from fwctl.fleet.peers import Judge
 from fwctl_agent.errors import Refusal
 from fwctl_agent.protocol import canonical
+from fwctl_agent.protocol.identity import IdentityReply, NewCertificate, RequestReply
 from fwctl_agent.protocol.messages import BusyReply, DeviceDocument, OrderReply, RefusedReply, TrustVersions
 
 __all__ = ["HttpsLink", "Links", "Timeouts"]
@@ -26,22 +28,42 @@ T = TypeVar("T")
 
 _CHUNK: Final = 1 << 18
 _JSON: Final = ((b"Content-Type", b"application/json"),)
+_NO_CHECK_TIME: Final = 0x200000
+"""X509_V_FLAG_NO_CHECK_TIME"""
 _NO: Final = (408, 413, 422, 503)
 """statuses under which the agent says no in the protocol's own words (RefusedReply)"""
+_IDENTITY: Final = (200, 404, *_NO)
+"""404: an agent of the first releases, which does not know the address"""
+
+TlsVersion = Literal["1.3", "1.2"]
 
 
 class Links:
     """Opens links to the devices of one fleet; all share one TLS set-up."""
 
-    def __init__(self, authorities: Authorities, repo_id: str, *, timeouts: Timeouts | None = None) -> None:
+    def __init__(
+        self,
+        authorities: Authorities,
+        repo_id: str,
+        *,
+        timeouts: Timeouts | None = None,
+        revoked: Iterable[str] = (),
+        oldest: TlsVersion = "1.3",
+        lapsed: bool = False,
+    ) -> None:
         """Load the reconciler's certificate and the device CA.
+
+        `revoked` are the keys of `policy.revoked`, `oldest` the first version of TLS that is spoken. With `lapsed` the
+        device's certificate may be past its end: for its renewal, and for nothing else.
 
         Raises:
             InputError: `E_PKI` if one of them is missing or wrong.
         """
         self._repo_id = repo_id
         self._timeouts = timeouts or Timeouts()
-        self._tls = Tls(_context(authorities, check_name=True), _context(authorities, check_name=False))
+        judge = Judge(load_certificate(authorities.device_ca), frozenset(revoked), lapsed)
+        checked, nameless = (_context(authorities, oldest, lapsed, check_name=check) for check in (True, False))
+        self._tls = Tls(checked, nameless, judge)
 
     def open(self, device_id: str, address: str) -> HttpsLink:
         """Return a link for one visit (`async with`) to the device at `host:port`; the first call connects.
@@ -100,6 +122,20 @@ class HttpsLink:
         body = canonical.dump(dict(bundle))
         reply = await self._channel.call("PUT", "/v1/trust", body=body, headers=_JSON, wanted=(200, *_NO))
         return self._refused(reply) if reply.status in _NO else self._read(TrustVersions.from_wire, reply)
+
+    async def new_key(self) -> str | RefusedReply:
+        """Ask the device for a new key; return its request for a certificate, PEM."""
+        reply = await self._channel.call("PUT", "/v1/identity/request", body=b"{}", headers=_JSON, wanted=_IDENTITY)
+        return self._refused(reply) if reply.status != 200 else self._read(RequestReply.from_wire, reply).request
+
+    async def put_identity(self, certificate: str) -> IdentityReply | RefusedReply | BusyReply:
+        """Hand a new certificate over, PEM."""
+        body = NewCertificate(certificate).to_bytes()
+        wanted = (*_IDENTITY, 409)
+        reply = await self._channel.call("PUT", "/v1/identity", body=body, headers=_JSON, wanted=wanted)
+        if reply.status == 409:
+            return self._read(BusyReply.from_wire, reply)
+        return self._refused(reply) if reply.status != 200 else self._read(IdentityReply.from_wire, reply)
 
     async def put_order(self, order_id: str, body: bytes) -> OrderReply | RefusedReply | BusyReply:
         reply = await self._channel.call(
@@ -200,17 +236,19 @@ def _ends_early(missing: int) -> WorldError:
     )
 
 
-def _context(authorities: Authorities, *, check_name: bool) -> ssl.SSLContext:
+def _context(authorities: Authorities, oldest: TlsVersion, lapsed: bool, *, check_name: bool) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.minimum_version = ssl.TLSVersion.TLSv1_2 if oldest == "1.2" else ssl.TLSVersion.TLSv1_3
     context.verify_flags |= ssl.VERIFY_X509_STRICT
+    if lapsed:
+        context.verify_flags |= ssl.VerifyFlags(_NO_CHECK_TIME)
     context.set_alpn_protocols(["http/1.1"])
     context.check_hostname = check_name
     context.hostname_checks_common_name = False
     try:
         context.load_verify_locations(authorities.device_ca)
         # A password is given, wrong for every encrypted key, because OpenSSL would ask on the terminal.
-        context.load_cert_chain(authorities.controller, authorities.controller_key, password="")
+        context.load_cert_chain(authorities.controller, authorities.controller_key_in_force, password="")
     except (OSError, ValueError) as error:
         raise InputError(
             f"the reconciler's certificate or the device CA cannot be used: {type(error).__name__}",

@@ -7,7 +7,7 @@ address, unchecked. Here there is no pool: a `Connection` refuses requests that 
 from __future__ import annotations
 
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Final
 
 import httpx
@@ -22,12 +22,24 @@ _TOGETHER: Final = 1 << 16
 class Connection(httpx.AsyncBaseTransport):
     """A connection to one device, made with the first request and again when the device has closed it."""
 
-    def __init__(self, name: str, address: Address, tls: ssl.SSLContext, *, most: int) -> None:
-        """Prepare for the device with this DNS name; at most `most` bytes are read for one request."""
+    def __init__(
+        self,
+        name: str,
+        address: Address,
+        tls: ssl.SSLContext,
+        *,
+        most: int,
+        judge: Callable[[TlsStream], None] = lambda _: None,
+    ) -> None:
+        """Prepare for the device with this DNS name; at most `most` bytes are read for one request.
+
+        `judge` raises for a peer that TLS lets in and that is not to be talked to; nothing was sent to it then.
+        """
         self._name = name
         self._address = address
         self._tls = tls
         self._most = most
+        self._judge = judge
         self._stream: TlsStream | None = None
         self._usable = False
         self._dialled = False
@@ -80,7 +92,7 @@ class Connection(httpx.AsyncBaseTransport):
 
         Raises:
             httpx.ConnectTimeout: it took longer.
-            httpx.ConnectError: it failed.
+            httpx.ConnectError: it failed, or it is not to be talked to.
         """
         if self._usable and self._stream is not None and not self._stream.disturbed:
             return
@@ -89,6 +101,7 @@ class Connection(httpx.AsyncBaseTransport):
         self._dialled = False
         assert self._stream is not None  # noqa: S101
         await self._stream.connect(self._tls, self._name, seconds=seconds)
+        self._judge(self._stream)
         self.certificate, self._usable = self._stream.certificate, True
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:

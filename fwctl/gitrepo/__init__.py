@@ -7,7 +7,7 @@ from fwctl.gitrepo.location import Local, Location, Remote, check_ref, parse_loc
 from fwctl.gitrepo.mirror import init, open_repo
 from fwctl.gitrepo.paths import MANAGED, is_managed
 from fwctl.gitrepo.repo import Commit, CommitId, Repo
-from fwctl.gitrepo.signatures import Judged, judge, require_signed
+from fwctl.gitrepo.signatures import Judged, commits_since, judge, require_signed
 from fwctl.gitrepo.tree import Tree
 from fwctl.gitrepo.worktree import worktree_files
 
@@ -25,6 +25,7 @@ __all__ = [
     "Signers",
     "Tree",
     "check_ref",
+    "commits_since",
     "init",
     "is_managed",
     "judge",

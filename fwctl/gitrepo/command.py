@@ -34,6 +34,7 @@ _CONFIG: Mapping[str, str] = {
     "log.showSignature": "false",
     "http.followRedirects": "false",
     "advice.detachedHead": "false",
+    "advice.graftFileDeprecated": "false",
 }
 # The operator's own way to authenticate; everything else named GIT_* could redirect git to other files.
 _KEEP = ("GIT_ASKPASS", "GIT_SSH_COMMAND", "GIT_SSL_CAINFO")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -27,10 +27,12 @@ def commit_files(
     *,
     head: str,
     env: Mapping[str, str],
+    signing: Sequence[tuple[str, str]] | None = None,
 ) -> str:
     """Write `files` below `worktree`, commit exactly them on HEAD and return the commit id.
 
-    None takes a file away. `head` is the commit HEAD names, "" on a branch without commits.
+    None takes a file away. `head` is the commit HEAD names, "" on a branch without commits. With `signing`, git's
+    settings for it, the commit is signed. Raises InputError E_GIT_SIGNING when git cannot do that.
 
     Order: files, objects, branch. A crash leaves changed files that the same call commits later, never a commit
     whose files are missing from the work tree.
@@ -60,7 +62,7 @@ def commit_files(
         Path(f"{index}.lock").unlink(missing_ok=True)
 
 
-def _commit(git: _Git, head: str, files: Mapping[str, bytes | None], message: str) -> str:
+def _commit(git: _Git, head: str, files: Mapping[str, bytes | None], message: str, *, sign: bool) -> str:
     git("read-tree", "--end-of-options", head) if head else git("read-tree", "--empty")
     paths = sorted(path for path, data in files.items() if data is not None)
     gone = sorted(path for path, data in files.items() if data is None)

@@ -93,6 +93,25 @@ def _scp(text: str) -> Remote:
     return Remote(text, "ssh")
 
 
+def check_host(remote: Remote, hosts: str | None) -> None:
+    """Refuse a host that is not in the operator's list: names, separated by commas; None means no list.
+
+    With a list no address of a folder (`file:`) is taken either. Raises InputError E_GIT_URL.
+    """
+    if hosts is None:
+        return
+    parts = urlsplit(remote.url) if "://" in remote.url else None
+    name = parts.hostname if parts else remote.url.partition(":")[0].rpartition("@")[2]
+    allowed = [host.strip().casefold() for host in hosts.split(",") if host.strip()]
+    if (name or "").strip("[]").casefold() not in allowed:
+        raise InputError(
+            "refused as a repository: its host is not one of those that FWCTL_GIT_HOSTS allows on this machine",
+            code="E_GIT_URL",
+            place=redact(repr(remote.url[:120])),
+            remedy=f"Name a repository on {' or '.join(allowed) or 'this machine'}, or have FWCTL_GIT_HOSTS changed.",
+        )
+
+
 def check_ref(ref: str) -> str:
     """Return the ref if git may see it.
 
@@ -109,14 +128,22 @@ def check_ref(ref: str) -> str:
 
 
 def redact(text: str) -> str:
-    """Return the text with any `user:password@` in addresses blanked, for messages."""
-    return re.sub(r"(://)[^/@\s]*@", r"\1***@", text)
+    """Return the text with what may be a secret in addresses blanked, for messages: user, password, query."""
+    return re.sub(r"(://[^\s?]*)\?[^\s'\"]*", r"\1?***", re.sub(r"(://)\S*@", r"\1***@", text))
+
+
+def _blanked(text: str) -> str:
+    """As `redact`, where the whole text is one address, well formed or not: a password may hold blanks and slashes."""
+    scheme, mark, rest = text.partition("://")
+    if "@" in rest:
+        rest = "***@" + rest.rpartition("@")[2]
+    return scheme + mark + re.sub(r"[?#].*", "?***", rest, flags=re.DOTALL)
 
 
 def _refused(text: str, why: str) -> InputError:
     return InputError(
         f"refused as a repository: {why}",
         code="E_GIT_URL",
-        place=redact(repr(text[:120])),
+        place=repr(_blanked(text)[:120]),
         remedy="Give a folder, https://host/path, ssh://user@host/path, user@host:path or file:///path",
     )

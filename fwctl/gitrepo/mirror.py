@@ -13,7 +13,7 @@ from tempfile import mkdtemp
 
 from fwctl.errors import InputError, WorldError
 from fwctl.gitrepo.command import FETCH_TIMEOUT, Answer, checked, run, run_discovering, said
-from fwctl.gitrepo.location import Local, Remote, parse_location, redact
+from fwctl.gitrepo.location import Local, Remote, check_host, parse_location, redact
 from fwctl.gitrepo.repo import Repo
 
 _REFSPECS = ("+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*")
@@ -22,12 +22,15 @@ _REFSPECS = ("+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*")
 def open_repo(location: str, *, cache: Path) -> Repo:
     """Open the repository at a path, or bring its mirror under `cache` up to date and open that.
 
+    The environment's `FWCTL_GIT_HOSTS` may name the only hosts to fetch from.
+
     Raises InputError E_GIT_URL for an address outside the allow-list, E_GIT_REPO when a path holds no repository,
     WorldError E_GIT_FETCH when the remote cannot be fetched (never taken for an empty repository).
     """
     where = parse_location(location)
     if isinstance(where, Local):
         return _open_local(where.path)
+    check_host(where, os.environ.get("FWCTL_GIT_HOSTS"))
     return Repo(_mirrored(where, cache), None, where.url)
 
 

@@ -21,7 +21,7 @@ from fwctl.gitrepo.worktree import changed_files
 CommitId = NewType("CommitId", str)
 
 _COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
-_SIGN_PROGRAMS = ("gpg.program", "gpg.openpgp.program", "gpg.ssh.program", "gpg.ssh.defaultKeyCommand")
+_SIGN_PROGRAMS = {"gpg.openpgp.program": "gpg", "gpg.ssh.program": "ssh-keygen", "gpg.x509.program": "gpgsm"}
 _FORMAT = "%H%x00%an%x00%ae%x00%at%x00%s"
 
 
@@ -148,9 +148,9 @@ class Repo:
         """Write the files into the work tree and commit them alone, leaving the rest of the index as it is.
 
         None takes a file away. Each file is written atomically before the branch moves; equal content makes no
-        commit. Raises InputError E_GIT_BARE without a work tree, E_GIT_IDENTITY when git does not know who the user is, E_GIT_SIGNING when the
-        user's commits are signed and git cannot do that, E_PATH for a path that leads out of the work tree or through
-        a link.
+        commit. Raises InputError E_GIT_BARE without a work tree, E_GIT_IDENTITY when git does not know who the user
+        is, E_GIT_SIGNING when the user's commits are signed and git cannot do that, E_PATH for a path that leads out
+        of the work tree or through a link.
         """
         if self.worktree is None:
             raise InputError(
@@ -220,7 +220,11 @@ class Repo:
         if (user_config("commit.gpgSign", cwd=here) or ("",))[-1].casefold() not in ("true", "yes", "on", "1"):
             return None
         found = [(key, user_config(key, cwd=here)) for key in ("gpg.format", "user.signingKey")]
-        found += [(key, user_config(key, cwd=Path("/"))) for key in _SIGN_PROGRAMS]
+        for key, usual in _SIGN_PROGRAMS.items():
+            other = "gpg.program" if key == "gpg.openpgp.program" else key
+            own = user_config(key, cwd=Path("/")) or user_config(other, cwd=Path("/"))
+            found.append((key, own or (usual,)))
+        found.append(("gpg.ssh.defaultKeyCommand", user_config("gpg.ssh.defaultKeyCommand", cwd=Path("/")) or ("",)))
         return tuple((key, values[-1]) for key, values in found if values)
 
     def _git(self, *args: str) -> Answer:

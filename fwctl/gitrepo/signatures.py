@@ -8,7 +8,7 @@ a key that nobody named git prints `Good "git" signature` too.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Final
 
@@ -21,13 +21,17 @@ MAX_COMMITS: Final = 1000
 """as many commits are judged at once, at most"""
 MAX_BYTES: Final = 32 * 2**20
 """as much may these commits take together, without what they hold"""
-_FORMAT: Final = "%H%x00%an%x00%ae%x00%at%x00%s%x00%G?%x00%GS%x00%GF"
-_FIELDS: Final = 8
+_WHO: Final = ("%H", "%an", "%ae", "%at", "%s")
+_SIGNED: Final = ("%H", "%G?", "%GS", "%GF")
 # A commit-graph file could tell other parents than those that are signed.
 _HISTORY: Final = (("core.commitGraph", "false"), ("i18n.logOutputEncoding", "UTF-8"))
 _KINDS: Final[Mapping[bytes, str]] = {
     b"-----BEGIN SSH SIGNATURE-----": "ssh",
     b"-----BEGIN PGP SIGNATURE-----": "openpgp",
+}
+_ODD: Final[Mapping[str, str]] = {
+    "several": "it carries more than one signature",
+    "other": "its signature is neither an SSH nor an OpenPGP signature",
 }
 _WHY: Final[Mapping[str, str]] = {
     "N": "it is not signed",
@@ -67,15 +71,16 @@ def judge(repo: Repo, commits: Sequence[CommitId], signers: Signers) -> tuple[Ju
     if not commits:
         return ()
     kinds = _kinds(repo, commits)
+    told = {one[0]: one for one in _rows(repo, _WHO, Ring(), commits)}
+    # git ends at the first signature of a kind that it does not know
+    asked = [commit for commit in commits if kinds[commit] in _KINDS.values()]
     with keyring(signers, frozenset(kinds.values())) as ring:
-        rows = _rows(_git(repo, ["log", "--no-walk=unsorted", "--stdin", "-z", f"--format={_FORMAT}"], ring, commits))
-        judged = tuple(_judged(row, kinds[commit]) for commit, row in zip(commits, rows, strict=True))
+        letters = {one[0]: one for one in _rows(repo, _SIGNED, ring, asked)}
+        judged = [_judged(told[one], kinds[one], letters.get(one, (one, "N", "", ""))) for one in commits]
         good = [one.commit.id for one in judged if one.good]
-        if good != [commit for commit, one in zip(commits, judged, strict=True) if one.good]:
-            raise ValueError("git answered about other commits")
         if not good or _run(repo, ["verify-commit", "--end-of-options", *good], ring).status == 0:
-            return judged
-    return tuple(Judged(one.commit, "", one.key, one.why or "git does not confirm its signature") for one in judged)
+            return tuple(judged)
+    return tuple(replace(one, signer="", why=one.why or "git does not confirm its signature") for one in judged)
 
 
 def require_signed(
@@ -93,7 +98,8 @@ def require_signed(
     """
     if mode == "off":
         return ()
-    judged = judge(repo, _wanted(repo, commit, since if mode == "strict" else None), signers)
+    wanted = commits_since(repo, commit, since) if mode == "strict" and since else [commit]
+    judged = judge(repo, wanted, signers)
     bad = [one for one in judged if not one.good]
     if not bad:
         return judged
@@ -119,9 +125,14 @@ def _remedy(signers: Signers, *, only_head: bool) -> str:
     )
 
 
-def _wanted(repo: Repo, commit: CommitId, since: CommitId | None) -> list[CommitId]:
-    """Return the commits to judge, the newest first."""
-    if since is None or since == commit:
+def commits_since(repo: Repo, commit: CommitId, since: CommitId) -> list[CommitId]:
+    """Return a commit and all that came with it after `since`, those of merged branches too; the commit first.
+
+    Raises:
+        TrustRefused: `E_GIT_SIG`: there are too many to judge.
+        InputError: `E_GIT_SHALLOW`: the history is cut off.
+    """
+    if since == commit:
         return [commit]
     if repo.is_shallow():
         raise InputError(
@@ -141,9 +152,7 @@ def _wanted(repo: Repo, commit: CommitId, since: CommitId | None) -> list[Commit
             place=repo.origin,
             remedy="Apply them in parts, the oldest first: fwctl reconcile --once --ref COMMIT",
         )
-    if found[:1] != [commit]:
-        raise ValueError("a commit is the newest of its own history")
-    return found
+    return [commit, *(one for one in found if one != commit)]
 
 
 def _kinds(repo: Repo, commits: Sequence[CommitId]) -> dict[CommitId, str]:
@@ -177,20 +186,25 @@ def kind_of(raw: bytes, commit: str) -> str:
     return _KINDS.get(starts[0], "other") if len(starts) == 1 else "several"
 
 
-def _judged(row: Sequence[str], kind: str) -> Judged:
-    name, email, subject = row[1], row[2], row[4]
-    commit = Commit(CommitId(row[0]), name, email, datetime.fromtimestamp(int(row[3]), UTC), subject)
-    letter, signer, key = row[5], _plain(row[6], 120), _plain(row[7], 80)
-    if letter == "G" and kind in ("ssh", "openpgp"):
+def _judged(who: Sequence[str], kind: str, signed: Sequence[str]) -> Judged:
+    name, email, subject = who[1], who[2], who[4]
+    commit = Commit(CommitId(who[0]), name, email, datetime.fromtimestamp(int(who[3]), UTC), subject)
+    letter, signer, key = signed[1], _plain(signed[2], 120), _plain(signed[3], 80)
+    if letter == "G" and kind in _KINDS.values():
         return Judged(commit, signer or key, key, "")
-    if kind == "several":
-        return Judged(commit, "", key, "it carries more than one signature")
-    return Judged(commit, "", key, _WHY.get(letter, "its signature cannot be judged"))
+    return Judged(commit, "", key, _ODD.get(kind) or _WHY.get(letter, "its signature cannot be judged"))
 
 
-def _rows(answer: Answer) -> list[list[str]]:
-    parts = answer.stdout.decode("utf-8", "replace").removesuffix("\0").split("\0")
-    return [parts[at : at + _FIELDS] for at in range(0, len(parts) - _FIELDS + 1, _FIELDS)]
+def _rows(repo: Repo, fields: Sequence[str], ring: Ring, commits: Sequence[str]) -> list[list[str]]:
+    """Ask git for these fields of the commits."""
+    if not commits:
+        return []
+    asked = ["log", "--no-walk=unsorted", "--stdin", "-z", "--no-color", f"--format={'%x00'.join(fields)}"]
+    parts = _git(repo, asked, ring, commits).stdout.decode("utf-8", "replace").removesuffix("\0").split("\0")
+    rows = [parts[at : at + len(fields)] for at in range(0, len(parts), len(fields))]
+    if [row[0] for row in rows] != list(commits):
+        raise ValueError("git answered about other commits")
+    return rows
 
 
 def _git(repo: Repo, args: list[str], ring: Ring, commits: Sequence[str]) -> Answer:

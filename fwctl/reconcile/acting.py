@@ -13,6 +13,7 @@ from fwctl.fleet.link import Links
 from fwctl.gitrepo import CommitId, Repo
 from fwctl.reconcile.authority import Freshness, Pen
 from fwctl.reconcile.commit import CommitState, read_commit
+from fwctl.reconcile.ending import of_machine
 from fwctl.reconcile.images import Images
 from fwctl.reconcile.loop import Loop
 from fwctl.reconcile.provenance import check_provenance
@@ -78,19 +79,19 @@ class Acting:
                 raise _first(group) from None
 
     def _loop(self, state: CommitState, pinned: str, writer: BatchWriter) -> Loop:
-        keys = self.setting.keystore
+        keys, fleet = self.setting.keystore, state.repo.fleet.spec
         tools = Tools(
             state=state,
             ledger=self.ledger,
             writer=writer,
-            links=Links(Authorities(keys.pki), state.repo.fleet.spec.repo_id),
+            links=Links(Authorities(keys.pki), fleet.repo_id, revoked=state.authority.policy.revoked, oldest=fleet.tls),
             images=Images(_storage_of(state, self.setting.state_dir)),
             freshness=Freshness(state.authority, keys.signer(FRESHNESS), self.ledger, writer),
             pen=Pen(keys.signer(ORDER), self.lease, state.authority),
             clock=self.setting.clock,
             watcher=self.watcher,
         )
-        return Loop(state, self.ledger, self.lease, writer, tools, self.deadline, pinned)
+        return Loop(state, self.ledger, self.lease, writer, tools, self.deadline, pinned, of_machine(keys))
 
 
 def _storage_of(state: CommitState, state_dir: Path) -> Storage:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from math import inf
 from typing import assert_never
@@ -17,7 +17,7 @@ from fwctl.reconcile.finishing import finish_leftover
 from fwctl.reconcile.leftovers import find_leftovers
 from fwctl.reconcile.reports import PassReport, RolloutReport
 from fwctl.reconcile.setting import LEASE_TTL
-from fwctl.reconcile.summarising import stored, stored_fleet, summarise
+from fwctl.reconcile.summarising import paused, stored, stored_fleet, summarise
 from fwctl.reconcile.summary import Summary
 from fwctl.reconcile.sweep import SWEEP, Sweeper, next_sweep_due
 from fwctl.reconcile.tools import Recorder, Tools
@@ -37,6 +37,7 @@ from fwctl.state import (
     SetMeta,
     SummaryStored,
 )
+from fwctl.trust.expiry import Thing
 
 RENEW_SECONDS = 20.0
 """every write is fenced; renewing only keeps others from waiting for a lease that has expired"""
@@ -89,6 +90,8 @@ class Loop:
     deadline: datetime
     pinned: str
     """the root of trust that the commit was verified from"""
+    certificates: tuple[Thing, ...] = ()
+    """those on this machine, with their ends, for `status` to warn of"""
     stopping: Callable[[], bool] = lambda: False
     only: str | None = None
     """the one rollout that a person's word must not wait for: it is stopped or taken back; nothing goes forward"""
@@ -101,6 +104,7 @@ class Loop:
     _renewed: float = field(default_factory=time.monotonic)
     _looked_back: float = -inf
     _tell_at: float = field(default_factory=lambda: time.monotonic() + SUMMARY_SECONDS)
+    _trusted_until: datetime | None = None
 
     def __post_init__(self) -> None:
         self.sweeper = Sweeper(self.tools)
@@ -112,6 +116,7 @@ class Loop:
             FwctlError: the ledger, the storage or the lease failed; everything decided so far is recorded.
         """
         started = self.tools.clock()
+        self._trusted_until = self.state.authority.next_change(started)
         await self._open(started)
         pace = asyncio.create_task(self.tools.lanes.pace())
         try:
@@ -145,7 +150,7 @@ class Loop:
         self._reap()
         now, begun = self.tools.clock(), time.monotonic()
         work, acted = self._work(now), False
-        over = now >= self.deadline or self.stopping()
+        over = now >= self.deadline or self._outdated(now) or self.stopping()
         for one in () if over else work:
             acted = await self._act(one, now) or acted
         if not over and self.only is None and begun - self._looked_back >= LEFTOVER_SECONDS:
@@ -194,6 +199,19 @@ class Loop:
             if row is None or row.mandate != mandate:
                 state = RolloutState.WAITING
                 await self._move(prepared, state, prepared.not_approved or "it may start", now)
+            elif row.state is RolloutState.PROGRESSING and not prepared.approved_stage and row.back_since is None:
+                await self._move(prepared, RolloutState.WAITING, paused(prepared, begun=True), now)
+
+    def _outdated(self, now: datetime) -> bool:
+        """Say whether time has changed what is trusted or approved since the commit was read."""
+        return self._trusted_until is not None and now >= self._trusted_until
+
+    def _view(self, rollout: str) -> RolloutView:
+        """Return what a visit decides by: nothing new begins on approvals that have ended meanwhile."""
+        view = self.running[rollout].view
+        if not self._outdated(self.tools.clock()):
+            return view
+        return replace(view, approved_stage=0, not_approved="what is trusted has changed with time")
 
     def _decide_all(self, now: datetime) -> list[_Running]:
         """Bring every rollout up to date with the ledger and decide on it."""
@@ -256,11 +274,12 @@ class Loop:
             return
         row = self.ledger.rollout(prepared.key)
         resting = (RolloutState.WAITING, RolloutState.COMPLETE, RolloutState.PAUSED)
-        if row is not None and row.state in resting and one.view.finished is None and not one.view.stopped:
+        may = one.view.finished is None and not one.view.stopped and one.view.approved_stage > 0
+        if row is not None and row.state in resting and may:
             await self._move(prepared, RolloutState.PROGRESSING, f"{len(devices)} devices are due", now)
         if prepared.mandate is None:
             raise TypeError("a rollout without a lock sends nothing")
-        visitor = Visitor(self.tools, prepared, prepared.mandate, lambda: self.running[prepared.key].view)
+        visitor = Visitor(self.tools, prepared, prepared.mandate, lambda: self._view(prepared.key))
         open_ = sum(number for state, number in one.decision.counts.items() if state not in FINAL)
         self.tools.watcher.opened(prepared.key, open_)
         self.visits += len(devices)
@@ -310,9 +329,8 @@ class Loop:
     def _summaries(self, now: datetime) -> tuple[int, list[Summary]]:
         """Sum up every rollout that the pass is about; return the revision of the ledger that all of it rests on."""
         revision = self.ledger.revision()  # first: what is written meanwhile only makes the summaries older
-        until = self.state.authority.next_change(now)
         return revision, [
-            summarise(one.prepared, one.view, one.decision, self.ledger, now, trust_until=until)
+            summarise(one.prepared, one.view, one.decision, self.ledger, now, trust_until=self._trusted_until)
             for one in self._decide_all(now)
         ]
 
@@ -320,5 +338,12 @@ class Loop:
         self, summaries: list[Summary], revision: int, now: datetime, *, looks: datetime | None
     ) -> Iterator[SummaryStored]:
         """Yield what to write down; `looks` is when the next device is due for a look."""
-        yield stored_fleet(self.state, pinned=self.pinned, now=now, revision=revision, looks=looks)
+        yield stored_fleet(
+            self.state,
+            pinned=self.pinned,
+            certificates=self.certificates,
+            now=now,
+            revision=revision,
+            looks=looks,
+        )
         yield from (stored(one, commit=self.state.commit, revision=revision) for one in summaries)

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from itertools import islice
 
 from fwctl.reconcile.commit import CommitState, Prepared
+from fwctl.reconcile.ending import of_commit
 from fwctl.reconcile.summary import (
     FLEET,
     BackSummary,
@@ -24,14 +25,16 @@ from fwctl.rollouts.decide import Decision
 from fwctl.rollouts.standing import Standing
 from fwctl.rollouts.view import RolloutView
 from fwctl.state import Ledger, RolloutRow, RolloutState, SummaryStored
+from fwctl.trust.expiry import Thing
 
 LISTED = 500
 """a rollout of at most so many devices is told with all of them"""
 
 
-def fleet_summary(state: CommitState, *, pinned: str) -> FleetSummary:
+def fleet_summary(state: CommitState, *, pinned: str, certificates: Iterable[Thing]) -> FleetSummary:
     """Return what there is to say of a commit as a whole; `pinned` is the root of trust in use here."""
-    return FleetSummary(state.repo.fleet.spec.repo_id, len(state.repo.devices), tuple(state.repo.rollouts), pin(pinned))
+    repo, ends = state.repo, (*of_commit(state), *certificates)
+    return FleetSummary(repo.fleet.spec.repo_id, len(repo.devices), tuple(repo.rollouts), pin(pinned), ends)
 
 
 def summarise(
@@ -43,7 +46,9 @@ def summarise(
     *,
     trust_until: datetime | None,
 ) -> Summary:
-    """Return where a rollout stands, from what was just decided on it; `trust_until` is `Authority.next_change`.
+    """Return where a rollout stands, from what was just decided on it.
+
+    `trust_until` is `Authority.next_change`, as of when its approvals were judged.
 
     The work does not grow with the fleet: it is read off the sums that the board keeps.
     """
@@ -76,7 +81,7 @@ def summarise(
         next_due=decision.next_due,
         devices=_named(board.values()) if len(board) <= LISTED else None,
         at=now,
-        valid_until=_valid_until([trust_until, board.until], decision, back, now),
+        valid_until=_valid_until(trust_until, [board.until], decision, back, now),
     )
 
 
@@ -127,11 +132,13 @@ def back_summary(back: WayBack) -> BackSummary:
 
 
 def _valid_until(
-    moments: Iterable[datetime | None], decision: Decision, back: WayBack | None, now: datetime
+    trust: datetime | None, moments: Iterable[datetime | None], decision: Decision, back: WayBack | None, now: datetime
 ) -> datetime | None:
     """Return the first moment after which time alone may change what is trusted, decided, or said of a deadline."""
+    if trust is not None and trust <= now:
+        return now  # it was judged by what has ended since
     deadline = back.since + timedelta(seconds=back.deadline) if back and back.waiting else None
-    ahead = [*moments, decision.next_due, decision.wave_due, deadline]
+    ahead = [trust, *moments, decision.next_due, decision.wave_due, deadline]
     return min((moment for moment in ahead if moment is not None and moment > now), default=None)
 
 
@@ -148,15 +155,27 @@ _WORDS: dict[RolloutState, RolloutResult] = {
 }
 
 
+_OVER = (RolloutState.COMPLETE, RolloutState.HELD, RolloutState.STOPPED, RolloutState.ABORTED, RolloutState.ROLLED_BACK)
+"""what these say stays true when approvals end"""
+
+
+def paused(prepared: Prepared, *, begun: bool) -> str:
+    """Return why nothing may start; in a rollout that had begun, its approvals count no more."""
+    return f"paused: {prepared.not_approved}" if begun else prepared.not_approved
+
+
 def standing_of(
     prepared: Prepared, view: RolloutView, decision: Decision, row: RolloutRow | None
 ) -> tuple[RolloutResult, str]:
     """Return the one word for where a rollout stands, and why."""
     if view.back_since is None and prepared.refused is not None:
         return "held", prepared.not_approved
-    if prepared.mandate is None or (view.back_since is None and prepared.approved_stage == 0):
+    if prepared.mandate is None:
         return "not-approved", prepared.not_approved
-    if row is None or row.mandate != prepared.mandate.id:
+    known = row is not None and row.mandate == prepared.mandate.id
+    if view.back_since is None and prepared.approved_stage == 0 and not (known and row and row.state in _OVER):
+        return "not-approved", paused(prepared, begun=bool(view.waves))
+    if row is None or not known:
         return "waiting", decision.holding
     word = _WORDS[row.state]
     if word == "paused" and not view.stopped:
@@ -178,13 +197,19 @@ def stored(summary: Summary, *, commit: str, revision: int) -> SummaryStored:
 
 
 def stored_fleet(
-    state: CommitState, *, pinned: str, now: datetime, revision: int, looks: datetime | None
+    state: CommitState,
+    *,
+    pinned: str,
+    certificates: Iterable[Thing],
+    now: datetime,
+    revision: int,
+    looks: datetime | None,
 ) -> SummaryStored:
     """Return what to write of the whole commit, so that it need not be read again.
 
     `looks` is when the next device is due for a look; None if none ever is.
     """
-    body = to_json(fleet_summary(state, pinned=pinned))
+    body = to_json(fleet_summary(state, pinned=pinned, certificates=certificates))
     return SummaryStored(
         at=now, rollout=FLEET, mandate="", commit=state.commit, valid_until=looks, body=body, revision=revision
     )

@@ -13,6 +13,8 @@ from dataclasses import dataclass, fields, is_dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final, Literal
 
+from fwctl.trust.expiry import Thing
+
 FORM = 1
 """of what the ledger keeps; another one is not read"""
 FLEET = ""
@@ -143,6 +145,8 @@ class FleetSummary:
     """keys, in the order in which they are shown"""
     pin: str
     """digest of the root of trust that everything was verified from"""
+    ends: tuple[Thing, ...] = ()
+    """what ends by itself: metadata, approvals that count, certificates on the machine that reconciles"""
 
 
 def pin(root: str) -> str:
@@ -152,7 +156,7 @@ def pin(root: str) -> str:
 
 def to_json(value: Summary | FleetSummary) -> dict[str, Any]:
     """Return what the ledger keeps."""
-    return {"form": FORM, **_plain(value)}
+    return {"form": FORM, **_plain(value)}  # what FORM 1 did not have at first may be missing when it is read
 
 
 def _plain(value: Any) -> Any:
@@ -169,7 +173,8 @@ def fleet_from_json(body: Mapping[str, Any]) -> FleetSummary | None:
     """Return what `to_json` wrote; None if another release of fwctl wrote it in its own form."""
     if body.get("form") != FORM:
         return None
-    return FleetSummary(body["repo_id"], body["devices"], tuple(body["rollouts"]), body["pin"])
+    ends = tuple(Thing(**(one | _moments(one, "expires", "begins"))) for one in body.get("ends", ()))
+    return FleetSummary(body["repo_id"], body["devices"], tuple(body["rollouts"]), body["pin"], ends)
 
 
 def from_json(body: Mapping[str, Any]) -> Summary | None:

@@ -81,8 +81,12 @@ class Visitor:
         marks = [m.attempt for m in document.marks if (m.mandate, m.verb) == (mandate, "install")]
         # An order of ours that still runs there is met again by its own number.
         known = max(marks, default=0) - (1 if document.order is not None else 0)
+        order = view.order
+        if order is not None and document.order == order.id:
+            order = replace(order, accepted=True)  # its answer was lost
         return replace(
             view,
+            order=order,
             observed_at=now,
             running=document.running.release,
             by_mandate=document.running.mandate == mandate,

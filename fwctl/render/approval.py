@@ -29,6 +29,11 @@ def statement(ready: Ready) -> str:
         ("until", format_time(approval.expires)),
         ("as", approval.signer),
         ("saying", approval.meaning),
+        *(
+            (("renews", f"what {ready.renews.signer} signed, until {format_time(ready.renews.expires)}"),)
+            if ready.renews
+            else ()
+        ),
     ]
     return "\n".join([f"The approval of {mandate.env}/{mandate.name} in fleet {mandate.repo_id}", *labelled(pairs)])
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from fwctl.render.words import (
@@ -17,6 +18,8 @@ from fwctl.render.words import (
     stamp,
     visible,
 )
+from fwctl.trust.expiry import Expiring, ending
+from fwctl.trust.expiry import as_json as expiry_json
 
 if TYPE_CHECKING:
     from fwctl.cli.standing import Status
@@ -35,6 +38,8 @@ def text(status: Status) -> str:
     if status.dirty:
         names = ", ".join([*status.dirty[:2], *(["..."] if len(status.dirty) > 2 else [])])
         lines.append(f"  {counted(len(status.dirty), 'file')} not committed, which counts for nothing yet: {names}")
+    if soon := ending(status.expiry):
+        lines.append(f"  {expiry_line(soon, status.now)}")
     for one in status.rollouts:
         lines += ["", *rollout_text(one, status, shown=_SHOWN if status.detailed else 3)]
     if not status.rollouts:
@@ -54,11 +59,20 @@ def as_json(status: Status) -> str:
             "exact": status.as_of is None,
             "dirty": list(status.dirty),
             "rollouts": [rollout_json(one) for one in status.rollouts],
+            "expiry": expiry_json(status.expiry),
         }
     )
 
 
 RENDERERS: Mapping[str, Callable[[Status], str]] = {"text": text, "json": as_json}
+
+
+def expiry_line(soon: Sequence[Expiring], now: datetime) -> str:
+    """Return what ends first, and the command that renews it."""
+    first = soon[0]
+    verb = "expired" if first.level == "expired" else "ends"
+    more = f"; {len(soon) - 1} more: fwctl doctor" if len(soon) > 1 else ""
+    return f"{first.level}: {first.what} {verb} {ago(first.expires, now)}: {first.renew}{more}"
 
 
 def rollout_text(one: Summary, status: Status, *, shown: int) -> list[str]:

@@ -1,4 +1,4 @@
-"""Trust, approvals and keys as text, JSON and markdown."""
+"""Trust and approvals as text, JSON and markdown."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from fwctl.render.words import ago, columns, document, labelled, stamp
 
 if TYPE_CHECKING:
-    from fwctl.cli.trusting import ApprovalLine, Keys, TrustStatus
+    from fwctl.cli.trusting import ApprovalLine, TrustStatus
 
 
 def trust_text(status: TrustStatus) -> str:
@@ -79,50 +79,6 @@ TRUST: Mapping[str, Callable[[TrustStatus], str]] = {
     "json": trust_json,
     "markdown": trust_markdown,
 }
-
-
-def keys_text(keys: Keys) -> str:
-    """Return the keys on this machine; ids are whole."""
-    if not keys.lines:
-        return f"No private key of this fleet is here ({keys.folder})."
-    lines = [f"Keys in {keys.folder}"]
-    for one in keys.lines:
-        mode = one.mode if one.safe else f"{one.mode}, others can read it: chmod 600"
-        unknown = "nothing the policy knows" if keys.judged else "not judged: no root of trust is pinned here"
-        pairs = [
-            ("id", one.keyid),
-            ("kind", one.kind),
-            ("mode", mode),
-            ("is", ", ".join(one.known_as) or unknown),
-            ("problem", one.problem),
-        ]
-        lines += ["", one.name, *labelled(pair for pair in pairs if pair[1])]
-    return "\n".join(lines)
-
-
-def keys_json(keys: Keys) -> str:
-    """Return the keys for programs."""
-    return document(
-        {
-            "folder": str(keys.folder),
-            "judged": keys.judged,
-            "keys": [
-                {
-                    "name": one.name,
-                    "keyid": one.keyid,
-                    "kind": one.kind,
-                    "mode": one.mode,
-                    "safe": one.safe,
-                    "knownAs": list(one.known_as),
-                    "problem": one.problem,
-                }
-                for one in keys.lines
-            ],
-        }
-    )
-
-
-KEYS: Mapping[str, Callable[[Keys], str]] = {"text": keys_text, "json": keys_json}
 
 
 def _code(text: str) -> str:

@@ -94,6 +94,10 @@ def next_step(plan: Plan, rollout: RolloutView, device: DeviceView, now: datetim
     if due and not begun and (why := not_ready(plan.spec.preconditions, device.facts or {})):
         return Defer(why, now + DEFER_AGAIN)
     if standing.state == "in-flight" and device.order is not None:
+        unapproved = plan.wave_of[device.id].stage > rollout.approved_stage
+        if unapproved and not begun and not device.by_mandate and device.install is not None:
+            # The device has not taken it, and must not: its approvals count no more.
+            return TakeBack(device.install, f"withdrawn: {rollout.not_approved}")
         return Resume(device.order.id, standing.reason)
     if standing.state in ("pending", "retry") and standing.due is not None and standing.due <= now:
         return Install(device.attempts + 1, standing.reason)

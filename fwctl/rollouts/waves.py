@@ -28,32 +28,37 @@ class WaveStep:
 
 
 def move_waves(board: Board) -> WaveStep:
-    """Return what the current wave does next. An inconclusive gate holds: stragglers or a person may still move it."""
+    """Return what the current wave does next. An inconclusive gate holds: stragglers or a person may still move it.
+
+    An open wave whose approvals count no more is judged all the same: what was begun may fail, and must go back then.
+    """
     plan, rollout = board.plan, board.rollout
     if rollout.finished is None and (late := _failed_later(board)):
         return WaveStep(late)
     wave = board.current
     if wave is None:
         return WaveStep()
-    if wave.stage > rollout.approved_stage:
-        return WaveStep(holding=f"{wave.name} waits for approval: {rollout.not_approved}")
+    unapproved = wave.stage > rollout.approved_stage
+    waits = f"{wave.name} waits for approval: {rollout.not_approved}" if unapproved else ""
     view = rollout.waves.get(wave.name)
     if view is None:
+        if unapproved:
+            return WaveStep(holding=waits)
         return WaveStep((MoveWave(wave.name, "open", f"{len(wave.devices)} devices may start"),))
     if view.state == "failed":
         # Judged, and killed before anything followed from it: what has settled since does not unsay it (R15).
         return WaveStep(_failed(plan, wave, "maxFailureRate", view.reason))
     verdict = judge(plan.spec.gates, board.counts.tally(board.number(wave)))
     promoted = rollout.control is not None and wave.name in rollout.control.promoted
-    if promoted and rollout.control is not None and not isinstance(verdict, Fail):
+    if promoted and not unapproved and rollout.control is not None and not isinstance(verdict, Fail):
         return WaveStep((MoveWave(wave.name, "passed", f"promoted by {rollout.control.words}"),))
     match verdict:
         case Undecided():
-            return WaveStep()
+            return WaveStep(holding=waits)
         case Fail(rule=rule, reason=reason):
             return WaveStep(_failed(plan, wave, rule, reason))
         case Inconclusive(rule=rule, reason=reason):
-            return WaveStep(holding=f"{wave.name}, {rule}: {reason}")
+            return WaveStep(holding=waits or f"{wave.name}, {rule}: {reason}")
         case Pass(reason=reason):
             return _passing(board, wave, view, reason)
         case _:

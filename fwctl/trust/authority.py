@@ -203,14 +203,25 @@ class Authority:
 
     def approval_dates(self, mandate: Mandate) -> tuple[datetime, ...]:
         """Return when earlier content of this rollout was approved, as the statements say; unverified."""
-        dates = []
-        for path in self.stale(mandate):
-            try:
-                sealed = Sealed.open(canonical.decode(self.files[path], what=path), APPROVAL)
-                dates.append(Approval.from_wire(sealed.statement()).approved_at)
-            except Refusal:
-                continue
-        return tuple(dates)
+        stale = frozenset(self.stale(mandate))
+        return tuple(date for path, date in self._dates(approval_folder(mandate.env, mandate.name)) if path in stale)
+
+    def all_approval_dates(self) -> tuple[datetime, ...]:
+        """Return when anything here was approved, as the statements say; unverified."""
+        return tuple(date for _, date in self._dates("approvals/"))
+
+    def _dates(self, prefix: str) -> Iterator[tuple[str, datetime]]:
+        for path, envelope in self._envelopes(prefix):
+            if (made := self.made_at(envelope)) is not None:
+                yield path, made
+
+    @staticmethod
+    def made_at(envelope: Mapping[str, Any]) -> datetime | None:
+        """Return when an approval says it was made; None for what is no approval."""
+        try:
+            return Approval.from_wire(Sealed.open(dict(envelope), APPROVAL).statement()).approved_at
+        except Refusal:
+            return None
 
     def next_change(self, now: datetime) -> datetime | None:
         """Return the first moment after `now` at which time alone changes what is trusted or approved."""

@@ -210,9 +210,8 @@ class KeyStore:
             self._write_public(name, key)
         return key
 
-    def check_new(self, name: str, key: SSlibKey) -> None:
-        """Refuse a name that is taken, and a key that is here already. Raises as `add`."""
-        from fwctl.errors import TrustRefused
+    def check_free(self, name: str) -> None:
+        """Refuse a name that is taken or that files cannot carry. Raises as `add`."""
         from fwctl.trust.public_key import check_name
 
         if self.has(check_name(name, str(self.folder / "keys"))):
@@ -222,6 +221,12 @@ class KeyStore:
                 place=str(self.key_path(name)),
                 remedy="Choose another name.",
             )
+
+    def check_new(self, name: str, key: SSlibKey) -> None:
+        """Refuse a name that is taken, and a key that is here already. Raises as `add`."""
+        from fwctl.errors import TrustRefused
+
+        self.check_free(name)
         twin = next((other for other in self.names() if self._is(other, key)), None)
         if twin is not None:
             raise TrustRefused(

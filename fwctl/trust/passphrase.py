@@ -32,6 +32,8 @@ class Kind:
 
 
 PASSPHRASE: Final = Kind("passphrase", "FWCTL_PASSPHRASE_FILE", "E_PASSPHRASE")
+NEW_PASSPHRASE: Final = Kind("passphrase", "FWCTL_NEW_PASSPHRASE_FILE", "E_PASSPHRASE")
+"""what replaces another one"""
 PIN: Final = Kind("PIN", "FWCTL_PIN_FILE", "E_PIN")
 
 _remembered: Final[dict[tuple[Kind, str], str]] = {}
@@ -54,14 +56,14 @@ def secret(kind: Kind, name: str, place: str) -> str:
     return known
 
 
-def new_passphrase(name: str, place: str) -> str:
+def new_passphrase(name: str, place: str, *, kind: Kind = PASSPHRASE) -> str:
     """Return the passphrase that a key gets: from the file, or typed twice.
 
     Raises:
         InputError: `E_PASSPHRASE` where there is neither, `E_PASSPHRASE_SHORT`, `E_PASSPHRASE_MISMATCH`.
     """
-    file = _file(PASSPHRASE, name)
-    found = _read(PASSPHRASE, file) if file else _ask(PASSPHRASE, f"new passphrase of the key {name}: ", place)
+    file = _file(kind, name)
+    found = _read(kind, file) if file else _ask(kind, f"new passphrase of the key {name}: ", place)
     if len(found) < LEAST:
         raise InputError(
             f"a passphrase has at least {LEAST} characters",
@@ -69,7 +71,7 @@ def new_passphrase(name: str, place: str) -> str:
             place=str(file or place),
             remedy="Take several words: whoever gets the file can try passphrases as fast as he likes.",
         )
-    if file is None and _ask(PASSPHRASE, "once more: ", place) != found:
+    if file is None and _ask(kind, "once more: ", place) != found:
         raise InputError(
             "the two passphrases differ",
             code="E_PASSPHRASE_MISMATCH",
@@ -82,11 +84,6 @@ def new_passphrase(name: str, place: str) -> str:
 def forget(kind: Kind, place: str) -> None:
     """Forget what was typed for a key: it was wrong."""
     _remembered.pop((kind, place), None)
-
-
-def remember(kind: Kind, place: str, value: str) -> None:
-    """Use for this key, while the process lives, what was typed for another one."""
-    _remembered[kind, place] = value
 
 
 def _file(kind: Kind, name: str) -> Path | None:

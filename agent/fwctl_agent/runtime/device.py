@@ -15,12 +15,12 @@ from securesystemslib.signer import Signer
 from fwctl_agent.errors import Refusal
 from fwctl_agent.protocol import canonical
 from fwctl_agent.protocol.messages import OrderReply, OrderRequest, TrustVersions
-from fwctl_agent.protocol.statements import OUTCOME, FailureClass, ProbeResult
+from fwctl_agent.protocol.statements import OUTCOME, FailureClass, ProbeResult, Pull
 from fwctl_agent.runtime import machine, steps
 from fwctl_agent.runtime.content import check_content, digest_of, holds
 from fwctl_agent.runtime.copies import TwoCopies
 from fwctl_agent.runtime.identity import Identity
-from fwctl_agent.runtime.intake import Intake, hashed_so_far
+from fwctl_agent.runtime.intake import Fetched, Intake, hashed_so_far
 from fwctl_agent.runtime.job import Job
 from fwctl_agent.runtime.judging import Sent, judge
 from fwctl_agent.runtime.machine import Change
@@ -122,7 +122,8 @@ class Device:
 
     def _progress(self, order: str, job: Job) -> OrderReply:
         offset = None
-        if job.state in ("accepted", "downloading") and job.offset < job.release.length:
+        pushed = not isinstance(job.order.delivery, Pull)
+        if pushed and job.state in ("accepted", "downloading") and job.offset < job.release.length:
             intake = self._intake
             offset = intake.offset if intake and intake.order == job.order.id else job.offset
         resume = self.settings.boot_seconds if isinstance(self._look(), steps.Restart) else None
@@ -246,7 +247,7 @@ class Device:
         """
         job = self.record.job
         if job is None or job.order.id != order or not isinstance(self._look(), steps.AwaitImage):
-            return None
+            return None  # also where the device fetches for itself
         if total is not None and total != job.release.length:
             raise Refusal("E_LENGTH", f"the signed length is {job.release.length} bytes, not {total}")
         intake = self._intake
@@ -254,11 +255,51 @@ class Device:
             intake = self._resume(job)
         if first != intake.offset:
             return None
+        return self._taken_over(intake, job)
+
+    def _taken_over(self, intake: Intake, job: Job) -> Intake:
         # A client that lost its connection may come back before we notice: the newer upload wins.
         self._intake = intake = intake.taken_over()
         if job.state == "accepted":
             self._commit(machine.receiving(self.record, offset=job.offset, now=self.moment()))
         return intake
+
+    def fetches(self, order: str) -> Fetched | None:
+        """Return what the device has to fetch for an order; None if that is over."""
+        job = self.record.job
+        if job is None or not isinstance(job.order.delivery, Pull) or self._look() != steps.Fetch(order):
+            return None
+        policy = self.trust.trusted.policy
+        return Fetched(job.order.delivery.url, job.release.length, policy.storage if policy else ())
+
+    def open_fetch(self, order: str) -> Intake | None:
+        """Begin or go on fetching from the offset of the intake. None when nothing is to be fetched any more."""
+        job = self.record.job
+        if job is None or self.fetches(order) is None:
+            return None
+        intake = self._intake
+        return self._taken_over(intake if intake and intake.order == order else self._resume(job), job)
+
+    def fetch_again(self, intake: Intake) -> Intake | None:
+        """Begin at the first byte again. None if this intake is over."""
+        job = self._receiving(intake)
+        if job is None:
+            return None
+        self._drop_intake()
+        self._commit(machine.receiving(self.record, offset=0, now=self.moment()))
+        return self._resume(machine.current_job(self.record))
+
+    def fetch_failed(self, order: str, code: str, detail: str) -> None:
+        """End an order whose image cannot be fetched."""
+        if self.fetches(order) is not None:
+            self._fail_image("download", code, detail)
+
+    def _receiving(self, intake: Intake) -> Job | None:
+        """Return the job that `intake` belongs to; None if it was taken over, or its order has ended meanwhile."""
+        job = self.record.job
+        if intake is not self._intake or job is None or job.order.id != intake.order:
+            return None
+        return job if job.state in ("accepted", "downloading") else None
 
     def _resume(self, job: Job) -> Intake:
         """Hash what is durable again and go on behind it (D01); start anew if it is not all there."""
@@ -271,9 +312,9 @@ class Device:
 
     def feed(self, intake: Intake, data: bytes) -> bool:
         """Write the next bytes. False when this upload is over: taken over by another one, or failed."""
-        if intake is not self._intake:
+        job = self._receiving(intake)
+        if job is None:
             return False
-        job = machine.current_job(self.record)
         if intake.offset + len(data) > job.release.length:
             self._fail_image("download", "E_LENGTH", f"more than the signed {job.release.length} bytes arrived")
             return False
@@ -288,9 +329,9 @@ class Device:
 
     def close_image(self, intake: Intake) -> None:
         """The upload ended, by its end or by a lost connection: keep what arrived, judge it if it is whole."""
-        if intake is not self._intake:
+        job = self._receiving(intake)
+        if job is None:
             return
-        job = machine.current_job(self.record)
         try:
             offset = intake.sync()
         except OSError as error:

@@ -13,6 +13,8 @@ from fwctl_agent.protocol.messages import OrderReply
 from fwctl_agent.runtime import probes, steps
 from fwctl_agent.runtime.device import Device
 from fwctl_agent.runtime.ports import InstallFailed
+from fwctl_agent.runtime.pull import Source, Tries, fetch
+from fwctl_agent.runtime.pull_http import HttpsSource
 from fwctl_agent.runtime.senses import OwnSenses, Senses
 
 T = TypeVar("T")
@@ -33,11 +35,15 @@ class Host:
         restart: Callable[[Host], None],
         offload: bool = True,
         senses: Senses | None = None,
+        source: Source | None = None,
+        tries: Tries | None = None,
         rested: Callable[[Host], None] | None = None,
     ) -> None:
         """`restart` is called when only a reboot leads on, `rested` when a spell of work has ended."""
         self.device = device
         self.senses = senses or OwnSenses(device.settings.facts, device.settings.facts_command)
+        self._source = source or HttpsSource()
+        self._tries = tries or Tries()
         self._restart = restart
         self._offload = offload
         self._lock = asyncio.Lock()
@@ -48,14 +54,14 @@ class Host:
         self._at_rest = rested
         self._visitors = 0
         self.started = time.monotonic()
+        self.renewed: Callable[[], None] = _nothing
+        """called when the device has a new certificate to show"""
         self.reachable = True
         """False while a simulated reboot lasts, and once this object has been given up for another one"""
 
     @contextlib.contextmanager
     def visited(self) -> Iterator[None]:
         """Mark a request that is being answered: the device is not at rest meanwhile."""
-        self.renewed: Callable[[], None] = _nothing
-        """called when the device has a new certificate to show"""
         self._visitors += 1
         try:
             yield
@@ -160,12 +166,32 @@ class Host:
                 await self.call(self.device.probed, *verdict)
             case steps.Probe(name, limits, seconds, watch=True):
                 await self._watch(name, limits, seconds)
+            case steps.Fetch(order):
+                await self._fetch(order)
             case steps.Restart():
                 self._restart(self)
                 return False
             case _:
                 return False
         return True
+
+    async def _fetch(self, order: str) -> None:
+        """Fetch the image beside everything else; whoever kicks may have ended the order meanwhile."""
+        work = fetch(self.device, order, call=self.call, source=self._source, tries=self._tries)
+        fetching = asyncio.create_task(work)
+        fetching.add_done_callback(lambda _: self._wake.set())
+        try:
+            while not fetching.done():
+                self._wake.clear()
+                if self.device.fetches(order) is None:
+                    break
+                self._notify(rested=True)
+                await self._wake.wait()
+            else:
+                await fetching
+        finally:
+            fetching.cancel()
+            await asyncio.gather(fetching, return_exceptions=True)
 
     async def _watch(self, name: str, limits: probes.Limits, seconds: float) -> None:
         """One round; in watch a single bad one reverts, so that flapping does (D09)."""

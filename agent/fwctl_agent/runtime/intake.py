@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import dataclass, field
 from typing import Final
 
 from fwctl_agent.runtime.job import Job
 from fwctl_agent.runtime.ports import Installer, Stream
+from fwctl_agent.trust.policy import StorageHost
 
 CHECKPOINT: Final = 8 << 20
 """bytes between two durable offsets: what a power cut may cost"""
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """What a device that fetches for itself needs to know. `url` may hold a secret."""
+
+    url: str = field(repr=False)
+    length: int
+    allow: tuple[StorageHost, ...]
 
 
 class Intake:

@@ -8,13 +8,14 @@ from typing import Final
 from fwctl_agent.errors import Refusal
 from fwctl_agent.protocol import canonical
 from fwctl_agent.protocol.messages import OrderRequest
-from fwctl_agent.protocol.statements import ORDER
+from fwctl_agent.protocol.statements import ORDER, Pull
 from fwctl_agent.runtime import machine
 from fwctl_agent.runtime.follow_ups import accept_follow_up
 from fwctl_agent.runtime.machine import Change
 from fwctl_agent.runtime.ports import Moment, Selector
 from fwctl_agent.runtime.record import Record
 from fwctl_agent.runtime.settings import Settings
+from fwctl_agent.trust.addresses import check_address
 from fwctl_agent.trust.envelope import Sealed
 from fwctl_agent.trust.policy import Policy
 from fwctl_agent.trust.verification import Verification
@@ -73,6 +74,8 @@ def judge(
             request, context=context, policy=policy, time=time, verification=verification, sealed=sealed
         )
         _check_address(order, install.order.id)
+        if isinstance(install.order.delivery, Pull):
+            check_address(install.order.delivery.url, policy.storage)
         if install.order.probes not in settings.probes:
             raise Refusal("E_PROBE_SET", f"this device has no probe set named {install.order.probes}")
         change = machine.accept_install(record, install, request.order, now=now)

@@ -99,7 +99,10 @@ def read_facts(text: bytes) -> dict[str, str | int | bool]:
 
 
 def is_fact(value: object) -> bool:
-    return type(value) in (int, bool) or (isinstance(value, str) and len(value) <= MAX_FACT)
+    """Say whether the fleet would read it: one number too large, and it would read nothing of the device."""
+    if type(value) is int:
+        return abs(value) <= canonical.MAX_INT
+    return type(value) is bool or (isinstance(value, str) and len(value) <= MAX_FACT)
 
 
 class ReadyCommand:

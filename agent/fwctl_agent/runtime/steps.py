@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from fwctl_agent.protocol.statements import Pull
 from fwctl_agent.runtime import machine
 from fwctl_agent.runtime.job import Job
 from fwctl_agent.runtime.machine import Change
@@ -21,6 +22,13 @@ class AwaitImage:
     """Bytes from `offset` on are wanted."""
 
     offset: int
+
+
+@dataclass(frozen=True)
+class Fetch:
+    """Bytes are wanted, and the device fetches them itself."""
+
+    order: str
 
 
 @dataclass(frozen=True)
@@ -82,7 +90,7 @@ class Move:
     change: Change
 
 
-Rest = Idle | AwaitImage | AwaitOrder | AwaitConfirm | Probe | Restart
+Rest = Idle | AwaitImage | Fetch | AwaitOrder | AwaitConfirm | Probe | Restart
 Act = Verify | Stage | Flip | MarkGood | PointBack | Move
 Step = Rest | Act
 
@@ -94,7 +102,7 @@ def next_step(record: Record, selector: Selector, booted: str, *, floor: int, no
         return Idle()
     match job.state:
         case "accepted" | "downloading":
-            return Verify() if job.offset >= job.release.length else AwaitImage(job.offset)
+            return Verify() if job.offset >= job.release.length else _bytes_wanted(job)
         case "verified":
             return Stage()
         case "staged":
@@ -106,6 +114,10 @@ def next_step(record: Record, selector: Selector, booted: str, *, floor: int, no
             return Move(machine.watch_over(record, floor=floor)) if left <= 0 else _probe(job, left, watch=True)
         case _:
             return _reverting(record, job, selector, booted, now)
+
+
+def _bytes_wanted(job: Job) -> Step:
+    return Fetch(job.order.id) if isinstance(job.order.delivery, Pull) else AwaitImage(job.offset)
 
 
 def _staged(record: Record, job: Job, selector: Selector, booted: str, now: Moment) -> Step:

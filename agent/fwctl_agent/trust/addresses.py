@@ -110,7 +110,7 @@ def check_address(url: str, allow: Iterable[StorageHost]) -> Address:
     if not entries:
         raise _refused(f"{host} port {port} is not on the policy's list of storage hosts")
     if _is_ip(host):
-        choose([host], entries)
+        allowed([host], entries)
     return Address(host, port, path, query, entries)
 
 
@@ -128,20 +128,23 @@ def without_query(url: str) -> str:
     return url.partition("?")[0].partition("#")[0]
 
 
-def choose(found: Iterable[str], entries: Iterable[StorageHost]) -> Ip:
-    """Return the first resolved address that an entry allows: the one to connect to, without a second look-up.
+def allowed(found: Iterable[str], entries: Iterable[StorageHost]) -> tuple[Ip, ...]:
+    """Return those of the resolved addresses that an entry allows: the ones to connect to, without a second look-up.
 
     Raises:
-        Refusal: `E_URL`, with the reason of the first one that was refused.
+        Refusal: `E_URL` if there is none, with the reason of the first one that was refused.
     """
+    good: dict[Ip, None] = {}
     refusals: list[Refusal] = []
     for ip in found:
         for entry in entries:
             try:
-                return check_resolved(ip, entry)
+                good[check_resolved(ip, entry)] = None
             except Refusal as refusal:
                 refusals.append(refusal)
-    raise refusals[0] if refusals else _refused("the host has no address")
+    if not good:
+        raise refusals[0] if refusals else _refused("the host has no address")
+    return tuple(good)
 
 
 def check_resolved(ip: str, entry: StorageHost) -> Ip:

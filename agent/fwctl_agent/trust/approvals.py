@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Final
 
 from fwctl_agent.errors import Refusal
 from fwctl_agent.protocol import canonical
@@ -15,6 +15,7 @@ from fwctl_agent.trust.policy import Policy, Quorum
 
 CLOCK_TOLERANCE = timedelta(minutes=10)
 """how far a laptop may be ahead of the judge before its approval counts as dated in the future"""
+STRANGER: Final = "not signed by a key of anybody in the policy"
 
 
 @dataclass(frozen=True)
@@ -114,7 +115,7 @@ def _vote(envelope: Mapping[str, Any], mandate: str, policy: Policy, now: dateti
     sealed = Sealed.open(dict(envelope), APPROVAL)
     people = {name: keys for name, keys in policy.people.items() if sealed.signers(keys)}
     if not people:
-        raise Refusal("E_SIG_THRESHOLD", "not signed by a key of anybody in the policy")
+        raise Refusal("E_SIG_THRESHOLD", STRANGER)
     approval = Approval.from_wire(sealed.statement())
     if approval.signer not in people:
         raise Refusal("E_SIG_THRESHOLD", f"says {approval.signer}, but is signed by {', '.join(sorted(people))}")

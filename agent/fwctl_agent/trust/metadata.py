@@ -34,6 +34,7 @@ from fwctl_agent.trust.roles import (
     keys_of,
     policy_target,
 )
+from fwctl_agent.trust.unreadable import unreadable
 
 MAX_ROTATIONS: Final = 256
 _ROOT_NAME: Final = re.compile(r"([1-9][0-9]{0,8})\.root\.json")
@@ -240,7 +241,7 @@ def parse_metadata(text: str, kind: type[S], name: str) -> Metadata[S]:
         metadata = Metadata.from_bytes(data)
         signed_bytes = metadata.signed_bytes
     except (RepositoryError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise Refusal("E_SCHEMA", f"trust/{name} is not TUF metadata") from error
+        raise unreadable(raw, f"trust/{name}") from error
     signed = metadata.signed
     # python-tuf verifies what it understood, not what it read: null would become version 1
     if signed_bytes != str(encode_canonical(raw["signed"])).encode():

@@ -51,6 +51,9 @@ class FleetSpec(Model):
         description="Where a device listens, `host:port`, with {id}, {site} and {region} filled in; "
         "a device's own `address` wins."
     )
+    tls: Literal["1.3", "1.2"] = Field(
+        "1.3", description="The oldest version of TLS that is spoken with devices; each device's own setting counts too."
+    )
     delivery: Literal["push"] = Field("push", description="`push`: the reconciler streams the image to the device.")
     pass_interval: Duration = duration("5m", "The time between two passes of the reconciler (cron or daemon).")
     confirm_within: Duration | None = Field(

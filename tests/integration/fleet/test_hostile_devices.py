@@ -148,11 +148,11 @@ async def test_a_name_outside_the_fleet_is_beyond_the_device_authority(pki: Pki)
     assert "the certificate names somebody else" in error.message
 
 
-async def test_an_expired_certificate(ancient: Pki) -> None:
+async def test_an_authority_past_its_end_is_told_from_a_device_past_its_own(ancient: Pki) -> None:
     async with serving(Scripted(b""), ancient.server()) as address:
         error = await failure(ancient, address)
-    is_(error, "E_TLS", "tls", reached=False)
-    assert "expired" in error.message
+    is_(error, "E_CA_EXPIRED", "tls", reached=False)
+    assert "docs/how-to/identities.md" in error.remedy
 
 
 async def test_the_reconcilers_own_certificate_is_no_device(pki: Pki) -> None:

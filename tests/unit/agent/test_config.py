@@ -98,6 +98,8 @@ def test_the_commented_examples_are_right(tmp_path: Path) -> None:
             "[[probes.default.checks]]\nname = 'x'\ntype = 'command'\nargv = []\n[facts]",
             "[probes.default.checks[1]] argv",
         ),
+        ("interval = 2\n", f"interval = 1{'0' * 400}\n", "[probes.default] interval"),
+        ("[facts]", "[facts]\nbattery = 9007199254740992", "[facts] battery"),
     ],
 )
 def test_each_mistake_is_told_with_its_place(tmp_path: Path, old: str, new: str, place: str) -> None:
@@ -108,7 +110,7 @@ def test_each_mistake_is_told_with_its_place(tmp_path: Path, old: str, new: str,
     assert caught.value.remedy
 
 
-@pytest.mark.parametrize("text", ["= nonsense", "a = " + "[" * 5000, "a = 1\na = 2", "\x00"])
+@pytest.mark.parametrize("text", ["= nonsense", "a = " + "[" * 5000, "a = 1\na = 2", "\x00", "a = " + "9" * 5000])
 def test_what_is_not_toml_is_told(tmp_path: Path, text: str) -> None:
     with pytest.raises(ConfigError, match="TOML"):
         read_settings(written(tmp_path, text))

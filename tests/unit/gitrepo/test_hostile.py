@@ -10,6 +10,7 @@ import pytest
 
 from fwctl.errors import InputError
 from fwctl.gitrepo import Local, Remote, Repo, check_ref, init, open_repo, parse_location, worktree_files
+from fwctl.gitrepo.location import check_host
 
 SECRET = "root:x:0:0 the content of another file"
 
@@ -92,6 +93,45 @@ def test_honest_addresses_are_understood() -> None:
         ("file:///srv/fleet.git", "file"),
     ):
         assert parse_location(url) == Remote(url, protocol)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "https://evil.example/x.git",
+        "https://git.example.org.evil.example/x.git",
+        "https://git.example.org@evil.example/x.git",
+        "ssh://git@evil.example/git.example.org/x",
+        "git@evil.example:git.example.org/x",
+        "https://[::1]/x",
+        "file:///srv/x.git",
+    ],
+)
+def test_a32_only_hosts_of_the_operators_list_are_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, address: str
+) -> None:
+    for hosts in ("git.example.org, other.example.org", ""):
+        monkeypatch.setenv("FWCTL_GIT_HOSTS", hosts)
+        with pytest.raises(InputError) as caught:
+            open_repo(address, cache=tmp_path / "cache")
+        assert caught.value.code == "E_GIT_URL"
+        assert "FWCTL_GIT_HOSTS" in caught.value.message
+    assert not (tmp_path / "cache").exists()
+
+
+def test_a_host_of_the_operators_list_may_be_asked() -> None:
+    for address in (
+        "https://git.example.org/x",
+        "https://ci@Git.Example.org:8443/x",
+        "ssh://git@git.example.org/x",
+        "git@git.example.org:x",
+        "git.example.org:x",
+        "https://[::1]:8443/x",
+    ):
+        remote = parse_location(address)
+        assert isinstance(remote, Remote)
+        check_host(remote, "other.example.org, GIT.example.org, ::1")
+        check_host(remote, None)
 
 
 def test_no_hostile_name_reaches_git(tmp_path: Path) -> None:

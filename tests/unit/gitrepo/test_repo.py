@@ -266,7 +266,7 @@ def test_a_commit_takes_files_away_with_the_folders_they_leave_empty(repo: Repo)
     gone = {"trust/a/b.json": None, "trust/a/c/d.json": None, "trust/never.json": None}
     commit = repo.commit_files({**gone, "trust/e.json": b"new"}, "less")
     assert repo.tree(commit).read_all() == FILES | {"trust/e.json": b"new"}
-    assert git(repo, "status", "--porcelain") == "?? trust/a/own.txt"
+    assert git(repo, "status", "--porcelain", "-uall") == "?? trust/a/own.txt"
     assert not (tree_of(repo) / "trust/a/c").exists()
     assert repo.commit_files(gone, "again") == commit
 

@@ -164,24 +164,26 @@ def _wave(plan: Plan, rollout: RolloutView, standings: Mapping[str, Standing], n
     wave = current(plan, rollout)
     if wave is None:
         return WaveStep()
-    if wave.stage > rollout.approved_stage:
-        return WaveStep(holding=f"{wave.name} waits for approval: {rollout.not_approved}")
+    unapproved = wave.stage > rollout.approved_stage
+    waits = f"{wave.name} waits for approval: {rollout.not_approved}" if unapproved else ""
     view = rollout.waves.get(wave.name)
+    if view is None and unapproved:
+        return WaveStep(holding=waits)
     if view is None:
         return WaveStep((MoveWave(wave.name, "open", f"{len(wave.devices)} devices may start"),))
     if view.state == "failed":
         return WaveStep(_failed(plan, wave, "maxFailureRate", view.reason))
     verdict = judge(plan.spec.gates, Tally.of(standings[name] for name in wave.devices if name in standings))
     control = rollout.control
-    if control is not None and wave.name in control.promoted and not isinstance(verdict, Fail):
+    if control is not None and wave.name in control.promoted and not unapproved and not isinstance(verdict, Fail):
         return WaveStep((MoveWave(wave.name, "passed", f"promoted by {control.words}"),))
     match verdict:
         case Undecided():
-            return WaveStep()
+            return WaveStep(holding=waits)
         case Fail(rule=rule, reason=reason):
             return WaveStep(_failed(plan, wave, rule, reason))
         case Inconclusive(rule=rule, reason=reason):
-            return WaveStep(holding=f"{wave.name}, {rule}: {reason}")
+            return WaveStep(holding=waits or f"{wave.name}, {rule}: {reason}")
         case Pass(reason=reason):
             return _passing(rollout, wave, standings, reason, now)
 

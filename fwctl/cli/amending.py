@@ -1,0 +1,319 @@
+"""The work behind the commands that change trust: edit, sign with the keys here, and commit, all in one commit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from fwctl.cli.context import Context
+from fwctl.cli.fleet_id import fleet_id
+from fwctl.errors import Busy, FwctlError, InputError, TrustRefused, UsageError
+from fwctl.render.words import some
+from fwctl.trust.authority import TRUST
+from fwctl.trust.changes import Change, Draft
+from fwctl.trust.difference import difference
+from fwctl.trust.keystore import KeyStore
+from fwctl.trust.proposal import PROPOSAL, Need, Proposal, Waste, proposed_paths, standing_trust
+from fwctl_agent.trust.metadata import POLICY_TARGET, TrustedMetadata
+
+ROOT = f"{TRUST}1.root.json"
+State = Literal["changed", "proposed", "signed", "unchanged", "dropped"]
+
+
+@dataclass(frozen=True)
+class Open:
+    """The proposal at HEAD, or why it cannot be one any more."""
+
+    differences: tuple[str, ...]
+    needs: tuple[Need, ...]
+    wasted: tuple[Waste, ...]
+    problem: FwctlError | None = None
+
+    @property
+    def missing(self) -> tuple[Need, ...]:
+        return tuple(need for need in self.needs if not need.holds)
+
+    @property
+    def commands(self) -> tuple[str, ...]:
+        """What those who are missing type, each on their own machine."""
+        if self.problem:
+            return ('fwctl trust drop --reason "it cannot become trust"',)
+        names = dict.fromkeys(name for need in self.missing for name in need.missing)
+        return tuple(f"fwctl trust sign --as {name}" for name in names) or ("fwctl trust sign",)
+
+
+@dataclass(frozen=True)
+class Amended:
+    """What a command did to the trust. `open` is what is left to sign; None if nothing is."""
+
+    state: State
+    what: str
+    differences: tuple[str, ...]
+    signed: tuple[tuple[str, str], ...]
+    """file, person"""
+    commit: str
+    open: Open | None
+    versions: tuple[tuple[str, int], ...]
+    pinned: str = ""
+
+
+@dataclass(frozen=True)
+class _Base:
+    """The commit that is changed."""
+
+    repo_id: str
+    commit: str
+    trust: Mapping[str, bytes]
+    pinned: str
+    current: TrustedMetadata | None
+
+
+def amend(settings: Context, change: Change, *, what: str, signer: str, file: str = "") -> Amended:
+    """Make a change: amend the open proposal or begin one, sign it with the keys here, and complete it if that is all.
+
+    `what` is the commit's subject; `file` a path in the repository that may differ from HEAD, because it is the change.
+
+    Raises:
+        Busy: `E_PROPOSAL_OPEN` if others have signed the open proposal, `E_PROPOSAL_STALE`, `E_DIRTY`.
+        InputError, TrustRefused, UsageError: the change is none that could be made.
+    """
+    base = _base(settings, dirty=file)
+    if base.current is None:
+        raise InputError(
+            "this fleet's first trust is not signed yet",
+            code="E_PROPOSAL_OPEN" if proposed_paths(base.trust) else "E_NO_TRUST",
+            place=PROPOSAL,
+            remedy="See who has to sign it: fwctl trust status",
+        )
+    found = Proposal.of(base.current, base.trust, pinned=base.pinned) if proposed_paths(base.trust) else None
+    draft = Draft.of(found, base.current)
+    change(draft)
+    files = draft.files(base.current, settings.now())
+    keystore = settings.keystore(base.repo_id)
+    if found and _same(files, found):
+        return _sign(settings, base, found, keystore, signer=signer, what=what, state="unchanged")
+    if not files and found is None:
+        return Amended("unchanged", what, (), (), base.commit, None, _versions(base.current))
+    if found:
+        _check_mine(found, keystore)
+    gone = dict.fromkeys(proposed_paths(base.trust))
+    trust = {path: data for path, data in base.trust.items() if path not in gone}
+    if not files:  # the amendment takes back all that the proposal would have changed
+        commit = settings.repo.commit_files(gone, f"Trust: {what}\n\nNothing is left of the open proposal.\n")
+        return Amended("dropped", what, (), (), commit, None, _versions(base.current))
+    proposal = Proposal.of(base.current, {**trust, **files}, pinned=base.pinned)
+    return _sign(settings, base, proposal, keystore, signer=signer, what=what, state="proposed")
+
+
+def sign_open(settings: Context, signer: str) -> Amended:
+    """Sign the open proposal with the keys here, and complete it if that was all that was missing.
+
+    Raises:
+        InputError: `E_NO_PROPOSAL`, `E_PROPOSAL_INVALID`, `E_KEY_MISSING`.
+        Busy: `E_PROPOSAL_STALE`.
+        TrustRefused: `E_NOT_SIGNER`: no key here may sign it.
+    """
+    base = _base(settings)
+    if not proposed_paths(base.trust):
+        raise _nothing_open()
+    proposal = Proposal.of(base.current, base.trust, pinned=base.pinned)
+    keystore = settings.keystore(base.repo_id)
+    keys = _my_keys(keystore, proposal, signer)
+    if not keys:
+        raise TrustRefused(
+            "no key on this machine may sign it",
+            code="E_NOT_SIGNER",
+            place=str(keystore.folder / "keys"),
+            remedy=f"Who may: {', '.join(sorted(set(proposal.holders().values())))}. See: fwctl keys list",
+        )
+    return _sign(settings, base, proposal, keystore, signer=signer, what="sign the open proposal", state="signed")
+
+
+def drop(settings: Context, reason: str) -> Amended:
+    """Take the open proposal away; the trust stays as it is. It need not be readable."""
+    from fwctl.cli.controlling import one_line
+
+    reason = one_line(reason)
+    _, files = settings.committed()
+    paths = [path for path in files if path.startswith(PROPOSAL)]
+    if not paths:
+        raise _nothing_open()
+    commit = settings.repo.commit_files(dict.fromkeys(paths), f"Trust: drop the open proposal: {reason}\n")
+    return Amended("dropped", "drop the open proposal", (), (), commit, None, ())
+
+
+def read_open(files: Mapping[str, bytes], pinned: str) -> Open | None:
+    """Return the open proposal of a commit for those who look."""
+    try:
+        proposal = Proposal.read(files, pinned=pinned)
+    except FwctlError as error:
+        return Open((), (), (), error)
+    return _open(proposal) if proposal else None
+
+
+def _sign(
+    settings: Context, base: _Base, proposal: Proposal, keystore: KeyStore, *, signer: str, what: str, state: State
+) -> Amended:
+    """Sign with the keys of one person here, then commit either the proposal or, if all thresholds hold, the trust."""
+    keys = _my_keys(keystore, proposal, signer)
+    before = proposal.files.keys() | proposal.signatures.keys()
+    made: dict[str, bytes] = {}
+    for name in keys:
+        made |= proposal.with_signatures(made).sign(keystore.signer(name))
+    proposal = proposal.with_signatures(made)
+    told, complete = difference(proposal), not proposal.missing()
+    stale = dict.fromkeys(path for path in proposed_paths(base.trust) if path not in before)
+    files: dict[str, bytes | None] = {**stale, **proposal.files, **proposal.signatures}
+    if complete:
+        files = {**stale, **proposal.assemble(now=settings.now())}
+    if settings.repo.head() != base.commit:
+        raise Busy(
+            f"something was committed since {base.commit[:12]} was read",
+            code="E_PLAN_STALE",
+            place=TRUST,
+            remedy="Run the same command again.",
+        )
+    commit = settings.repo.commit_files(files, _message(what, told, complete=complete))
+    if complete:
+        state = "changed"
+    elif state != "proposed" and not made:
+        state = "unchanged"
+    after = {path: data for path, data in {**base.trust, **files}.items() if data is not None}
+    pinned = _pin(keystore, proposal, keys, after) if complete and base.current is None else ""
+    versions = _versions(standing_trust(after, base.pinned or pinned)) if complete and (base.pinned or pinned) else ()
+    signed = tuple(path.rpartition("/")[2].removesuffix(".json").rsplit(".", 2) for path in made)
+    return Amended(
+        state,
+        what,
+        told,
+        tuple((f"{one[0]}.json", one[1]) for one in signed),
+        commit,
+        None if complete else _open(proposal),
+        versions or (_versions(base.current) if base.current else ()),
+        str(keystore.root_path) if pinned else "",
+    )
+
+
+def _pin(keystore: KeyStore, proposal: Proposal, keys: tuple[str, ...], after: Mapping[str, bytes]) -> str:
+    """Pin a fleet's first root for somebody who has just helped to sign it."""
+    root = after[ROOT].decode()
+    mine = {keystore.public(name).keyid for name in keys}
+    if keystore.exists or not mine & set(proposal.new_root.roles["root"].keyids):
+        return ""
+    keystore.pin_root(root)
+    return root
+
+
+def _my_keys(keystore: KeyStore, proposal: Proposal, wanted: str) -> tuple[str, ...]:
+    """Return the keys here that may sign, all of one person: the one named, or the only one there is."""
+    holders, mine = proposal.holders(), dict[str, str]()
+    for name in keystore.people():
+        keyid = _keyid(keystore, name)
+        if keyid in holders:
+            mine[name] = holders[keyid]
+    if wanted:
+        found = tuple(name for name, person in mine.items() if wanted in (name, person))
+        if found:
+            return found
+        raise TrustRefused(
+            f"no key of {wanted[:60]} on this machine may sign it",
+            code="E_NOT_SIGNER",
+            place=str(keystore.folder / "keys"),
+            remedy=f"Who may: {', '.join(sorted(set(holders.values())))}. See: fwctl keys list",
+        )
+    people = sorted(set(mine.values()))
+    if len(people) > 1:
+        raise UsageError(
+            f"keys of {len(people)} people who may sign are on this machine",
+            code="E_KEY_AMBIGUOUS",
+            place=str(keystore.folder / "keys"),
+            remedy=f"Say who you are: --as {' or --as '.join(people)}",
+        )
+    return tuple(mine)
+
+
+def _keyid(keystore: KeyStore, name: str) -> str:
+    try:
+        return keystore.public(name).keyid
+    except FwctlError:
+        return ""  # `fwctl keys list` says what is wrong with it
+
+
+def _check_mine(proposal: Proposal, keystore: KeyStore) -> None:
+    """Refuse to amend what others have signed: their signatures would be lost without their knowing."""
+    mine = {_keyid(keystore, name) for name in keystore.people()}
+    holders = proposal.holders()
+    others = sorted(holders[keyid] for keyid in proposal.signed_by() if keyid not in mine)
+    if others:
+        raise Busy(
+            f"a proposal is open that {', '.join(others)} signed already",
+            code="E_PROPOSAL_OPEN",
+            place=PROPOSAL,
+            remedy='Complete it first (fwctl trust sign), or take it away: fwctl trust drop --reason "..."',
+        )
+
+
+def _base(settings: Context, *, dirty: str = "") -> _Base:
+    changed = [path for path in settings.repo.dirty() if path.startswith(TRUST) and path != dirty]
+    if changed:
+        raise Busy(
+            "files of the trust differ from what is committed, and would be overwritten",
+            code="E_DIRTY",
+            place=", ".join(some(changed, 3)),
+            remedy="Put them back: git checkout HEAD -- trust; git clean -fd trust",
+        )
+    repo_id = fleet_id(settings)
+    commit, files = settings.committed()
+    trust = {path: files[path] for path in files if path.startswith(TRUST)}
+    first = ROOT not in trust and bool(proposed_paths(trust)) and not settings.keystore(repo_id).exists
+    pinned = "" if first else settings.pinned_root(repo_id, trust)
+    return _Base(repo_id, commit, trust, pinned, standing_trust(trust, pinned) if pinned else None)
+
+
+def _open(proposal: Proposal) -> Open:
+    return Open(difference(proposal), proposal.needs(), proposal.wasted())
+
+
+def _same(files: Mapping[str, bytes], proposal: Proposal) -> bool:
+    """Say whether a draft is what the open proposal says already: only its dates are new."""
+    if files.keys() != proposal.files.keys():
+        return False
+    if proposal.current is None:
+        return False
+    other = Proposal(proposal.current, files, {}, {}, proposal.pinned)
+    pairs = ((proposal.root, other.root), (proposal.targets, other.targets), (proposal.role, other.role))
+    for old, new in pairs:
+        if old and new:
+            new.signed.expires = old.signed.expires
+            if old.signed_bytes != new.signed_bytes:
+                return False
+    return True
+
+
+def _versions(trusted: TrustedMetadata) -> tuple[tuple[str, int], ...]:
+    versions = trusted.versions
+    return (("root", versions.root), ("targets", versions.targets), ("policy", versions.policy))
+
+
+def _message(what: str, told: tuple[str, ...], *, complete: bool) -> str:
+    state = "" if complete else " (proposed, not trusted yet)"
+    lines = [f"* {line}" for line in told]
+    return "\n".join([f"Trust: {what}{state}", "", *lines, ""])
+
+
+def _nothing_open() -> InputError:
+    return InputError(
+        "no change of trust is open",
+        code="E_NO_PROPOSAL",
+        place=PROPOSAL,
+        remedy="Get the newest commits (git pull); `fwctl trust status` shows what is open.",
+    )
+
+
+def policy_path(settings: Context, file: object) -> str:
+    """Return the policy target's path in the repository if `file` is that very file, else nothing."""
+    from pathlib import Path
+
+    here = settings.worktree / TRUST / POLICY_TARGET
+    return f"{TRUST}{POLICY_TARGET}" if here.exists() and Path(str(file)).resolve() == here.resolve() else ""

@@ -1,0 +1,160 @@
+"""What a change of trust means, in words: the same lines for who proposes, who signs and who reads the history."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from tuf.api.metadata import Root, Targets
+
+from fwctl.trust.proposal import Proposal, holders_of
+from fwctl_agent.trust.keys import load_key, vet
+from fwctl_agent.trust.metadata import POLICY_ROLE
+from fwctl_agent.trust.policy import Policy
+
+_NOUNS = {
+    "approvalRules": "approval rule",
+    "guardRails": "guard rail",
+    "gitSigners": "signer of commits",
+    "gitKeys": "OpenPGP key of a signer of commits",
+    "storage": "storage host",
+    "withdrawn": "withdrawn release",
+    "revoked": "revoked certificate key",
+    "deviceCas": "device CA",
+    "algorithms": "key algorithm",
+}
+_WORDS = {
+    "gitVerify": "signatures of commits (gitVerify)",
+    "maxApprovalDays": "longest life of an approval, days",
+    "schema": "schema",
+    "repoId": "fleet",
+}
+
+
+def difference(proposal: Proposal) -> tuple[str, ...]:
+    """Return what a proposal changes, one fact a line; a first trust is told as a whole."""
+    current = proposal.current
+    found: list[str] = []
+    if proposal.root:
+        old = current.root.signed if current else None
+        found += _root(old, proposal.root.signed, proposal)
+    if proposal.targets:
+        before = current.targets.signed if current and current.targets else None
+        found += _role(POLICY_ROLE, before, proposal.targets.signed, proposal)
+        found.append(f"targets: version {proposal.targets.signed.version}, until {_day(proposal.targets.signed)}")
+    if proposal.role:
+        text = current.files["policy/policy.json"] if current else "{}"
+        found += _policy(json.loads(text), json.loads(proposal.policy_text))
+        found.append(f"policy: version {proposal.role.signed.version}, until {_day(proposal.role.signed)}")
+    return tuple(found)
+
+
+def _root(old: Root | None, new: Root, proposal: Proposal) -> Iterator[str]:
+    for role in ("root", "targets"):
+        yield from _role(role, old, new, proposal)
+    was = _machine(old) if old else ()
+    if was != _machine(new):
+        yield f"freshness key: {' '.join(was) or 'none'} -> {' '.join(_machine(new))}"
+    yield f"root: version {new.version}, until {_day(new)}"
+
+
+def _machine(root: Root) -> tuple[str, ...]:
+    keyids = {keyid for role in ("snapshot", "timestamp") for keyid in root.roles[role].keyids}
+    return tuple(sorted(keyid[:16] for keyid in keyids))
+
+
+def _role(role: str, old: Root | Targets | None, new: Root | Targets, proposal: Proposal) -> Iterator[str]:
+    """Tell who may sign a role, and how many must."""
+    before, after = _signers(old, role, proposal), _signers(new, role, proposal)
+    for name in sorted(before.keys() | after.keys()):
+        if name not in after:
+            yield f"{role}: {name} may not sign any more"
+        elif name not in before:
+            yield f"{role}: {name} may sign, with key {after[name][:16]}"
+        elif before[name] != after[name]:
+            yield f"{role}: {name} signs with key {after[name][:16]} instead of {before[name][:16]}"
+    was = old.get_delegated_role(role).threshold if old else 0
+    now = new.get_delegated_role(role).threshold
+    if was != now or len(before) != len(after):
+        yield f"{role}: needs {_of(was, len(before))}{now} of {len(after)} people"
+
+
+def _of(threshold: int, people: int) -> str:
+    return f"{threshold} of {people} -> " if people else ""
+
+
+def _signers(delegator: Root | Targets | None, role: str, proposal: Proposal) -> dict[str, str]:
+    if delegator is None:
+        return {}
+    current = proposal.current.policy if proposal.current else None
+    policies: tuple[Policy, ...] = (proposal.policy, *((current,) if current else ()))
+    return {one.person: vet(one.key).keyid for one in holders_of(delegator, role, policies)}
+
+
+def _policy(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
+    yield from _people(old.get("people", {}), new["people"])
+    for group, was, now in _changed(old.get("groups", {}), new["groups"]):
+        yield from (f"group {group}: {name} joins" for name in now or () if name not in (was or ()))
+        yield from (f"group {group}: {name} leaves" for name in was or () if name not in (now or ()))
+        if now is None or not (now or was):
+            yield f"group {group}: {'gone' if now is None else 'new, and empty'}"
+    for model, was, now in _changed(old.get("releaseSigners", {}), new["releaseSigners"]):
+        yield f"releases of {model}: {_quorum(was)} -> {_quorum(now)}"
+    for model, was, now in _changed(old.get("floors", {}), new["floors"]):
+        yield f"floor of {model}: {'none' if was is None else was} -> {'none' if now is None else now}"
+    keys = tuple([load_key(key).keyid[:16] for key in one.get("orderKeys", [])] for one in (old, new))
+    if sorted(keys[0]) != sorted(keys[1]):
+        yield f"order keys: {' '.join(keys[0]) or 'none'} -> {' '.join(keys[1])}"
+    for name, noun in _NOUNS.items():
+        yield from _list(noun, old.get(name, []), new.get(name, []))
+    for name in sorted((old.keys() | new.keys()) & _WORDS.keys()):
+        if old.get(name) != new.get(name):
+            yield f"{_WORDS[name]}: {old.get(name, 'none')} -> {new.get(name, 'none')}"
+
+
+def _people(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
+    def ids(people: Mapping[str, Any], name: str) -> list[str]:
+        return [load_key(key).keyid[:16] for key in people.get(name, {"keys": []})["keys"]]
+
+    for name in sorted(old.keys() | new.keys()):
+        was, now = ids(old, name), ids(new, name)
+        yield from (f"person {name}: key {keyid} counts" for keyid in now if keyid not in was)
+        yield from (f"person {name}: key {keyid} counts no more" for keyid in was if keyid not in now)
+        if name not in new:
+            yield f"person {name}: gone"
+        elif name not in old and not now:
+            yield f"person {name}: new, without a key"
+
+
+def _changed(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:
+    for name in sorted(old.keys() | new.keys()):
+        if old.get(name) != new.get(name):
+            yield name, old.get(name), new.get(name)
+
+
+def _quorum(value: Mapping[str, Any] | None) -> str:
+    return f"{value['threshold']} of {value['group']}" if value else "none of their own"
+
+
+def _list(noun: str, old: list[Any], new: list[Any]) -> Iterator[str]:
+    yield from (f"{noun}: + {_entry(one)}" for one in new if one not in old)
+    yield from (f"{noun}: - {_entry(one)}" for one in old if one not in new)
+    if old != new and sorted(map(_entry, old)) == sorted(map(_entry, new)):
+        yield f"{noun}: in another order"
+
+
+def _entry(value: Any) -> str:
+    match value:
+        case {"paths": paths, "group": group, "threshold": threshold, "stage": stage}:
+            return f"{paths} from stage {stage} needs {threshold} of {group}"
+        case {"scheme": scheme, "host": host, "port": port, "cidr": cidr}:
+            return f"{scheme}://{host}:{port}" + (f" in {cidr}" if cidr else "")
+        case str():
+            return value.splitlines()[0] if "\n" in value else value
+        case _:
+            return json.dumps(value, sort_keys=True)
+
+
+def _day(signed: Root | Targets) -> str:
+    return f"{signed.expires:%Y-%m-%d}"

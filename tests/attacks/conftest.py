@@ -1,0 +1,21 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.attacks.realm import Realm
+from tests.support.world import World
+
+
+@pytest.fixture(scope="module")
+def realm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Realm]:
+    """One fleet and one real agent for all attacks of a module: none of them may change anything.
+
+    At the end a good rollout goes through, or the module fails.
+    """
+    with World(tmp_path_factory.mktemp("realm")) as world:
+        realm = Realm(world).build()
+        realm.run_agent()
+        yield realm
+        realm.works()

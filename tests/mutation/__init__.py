@@ -1,0 +1,1 @@
+"""Mutation testing of the verifier: `make mutate`. See docs/mutation.md."""
