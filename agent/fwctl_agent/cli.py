@@ -1,4 +1,7 @@
-"""`fwctl-agent`: run, simulate, status. Exit codes: 0 ok, 2 usage, 3 input, 5 outside world, 6 lock, 70 bug."""
+"""`fwctl-agent`: request, enroll, run, simulate, status.
+
+Exit codes: 0 ok, 2 usage, 3 input, 5 outside world, 6 lock, 70 bug.
+"""
 
 from __future__ import annotations
 
@@ -62,10 +65,36 @@ def _dispatch(arguments: argparse.Namespace) -> int:
                 faults=arguments.faults,
             )
         )
+    if arguments.command == "request":
+        return _request(arguments)
+    if arguments.command == "enroll":
+        return _enroll(arguments)
     from fwctl_agent.runtime.status import status
 
     sys.stdout.write(status(arguments.config, as_json=arguments.format == "json"))
     return 0
+
+
+def _request(arguments: argparse.Namespace) -> int:
+    from fwctl_agent.joining import request
+
+    text = request(arguments.config, arguments.id, arguments.fleet)
+    if arguments.out is None:
+        sys.stdout.write(text)
+        return 0
+    arguments.out.write_text(text, "ascii")
+    name = arguments.id
+    return _say(0, f"the key stays in {arguments.config}; the request is in {arguments.out}") or _say(
+        0, f"next, where the fleet's keys are: fwctl device enroll {name} --request {arguments.out.name} --out {name}"
+    )
+
+
+def _enroll(arguments: argparse.Namespace) -> int:
+    from fwctl_agent.joining import join
+
+    settings, root = join(arguments.config, arguments.bundle)
+    sys.stdout.write(f"{settings.id} is enrolled in {settings.repo_id} and trusts root {root}\n")
+    return _say(0, f"next: fwctl-agent run --config {arguments.config}")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -74,6 +103,18 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"fwctl-agent {fwctl_agent.__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    request = commands.add_parser("request", help="make this device's key and a request for its certificate")
+    request.add_argument(
+        "--config", required=True, type=Path, metavar="DIR", help="the device's folder; made if missing"
+    )
+    request.add_argument("--id", required=True, metavar="NAME", help="the device, as the inventory calls it")
+    request.add_argument("--fleet", required=True, metavar="ID", help="the fleet: spec.repoId of its fleet.yaml")
+    request.add_argument("--out", type=Path, metavar="FILE", help="default: standard output")
+    enroll = commands.add_parser("enroll", help="install what was issued for the request")
+    enroll.add_argument("--config", required=True, type=Path, metavar="DIR", help="the folder of the request")
+    enroll.add_argument(
+        "--bundle", required=True, type=Path, metavar="DIR", help="made by: fwctl device enroll --request"
+    )
     run_ = commands.add_parser("run", help="serve the device whose folder is DIR")
     run_.add_argument("--config", required=True, type=Path, metavar="DIR", help="folder made by: fwctl device enroll")
     simulate = commands.add_parser("simulate", help="serve many enrolled devices from one process, on loopback")

@@ -15,6 +15,7 @@ from fwctl.trust.changes import Change, Draft
 from fwctl.trust.difference import difference
 from fwctl.trust.keystore import KeyStore
 from fwctl.trust.proposal import PROPOSAL, Need, Proposal, Waste, proposed_paths, standing_trust
+from fwctl_agent.errors import Refusal
 from fwctl_agent.trust.metadata import POLICY_TARGET, TrustedMetadata
 
 ROOT = f"{TRUST}1.root.json"
@@ -102,7 +103,8 @@ def amend(settings: Context, change: Change, *, what: str, signer: str, file: st
     if not files:  # the amendment takes back all that the proposal would have changed
         commit = settings.repo.commit_files(gone, f"Trust: {what}\n\nNothing is left of the open proposal.\n")
         return Amended("dropped", what, (), (), commit, None, _versions(base.current))
-    proposal = Proposal.of(base.current, {**trust, **files}, pinned=base.pinned)
+    proposal = Proposal(base.current, files, {}, trust, base.pinned)
+    _judge(proposal)
     return _sign(settings, base, proposal, keystore, signer=signer, what=what, state="proposed")
 
 
@@ -238,6 +240,18 @@ def _keyid(keystore: KeyStore, name: str) -> str:
         return keystore.public(name).keyid
     except FwctlError:
         return ""  # `fwctl keys list` says what is wrong with it
+
+
+def _judge(proposal: Proposal) -> None:
+    try:
+        proposal.judge()
+    except Refusal as error:
+        raise TrustRefused(
+            f"the trust would be refused after this: {error.message}",
+            code=error.code,
+            place=TRUST,
+            remedy="Nothing was changed. Choose other keys, people or thresholds.",
+        ) from error
 
 
 def _check_mine(proposal: Proposal, keystore: KeyStore) -> None:

@@ -1,4 +1,4 @@
-"""`fwctl device`: enrol, list, show, history."""
+"""`fwctl device`: enrol, list, show, history; `device_identity` has renew, rotate and revoke."""
 
 from __future__ import annotations
 
@@ -21,6 +21,9 @@ group = typer.Typer(no_args_is_help=True, help="Enrol devices and look at them."
 
 
 def register(app: typer.Typer) -> None:
+    from fwctl.cli import device_identity
+
+    device_identity.register(group)
     app.add_typer(group, name="device")
 
 
@@ -39,10 +42,14 @@ def enroll(
     address: Annotated[str, typer.Option(metavar="HOST:PORT", help="Where its agent listens.")] = "",
     factory: Annotated[Path | None, typer.Option(help="The image that it runs now.")] = None,
     factory_version: Annotated[str, typer.Option(help="The version of that image.")] = "0.0.0",
+    request: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="From `fwctl-agent request`: the key stays on the device.")
+    ] = None,
 ) -> None:
     """Make the folder that an agent runs from.
 
-    It holds the device's key and certificate, the pinned root of trust, and its settings.
+    It holds the device's key and certificate, the pinned root of trust, and its settings. With --request it holds no
+    key: `fwctl-agent enroll` installs it on the device that made the request.
     """
     from fwctl.cli.enrolling import Declaration, Factory, enroll_all
     from fwctl.cli.watching import tracked
@@ -58,14 +65,19 @@ def enroll(
         declaration=declared,
         factory=Factory.read(factory, factory_version),
         track=tracked,
+        request=request,
     )
     say("\n".join(some([f"Enrolled {name} in {folder}" for name, folder in done.folders.items()]) or ["Nothing to do"]))
     for path in done.declared:
         say(f"Declared it in {path}")
     if done.before:
         talk(f"{counted(len(done.before), 'device')} had a folder there already and were left alone.")
-    run = "simulate --enrolled" if everyone else "run --config"
     where = out if everyone else next(iter(done.folders.values()))
+    if request is not None:
+        say(f"It pins root {done.root}")
+        next_is(f"fwctl-agent enroll --config DIR --bundle {where}")
+        return
+    run = "simulate --enrolled" if everyone else "run --config"
     next_is(f"fwctl-agent {run} {where}", "fwctl firmware add FILE --model MODEL --version VERSION")
 
 
@@ -88,6 +100,14 @@ def list_(
     running: Annotated[str, typer.Option("--version", metavar="VERSION", help="Devices that run this.")] = "",
     unreachable: Annotated[bool, typer.Option("--unreachable", help="Devices that did not answer last.")] = False,
     older_than: Annotated[str, typer.Option(metavar="AGE", help="Not seen for so long, such as 2d.")] = "",
+    component: Annotated[
+        str,
+        typer.Option(
+            "--with-component",
+            metavar="NAME[@VERSION]",
+            help="Devices that run this by the bill of materials of their firmware; a package URL will do.",
+        ),
+    ] = "",
     after: Annotated[str, typer.Option(metavar="NAME", help="Only behind this one.")] = "",
     limit: Annotated[
         int | None,
@@ -96,19 +116,25 @@ def list_(
     format_: TextOrJson = "text",
 ) -> None:
     """List the devices: what they run, when seen, where they stand."""
+    from dataclasses import replace
+
+    from fwctl.cli.bills import find, wanted_of
     from fwctl.cli.looking import open_book
-    from fwctl.cli.picking import Filter, Page, age, labels, select
+    from fwctl.cli.picking import Filter, Page, age, chosen, labels, select
     from fwctl.render.devices import LIST
 
     settings: Context = context.obj
+    sought = wanted_of(component) if component else None
     wanted = Filter(
         *(in_group, model, env, state, region, site, labels(label or ()), rollout, running, unreachable),
         age(older_than) if older_than else None,
         after,
     )
     book = open_book(settings)
+    if sought:
+        wanted = replace(wanted, component=find(book, sought, chosen(book, wanted)))
     page = Page(select(book, wanted), limit or (SCREEN if format_ == "text" and sys.stdout.isatty() else None))
-    for part in LIST[format_](page, book.now):
+    for part in LIST[format_](page, book.now, wanted.component):
         pour(part)
     if page.more:
         talk(f"There are more: the same command with --after {page.last}")

@@ -11,10 +11,14 @@ from typing import Final
 
 from fwctl.cli.context import Context
 from fwctl.cli.planning import load_or_refuse
+from fwctl.cli.requesting import requested_key
 from fwctl.errors import InputError, UsageError
 from fwctl.files import read_input, write_atomic, write_folders
 from fwctl.fleet.certificates import Authorities, DeviceIssuer, read_device_certificate
+from fwctl.fleet.pki import PublicKey
+from fwctl.fleet.register import Entry, Register
 from fwctl.manifests.repo import Device, FleetRepo
+from fwctl_agent.protocol import canonical
 from fwctl_agent.protocol.enrolment import CERTIFICATE, KEY, enrolment_files
 from fwctl_agent.protocol.fields import ID
 
@@ -59,11 +63,15 @@ class Factory:
 
 @dataclass(frozen=True)
 class Enrolled:
-    """The folders made, by device; the inventory files written; devices left alone because they have a folder."""
+    """The folders made, by device; the inventory files written; devices left alone because they have a folder.
+
+    `root` is the digest of the root of trust that they pin.
+    """
 
     folders: Mapping[str, Path]
     declared: tuple[Path, ...]
     before: tuple[str, ...]
+    root: str
 
 
 @dataclass(frozen=True)
@@ -71,7 +79,9 @@ class Desk:
     """What the folders of all devices have in common, read once."""
 
     issuer: DeviceIssuer
+    authorities: Authorities
     controller_ca: bytes
+    device_ca: bytes
     root: str
     factory: Factory
     now: datetime
@@ -85,16 +95,35 @@ class Desk:
         """
         keystore = settings.keystore(repo_id)
         issuer = DeviceIssuer.load(keystore, repo_id)
-        controller_ca = read_input(Authorities(keystore.pki).controller_ca, remedy="Run `fwctl init`.")
-        return cls(issuer, controller_ca, keystore.pinned_root(), factory, settings.now().replace(microsecond=0))
+        paths = Authorities(keystore.pki)
+        return cls(
+            issuer,
+            paths,
+            read_input(paths.controller_ca, remedy="Run `fwctl init`."),
+            read_input(paths.device_ca, remedy="Run `fwctl init`."),
+            keystore.pinned_root(),
+            factory,
+            settings.now().replace(microsecond=0),
+        )
 
-    def files(self, device: Device) -> dict[str, bytes]:
-        """Return the files of a device's folder, with a new key.
+    @property
+    def register(self) -> Register:
+        return Register(self.authorities.folder)
+
+    def files(self, device: Device, own: PublicKey | None) -> tuple[dict[str, bytes], Entry]:
+        """Return the files of a device's folder, and the line about its certificate.
+
+        `own` is the key that the device has made; without it one is made for it, and stands in the folder.
 
         Raises:
             InputError: `E_SCHEMA`, something that the inventory says cannot stand in the agent's settings.
         """
-        key, certificate = self.issuer.issue(device.id, enrolled_at=self.now, now=self.now)
+        key = None
+        if own is None:
+            key, certificate = self.issuer.issue(device.id, enrolled_at=self.now, now=self.now)
+        else:
+            certificate = self.issuer.certify(device.id, own, enrolled_at=self.now, now=self.now)
+        entry = Entry.of("inForce", read_device_certificate(certificate.decode()), self.now)
         host, _, port = device.address.rpartition(":")
         try:
             files = enrolment_files(
@@ -107,6 +136,7 @@ class Desk:
                 key_pem=key,
                 certificate_pem=certificate,
                 controller_ca_pem=self.controller_ca,
+                device_ca_pem=self.device_ca,
                 root=self.root,
                 factory_image=self.factory.image,
                 factory_version=self.factory.version,
@@ -116,7 +146,7 @@ class Desk:
         except ValueError as error:
             raise InputError(str(error), code="E_SCHEMA", place=device.id, remedy="Correct the inventory.") from error
         # The folder may well lie in the work tree, where the next thing typed is `git add -A`: its key must stay out.
-        return files | {".gitignore": b"*\n"}
+        return files | {".gitignore": b"*\n"}, entry
 
 
 def enroll_all(
@@ -128,19 +158,28 @@ def enroll_all(
     declaration: Declaration | None,
     factory: Factory,
     track: Track,
+    request: Path | None = None,
 ) -> Enrolled:
     """Enrol devices; one that is not in the inventory is declared there if `declaration` says what it is.
 
     A folder is complete or not there, so after a kill the same command with `everyone` goes on with the rest. All
-    folders are on the disk when this returns.
+    folders are on the disk when this returns. With `request`, what one device asks for with a key of its own, the
+    folder holds no key.
 
     Raises:
         UsageError: nobody, or everybody and somebody.
+        TrustRefused: `E_REVOKED`, the key of the request.
         InputError: an unknown device, or a folder that exists already (its key must not be lost).
     """
     if everyone == bool(names):
         raise UsageError(
             "say which devices", code="E_USAGE", remedy="fwctl device enroll NAME --out DIR, or --all --out DIR."
+        )
+    if request is not None and (everyone or len(set(names)) != 1):
+        raise UsageError(
+            "a request is that of one device",
+            code="E_USAGE",
+            remedy="fwctl device enroll NAME --request FILE --out DIR",
         )
     files = settings.edited()
     new = {path: data for name in names for path, data in _entry(name, declaration, files)} if declaration else {}
@@ -154,12 +193,15 @@ def enroll_all(
     folders = {name: folder for name, folder in wanted.items() if name not in before}
     for folder in folders.values():
         _must_be_free(folder)
+    own = requested_key(settings, desk.authorities, repo.fleet.spec.repo_id, names[0], request) if request else None
     for path, data in new.items():
         write_atomic(settings.worktree / path, data)
-    fresh = ((folders[name], desk.files(repo.devices[name])) for name in track(tuple(folders), "Enrolling"))
+    fresh = ((folders[name], *desk.files(repo.devices[name], own)) for name in track(tuple(folders), "Enrolling"))
     while batch := list(itertools.islice(fresh, _BATCH)):
-        write_folders(batch, private=(KEY,))
-    return Enrolled(folders, tuple(Path(path) for path in new), tuple(before))
+        desk.register.add(entry for _, _, entry in batch)  # before a certificate leaves this machine
+        write_folders([(folder, found) for folder, found, _ in batch], private=(KEY,))
+    root = canonical.digest(desk.root.encode())
+    return Enrolled(folders, tuple(Path(path) for path in new), tuple(before), root)
 
 
 def _holds(folder: Path, name: str) -> bool:

@@ -231,8 +231,10 @@ def _ledger(settings: Context, repo: FleetRepo) -> Check:
 def _storage(settings: Context, repo: FleetRepo) -> Check:
     from fwctl.storage import from_spec
 
-    base = settings.state_dir(repo.fleet.spec.repo_id)
-    storage = from_spec(repo.fleet.spec.storage.model_dump(), base=base)
+    repo_id, spec = repo.fleet.spec.repo_id, repo.fleet.spec.storage
+    authority = settings.authority(repo_id, settings.files()) if spec.type == "https" else None
+    allow = authority.policy.storage if authority else ()
+    storage = from_spec(spec.model_dump(), base=settings.state_dir(repo_id), allow=allow)
     needed = sorted(
         {(one.model.spec.firmware.model, one.model.spec.firmware.version) for one in repo.rollouts.values()}
     )

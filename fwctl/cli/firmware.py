@@ -32,13 +32,16 @@ def add(
     hardware: Annotated[list[str] | None, typer.Option(help="A board that it runs on; repeat it.")] = None,
     security_version: Annotated[int, typer.Option(min=0, help="What security floors are compared with.")] = 0,
     notes: Annotated[str, typer.Option(help="Release notes.")] = "",
+    sbom: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Its bill of materials: CycloneDX, in JSON.")
+    ] = None,
     signer: Signer = "",
 ) -> None:
     """Store an image, write its manifest, sign its release."""
     from fwctl.cli.releasing import Image, add_firmware
 
     settings: Context = context.obj
-    image = Image(model, version, tuple(hardware or ()), security_version, notes)
+    image = Image(model, version, tuple(hardware or ()), security_version, notes, sbom)
     added = add_firmware(settings, file, image, signer)
     from fwctl.render.words import labelled
 
@@ -88,3 +91,15 @@ def sign(context: typer.Context, firmware: Named, signer: Signer = "") -> None:
     say(f"Signed {firmware}")
     say("\n".join(labelled([("release", release_of(wanted.model).digest), ("wrote", str(path))])))
     next_is(f"git add {path} && git commit -m 'Sign {firmware}'")
+
+
+@group.command()
+def sbom(context: typer.Context, firmware: Named, format_: TextOrJson = "text") -> None:
+    """List the components of a firmware, by its bill of materials."""
+    from fwctl.cli.bills import bill_of
+    from fwctl.render.bills import RENDERERS
+
+    settings: Context = context.obj
+    bill = bill_of(settings, firmware)
+    say(RENDERERS[format_](bill))
+    next_is("fwctl device list --with-component NAME@VERSION", f"fwctl firmware show {firmware}")

@@ -63,7 +63,7 @@ def generate(
 def import_(
     context: typer.Context,
     name: Name,
-    file: Annotated[Path | None, typer.Argument(metavar="[FILE]", help="A private key in PEM.")] = None,
+    file: Annotated[Path | None, typer.Argument(metavar="FILE", help="A private key in PEM.")] = None,
     hsm: Annotated[
         str, typer.Option("--hsm", metavar="ADDRESS", help="A key in a token: hsm:NUMBER?label=TOKEN.")
     ] = "",
@@ -99,7 +99,7 @@ def export(
     fleet: Fleet = "",
     format_: TextOrJson = "text",
 ) -> None:
-    """Write the public half, to hand on to those who change the policy."""
+    """Write the public half, to hand it on."""
     from fwctl.cli import keying
 
     done = keying.export(keying.keystore_of(context.obj, fleet), name, out)
@@ -123,10 +123,10 @@ def protect(context: typer.Context, name: Name, fleet: Fleet = "", format_: Text
 @group.command()
 def vet(
     context: typer.Context,
-    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Public keys, as handed over.")],
+    files: Annotated[list[Path], typer.Argument(metavar="FILE", help="Public keys, as handed over.")],
     format_: TextOrJson = "text",
 ) -> None:
-    """Judge public keys: weak ones, and ones that are somebody's already."""
+    """Judge public keys that were handed over."""
     from fwctl.cli import keying
     from fwctl.render.keys import VETTED
 

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+from fwctl.cli.bills import Found
 from fwctl.cli.looking import STATES, Book, DeviceLine, unknown
 from fwctl.cli.planning import find_rollouts
 from fwctl.errors import UsageError
@@ -38,6 +39,8 @@ class Filter:
     """the least age of the last observation; what was never seen is older than anything"""
     after: str = ""
     """ids behind this one"""
+    component: Found | None = None
+    """what is known of who runs a component"""
 
     def fits(self, profile: Profile) -> bool:
         """Say whether git's side of it holds for the devices of a profile."""
@@ -80,15 +83,7 @@ def select(book: Book, wanted: Filter) -> Iterator[DeviceLine]:
         InputError: a group or rollout that does not exist.
         UsageError: a state that no device can have. Silence would look like "none".
     """
-    if wanted.group and wanted.group not in book.repo.groups:
-        raise unknown(
-            wanted.group,
-            list(book.repo.groups),
-            what="group",
-            code="E_NO_GROUP",
-            place="--group",
-            see="fwctl group list",
-        )
+    ids = chosen(book, wanted)
     if wanted.state and wanted.state not in STATES:
         raise UsageError(
             f"no device can be {wanted.state[:40]!r}",
@@ -98,13 +93,31 @@ def select(book: Book, wanted: Filter) -> Iterator[DeviceLine]:
         )
     if wanted.rollout:
         wanted = replace(wanted, rollout=find_rollouts(book.repo, wanted.rollout)[0].key)
-    devices = book.repo.devices
-    mask = devices.where(wanted.fits)
-    if wanted.group:
-        mask &= group_mask(book.repo, book.repo.groups[wanted.group])
-    ids = devices.named(mask)
+    if wanted.component is not None:
+        ids = tuple(device for device in ids if device in wanted.component.running)
     behind = ids[bisect_right(ids, wanted.after) :]
     return (line for line in book.devices(behind) if wanted.passes(line, book.now))
+
+
+def chosen(book: Book, wanted: Filter) -> tuple[str, ...]:
+    """Return the devices for which git's side of the filters holds, by id.
+
+    Raises:
+        InputError: a group that does not exist.
+    """
+    if wanted.group and wanted.group not in book.repo.groups:
+        raise unknown(
+            wanted.group,
+            list(book.repo.groups),
+            what="group",
+            code="E_NO_GROUP",
+            place="--group",
+            see="fwctl group list",
+        )
+    mask = book.repo.devices.where(wanted.fits)
+    if wanted.group:
+        mask &= group_mask(book.repo, book.repo.groups[wanted.group])
+    return book.repo.devices.named(mask)
 
 
 class Page:

@@ -8,9 +8,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from fwctl.cli.bills import read_file
 from fwctl.cli.context import Context
 from fwctl.errors import InputError, UsageError
 from fwctl.files import write_atomic
+from fwctl.manifests.components import bill_path
 from fwctl.manifests.repo import FleetRepo, LoadedFirmware
 from fwctl.reconcile.commit import load_repo
 from fwctl.rollouts.compile import release_of
@@ -19,6 +21,7 @@ from fwctl.trust.authority import envelope_bytes, release_path
 from fwctl.trust.keystore import KeyStore
 from fwctl.trust.signing import sign_release
 from fwctl_agent.protocol.fields import ID, VERSION
+from fwctl_agent.trust.policy import StorageHost
 
 _MANIFEST = """\
 apiVersion: fwctl/v1
@@ -32,7 +35,7 @@ spec:
     length: {length}
   releaseCounter: {counter}
   securityVersion: {security}
-{notes}"""
+{sbom}{notes}"""
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,8 @@ class Image:
     hardware: tuple[str, ...]
     security_version: int
     notes: str
+    sbom: Path | None = None
+    """its bill of materials, a CycloneDX file"""
 
 
 @dataclass(frozen=True)
@@ -53,7 +58,8 @@ class Added:
     digest: str
     length: int
     release: str
-    storage: Path
+    storage: str
+    """where it lies"""
     paths: tuple[Path, ...]
 
 
@@ -66,6 +72,7 @@ def add_firmware(settings: Context, file: Path, image: Image, signer: str) -> Ad
     repo = load_repo(settings.edited())
     _check_names(image)
     digest, length = _hash(file)
+    bill = read_file(image.sbom, place=str(image.sbom)) if image.sbom else None
     known = repo.firmware.get((image.model, image.version))
     path = Path("firmware") / image.model / f"{image.version}.yaml"
     if known is not None and known.model.spec.image.digest != digest:
@@ -75,15 +82,37 @@ def add_firmware(settings: Context, file: Path, image: Image, signer: str) -> Ad
             place=str(path),
             remedy="Give the new image a version of its own: devices and people must be able to tell them apart.",
         )
-    state_dir = settings.state_dir(repo.fleet.spec.repo_id)
-    storage = from_spec(repo.fleet.spec.storage.model_dump(), base=state_dir)
-    storage.put(digest, file)
+    if known is not None and bill is not None and known.model.spec.sbom != bill.digest:
+        raise InputError(
+            f"{image.model} {image.version} is registered with {'another' if known.model.spec.sbom else 'no'} "
+            "bill of materials, which is part of what was signed",
+            code="E_VERSION_TAKEN",
+            place=str(path),
+            remedy="Register it with a version of its own, or remove what stands there if it was never released.",
+        )
+    where = _store(settings, repo, digest, file)
+    kept = [Path(bill_path(image.model, image.version))] if bill is not None else []
+    if bill is not None:
+        write_atomic(settings.worktree / kept[0], bill.data)
     if known is None:
-        write_atomic(settings.worktree / path, _manifest(repo, image, digest, length).encode())
+        text = _manifest(repo, image, digest, length, bill.digest if bill else "")
+        write_atomic(settings.worktree / path, text.encode())
     repo = load_repo(settings.edited())
     signed = sign_firmware(settings, repo, repo.firmware[image.model, image.version], signer)
     release = release_of(repo.firmware[image.model, image.version].model).digest
-    return Added(digest, length, release, state_dir / repo.fleet.spec.storage.path, (path, signed))
+    return Added(digest, length, release, where, (path, *kept, signed))
+
+
+def _store(settings: Context, repo: FleetRepo, digest: str, file: Path) -> str:
+    """Put an image into the fleet's storage, or prove that it lies there where others fill it; say where."""
+    spec, repo_id = repo.fleet.spec.storage, repo.fleet.spec.repo_id
+    allow: tuple[StorageHost, ...] = ()
+    if spec.type == "https":
+        authority = settings.authority(repo_id, settings.edited())
+        allow = authority.policy.storage if authority else ()
+    base = settings.state_dir(repo_id)
+    from_spec(spec.model_dump(), base=base, allow=allow).put(digest, file)
+    return spec.url if spec.type == "https" else str(base / spec.path)
 
 
 def find_firmware(repo: FleetRepo, name: str) -> LoadedFirmware:
@@ -133,7 +162,7 @@ def pick_signer(keystore: KeyStore, wanted: str) -> str:
     )
 
 
-def _manifest(repo: FleetRepo, image: Image, digest: str, length: int) -> str:
+def _manifest(repo: FleetRepo, image: Image, digest: str, length: int, sbom: str) -> str:
     boards = image.hardware or _boards(repo, image.model)
     counters = [one.model.spec.release_counter for (model, _), one in repo.firmware.items() if model == image.model]
     notes = f"  notes: {json.dumps(image.notes)}\n" if image.notes else ""
@@ -146,6 +175,7 @@ def _manifest(repo: FleetRepo, image: Image, digest: str, length: int) -> str:
         counter=max(counters, default=0) + 1,
         security=image.security_version,
         notes=notes,
+        sbom=f"  sbom: {sbom}\n" if sbom else "",
     )
 
 

@@ -26,10 +26,15 @@ def register(app: typer.Typer) -> None:
 @group.command()
 def status(context: typer.Context, format_: TextJsonOrMarkdown = "text") -> None:
     """Show metadata, people, rules, who must approve what, and the change of trust that is open."""
-    from fwctl.cli.trusting import read_trust
-    from fwctl.render.trust import TRUST
+    from fwctl.cli.trusting import read_first, read_trust
+    from fwctl.render.trust import FIRST, TRUST
 
     settings: Context = context.obj
+    first = read_first(settings)
+    if first is not None:
+        say(FIRST[format_](first))
+        next_is(*first.commands)
+        return
     result = read_trust(settings)
     say(TRUST[format_](result))
     next_is(*(result.commands or ("fwctl status",)))

@@ -110,6 +110,19 @@ def rotate_root(
     _do(context.obj, all_of(*changes), "rotate the root", signer, format_)
 
 
+def threshold(
+    context: typer.Context,
+    role: Annotated[Role, typer.Argument(help="A piece of the trust.")],
+    number: Annotated[int, typer.Argument(metavar="K", min=1, help="How many people must sign it.")],
+    signer: Signer = "",
+    format_: TextOrJson = "text",
+) -> None:
+    """Say how many people must sign root, targets or policy. Of approvals and releases, the policy says it."""
+    from fwctl.trust.changes import set_threshold
+
+    _do(context.obj, set_threshold(role.value, number), f"{number} must sign {role.value}", signer, format_)
+
+
 def floor(
     context: typer.Context,
     model: Annotated[str, typer.Argument(metavar="MODEL", help="A device model.")],
@@ -166,6 +179,7 @@ _COMMANDS: Mapping[str, Callable[..., None]] = {
     "add-key": add_key,
     "revoke": revoke,
     "rotate-root": rotate_root,
+    "threshold": threshold,
     "floor": floor,
     "withdraw": withdraw,
     "renew": renew,

@@ -7,9 +7,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from fwctl.cli.amending import ROOT, Open, read_open
 from fwctl.cli.context import Context
 from fwctl.reconcile.commit import Prepared
 from fwctl.trust.authority import approver_of
+from fwctl.trust.quorums import holders_of
 from fwctl_agent.trust.policy import Policy
 
 
@@ -79,10 +81,13 @@ class TrustStatus:
     approvals: tuple[ApprovalLine, ...]
     mine: tuple[str, ...]
     now: datetime
+    open: Open | None = None
+    """the change of trust that waits for signatures"""
 
     @property
     def commands(self) -> tuple[str, ...]:
-        return tuple(filter(None, (one.command for one in self.approvals)))
+        changes = self.open.commands if self.open else ()
+        return (*changes, *filter(None, (one.command for one in self.approvals)))
 
 
 def read_trust(settings: Context) -> TrustStatus:
@@ -105,19 +110,29 @@ def read_trust(settings: Context) -> TrustStatus:
         tuple(_approvals(prepared, policy) for prepared in state.rollouts.values()),
         tuple(name for name in keystore.people() if name in policy.people),
         settings.now(),
+        read_open(files, keystore.pinned_root()),
     )
+
+
+def read_first(settings: Context) -> Open | None:
+    """Return a fleet's first trust while it waits for signatures; None once it stands, or if there is none."""
+    commit = settings.repo.resolve("HEAD")
+    if settings.repo.file(commit, ROOT) is not None:
+        return None
+    return read_open(settings.committed()[1], "")
 
 
 def _roles(root: Any, targets: Any, role: Any, policy: Policy) -> tuple[RoleLine, ...]:
-    def names(keyids: list[str]) -> tuple[str, ...]:
-        return tuple(sorted(policy.person(keyid) or f"key {keyid[:12]}" for keyid in keyids))
-
-    delegated = targets.signed.delegations.roles["policy"]
-    entries = (("root", root, root.roles["root"]), ("targets", targets.signed, root.roles["targets"]))
-    return tuple(
-        RoleLine(name, signed.version, signed.expires, entry.threshold, names(entry.keyids))
-        for name, signed, entry in (*entries, ("policy", role.signed, delegated))
-    )
+    found = []
+    for name, signed, delegator in (
+        ("root", root, root),
+        ("targets", targets.signed, root),
+        ("policy", role.signed, targets.signed),
+    ):
+        people = tuple(one.person for one in holders_of(delegator, name, (policy,)))
+        threshold = delegator.get_delegated_role(name).threshold
+        found.append(RoleLine(name, signed.version, signed.expires, threshold, people))
+    return tuple(found)
 
 
 def _approvals(prepared: Prepared, policy: Policy) -> ApprovalLine:

@@ -118,7 +118,20 @@ def _signatures(
     if authority is None:
         why = "no root of trust of this fleet is pinned here"
         return (), (f"Signatures not checked: {why}.",)
-    return tuple(_releases(repo, authority)), ()
+    return (*_storage(repo, authority), *_releases(repo, authority)), ()
+
+
+def _storage(repo: FleetRepo, authority: Authority) -> Iterator[Diagnostic]:
+    """Judge the storage's address by the signed policy, never by what the commit says of it (A27)."""
+    spec = repo.fleet.spec.storage
+    if spec.type != "https":
+        return
+    from fwctl.storage import HttpsStorage
+
+    try:
+        HttpsStorage(spec.url, authority.policy.storage)
+    except TrustRefused as error:
+        yield _finding(error)
 
 
 def _releases(repo: FleetRepo, authority: Authority) -> Iterator[Diagnostic]:

@@ -140,6 +140,17 @@ _TABLE: Final[dict[str, Code]] = {
         "The firmware is sunset or withdrawn.",
         "Choose another version, or change the firmware's `state`.",
     ),
+    "E_SBOM": Code(
+        "bill of materials does not fit",
+        "The manifest names a bill of materials by its digest, and the file beside it is missing or another one.",
+        "Put the file back as it was released, or register a new version with its own: fwctl firmware add --sbom FILE.",
+    ),
+    "E_SBOM_FORMAT": Code(
+        "not a usable bill of materials",
+        "A bill of materials is a CycloneDX document in JSON, version 1.4 to 1.6, with at most 16 MiB and 10,000 "
+        "components.",
+        "Have it written as CycloneDX JSON, for example by the tool that builds the image.",
+    ),
     "W_FIRMWARE_DEPRECATED": Code(
         "firmware is deprecated", "The firmware is deprecated: it still works, but not for long.",
         "Choose a newer version.",
@@ -187,6 +198,69 @@ _TABLE: Final[dict[str, Code]] = {
         "devices no longer targeted",
         "Devices of the lock are no longer targets; a lock may shrink without a new approval.",
         "Nothing to do: they stay on what they run.",
+    ),
+    # the trust
+    "E_TRUST_PLAN": Code(
+        "trust that cannot be",
+        "A trust plan names somebody without a key, the same key twice, or a threshold that its group cannot reach.",
+        "Correct the plan.",
+    ),
+    "E_NO_RULE": Code(
+        "nobody may",
+        "No approval rule covers the rollout's path, or nobody may release firmware for its model. It never runs.",
+        "Add the rule with `fwctl trust policy FILE`.",
+    ),
+    "E_ENDED": Code(
+        "it has ended",
+        "Metadata or a certificate is past its end. Nothing new is installed; confirming and reverting go on.",
+        "Renew it with the command that the finding names.",
+    ),
+    "W_ENDS_SOON": Code(
+        "it ends soon",
+        "Within 30, 14 or 7 days. A certificate authority is replaced as a whole: make a new one, enroll the devices "
+        "again while the old one is still valid.",
+        "Renew it with the command that the finding names.",
+    ),
+    "E_KEY_OPEN": Code(
+        "others can read a private key",
+        "Whoever can read the file can sign with it.",
+        "Take the rights away; replace the key if somebody else uses the machine.",
+    ),
+    "W_KEY_PLAIN": Code(
+        "private key without a passphrase",
+        "Whoever gets the file, or a backup of it, can sign with it.",
+        "Give it a passphrase: `fwctl keys protect NAME`.",
+    ),
+    "W_KEYS_TOGETHER": Code(
+        "reconciler and approver on one machine",
+        "Who takes over the machine that reconciles gets the approver's key, too.",
+        "Reconcile on a machine of its own.",
+    ),
+    "W_ONE_APPROVER": Code(
+        "one person approves production",
+        "The rules for a path that looks like production are met by one person's approval.",
+        "Raise the threshold, or add a rule of a second group.",
+    ),
+    "W_ONE_SIGNER": Code(
+        "one person signs the trust",
+        "Root, targets or policy have a threshold of one: who steals that key can change who may approve.",
+        "Raise the threshold: `fwctl trust rotate-root`.",
+    ),
+    "W_SAME_PERSON": Code(
+        "one person releases and approves",
+        "Somebody who signs releases of a model may also approve that they are rolled out.",
+        "Have other people release than approve, or accept it knowingly.",
+    ),
+    "W_GROUP_UNUSED": Code(
+        "group without a rule", "No rule asks for this group.", "Remove it, or add the rule that is missing."
+    ),
+    "W_RULE_UNUSED": Code(
+        "rule that matches nothing",
+        "Rollouts are at `rollouts/ENV/NAME.yaml`; no such path can match.",
+        "Correct the path.",
+    ),
+    "I_DEVELOPMENT": Code(
+        "development trust", "One person holds every role.", "For production: `fwctl init --profile production`."
     ),
 }  # fmt: skip
 

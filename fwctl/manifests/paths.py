@@ -135,7 +135,7 @@ def _ending(kind: str, name: str) -> str:
 
 def _companion(kind: str, name: str) -> bool:
     if kind == "Firmware":
-        return name.endswith(".dsse.json")
+        return name.endswith((".dsse.json", ".cdx.json"))
     return kind == "Rollout" and name.endswith(".lock")
 
 

@@ -39,6 +39,10 @@ TEMPLATE_PATTERN: Final = r"^(\[[0-9a-fA-F:.]{2,45}\]|([A-Za-z0-9.-]|\{(id|site|
 URI_PATTERN: Final = (
     r"^(https|s3)://[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?(:[1-9][0-9]{0,4})?(/[A-Za-z0-9._~!$&'()*+,;=:%-]*)+$"
 )
+STORAGE_URL_PATTERN: Final = (
+    r"^https://([a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?|\[[0-9a-f:]{2,39}\])(:[1-9][0-9]{0,4})?"
+    r"(/[A-Za-z0-9_~-][A-Za-z0-9._~-]{0,127}){0,32}$"
+)
 STORE_PATH_PATTERN: Final = r"^/?[A-Za-z0-9_][A-Za-z0-9._+-]*(/[A-Za-z0-9_][A-Za-z0-9._+-]*)*$"
 CRON_PATTERN: Final = r"^[0-9*,/-]+( [0-9*,/-]+){4}$"
 WAVE_PATTERN: Final = r"^(wave-[1-9][0-9]{0,3}|activate)$"
@@ -62,6 +66,10 @@ WORDS: Final[dict[str, tuple[str, str]]] = {
         '"{id}.devices.example.net:8443"',
     ),
     URI_PATTERN: ("an https: or s3: address without user, query and fragment", "https://images.example.net/a.bin"),
+    STORAGE_URL_PATTERN: (
+        "an https address in lower case without user, query, fragment and last slash",
+        "https://images.example.net/fw",
+    ),
     STORE_PATH_PATTERN: ("a path without `..`, `~` or blanks", "images"),
     CRON_PATTERN: ("five cron fields of numbers, `*`, `,`, `-` and `/`", '"0 1 * * *"'),
     WAVE_PATTERN: ("the name of a wave", "wave-2"),
@@ -82,6 +90,7 @@ Digest = Annotated[str, _text(DIGEST_PATTERN)]
 TimeZone = Annotated[str, _text(TIMEZONE_PATTERN)]
 WindowZone = Annotated[str, _text(WINDOW_ZONE_PATTERN)]
 ImageUri = Annotated[str, _text(URI_PATTERN)]
+StorageUrl = Annotated[str, _text(STORAGE_URL_PATTERN)]
 StorePath = Annotated[str, _text(STORE_PATH_PATTERN)]
 WaveName = Annotated[str, _text(WAVE_PATTERN)]
 Prose = Annotated[str, StringConstraints(max_length=16384)]

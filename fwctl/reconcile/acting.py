@@ -21,7 +21,7 @@ from fwctl.reconcile.reports import PassReport
 from fwctl.reconcile.setting import AtOnce, Setting
 from fwctl.reconcile.tools import Tools, Watcher
 from fwctl.state import BatchWriter, Event, Lease, Ledger, SetMeta
-from fwctl.storage import Storage, from_spec
+from fwctl.storage import from_spec
 from fwctl.trust.keystore import FRESHNESS, ORDER
 from fwctl_agent.protocol import canonical
 from fwctl_agent.protocol.messages import TrustVersions
@@ -85,7 +85,7 @@ class Acting:
             ledger=self.ledger,
             writer=writer,
             links=Links(Authorities(keys.pki), fleet.repo_id, revoked=state.authority.policy.revoked, oldest=fleet.tls),
-            images=Images(_storage_of(state, self.setting.state_dir)),
+            images=_images(state, self.setting.state_dir),
             freshness=Freshness(state.authority, keys.signer(FRESHNESS), self.ledger, writer),
             pen=Pen(keys.signer(ORDER), self.lease, state.authority),
             clock=self.setting.clock,
@@ -94,8 +94,11 @@ class Acting:
         return Loop(state, self.ledger, self.lease, writer, tools, self.deadline, pinned, of_machine(keys))
 
 
-def _storage_of(state: CommitState, state_dir: Path) -> Storage:
-    return from_spec(state.repo.fleet.spec.storage.model_dump(), base=state_dir)
+def _images(state: CommitState, state_dir: Path) -> Images:
+    spec = state.repo.fleet.spec
+    storage = from_spec(spec.storage.model_dump(), base=state_dir, allow=state.authority.policy.storage)
+    name = spec.storage.url if spec.storage.type == "https" else str(state_dir / spec.storage.path)
+    return Images(storage, pull=spec.delivery == "pull", spool=state_dir, name=name)
 
 
 def _asked(word: AtOnce, commit: str, now: datetime) -> Event:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from fwctl.errors import FwctlError, InputError
 from fwctl.gitrepo import Files
+from fwctl.manifests.components import check_bills
 from fwctl.manifests.diagnostic import Diagnostic, ordered
 from fwctl.manifests.load import load
 from fwctl.manifests.models.control import ControlState
@@ -119,6 +120,7 @@ def _checked(files: Files) -> tuple[Loaded, tuple[Diagnostic, ...]]:
     for rollout in loaded.repo.rollouts.values():
         compiling = partial(compiled, loaded.repo, rollout, files)
         found += memo.findings(loaded.repo, rollout, partial(check_plan, loaded.repo, rollout, compiling))
+    found += check_bills(loaded.repo, files.keys(), memo.digest)
     return loaded, ordered(found)
 
 

@@ -7,7 +7,7 @@ follows from it. Every loop is bounded by steps and by patience; what is not ove
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -20,7 +20,8 @@ from fwctl.rollouts.decide import DEFER_AGAIN
 from fwctl.rollouts.plan import Wave
 from fwctl.state import Change, DeviceDeferred, OrderMoved, OrderStatus
 from fwctl_agent.protocol.messages import BusyReply, DeviceDocument, OrderReply, OrderRequest, RefusedReply
-from fwctl_agent.protocol.statements import ORDER, FollowVerb, InstallOrder, Order, Outcome, order_from_wire
+from fwctl_agent.protocol.statements import ORDER, FollowVerb, InstallOrder, Order, Outcome, Pull, order_from_wire
+from fwctl_agent.trust.addresses import without_query
 from fwctl_agent.trust.envelope import Sealed
 
 POLL_SECONDS: Final = 10
@@ -145,9 +146,15 @@ class Exchange:
 
     async def _send(self, order: Order, request: OrderRequest, reason: str) -> Reply:
         now, row = self._tools.clock(), self._tools.ledger.order(order.id)
+        kept = self._without_secret(order)
         changes: list[Change] = [
             records.intent(
-                order, request.order, rollout=self._subject.rollout, wave=self._subject.wave, reason=reason, now=now
+                order,
+                request.order if kept is order else await self._tools.pen.sign(kept),
+                rollout=self._subject.rollout,
+                wave=self._subject.wave,
+                reason=reason,
+                now=now,
             )
         ]
         if row is None or row.status is OrderStatus.INTENDED:
@@ -155,6 +162,14 @@ class Exchange:
             changes.append(OrderMoved(at=now, order=order.id, status=OrderStatus.SENT, reason=reason))
         await self._recorder.write(*changes)
         return await self._link.put_order(order.id, request.to_bytes())
+
+    @staticmethod
+    def _without_secret(order: Order) -> Order:
+        """Return the order as the ledger keeps it: the same id, and no token in the address of the image."""
+        if not isinstance(order, InstallOrder) or not isinstance(order.delivery, Pull):
+            return order
+        plain = without_query(order.delivery.url)
+        return order if plain == order.delivery.url else replace(order, delivery=Pull(plain))
 
     async def _push(self, order: InstallOrder, offset: int) -> Reply:
         release, now = self._subject.plan.plan.release, self._tools.clock()
@@ -209,6 +224,7 @@ class Exchange:
             await self._recorder.write(records.seen(await self._link.device(), self._tools.clock()))
         what = f"failed ({outcome.klass})" if outcome.result == "failed" else outcome.result
         self._tell(what, outcome.code or f"runs {outcome.running.version}")
+        self._tools.images.blame(self._subject.rollout, outcome)
 
     async def _record(self, envelope: dict[str, Any], *, also: str) -> Outcome:
         """Write a signed outcome; the order `also` ends by it too (a confirm ends its install order)."""

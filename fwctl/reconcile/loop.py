@@ -41,7 +41,10 @@ from fwctl.trust.expiry import Thing
 
 RENEW_SECONDS = 20.0
 """every write is fenced; renewing only keeps others from waiting for a lease that has expired"""
-STORAGE_CODES = ("E_HASH", "E_STORAGE_MISSING", "E_LENGTH")
+STORAGE_CODES = (
+    *("E_HASH", "E_STORAGE_MISSING", "E_LENGTH", "E_URL", "E_REDIRECT", "E_RANGE"),
+    *("E_STORAGE_UNREACHABLE", "E_STORAGE_TLS", "E_STORAGE_STATUS", "E_STORAGE_CUT"),
+)
 _IDLE_SLEEP = 0.5
 ROUND_SECONDS = 0.2
 """least time between two decisions while visits run"""

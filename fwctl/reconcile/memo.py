@@ -26,7 +26,7 @@ from fwctl.rollouts.plan import Plan
 from fwctl_agent.errors import Refusal
 from fwctl_agent.protocol.statements import Mandate
 
-_TABLE, _FINDINGS, _PLAN, _MANDATE = "inventory", "findings", "plan", "mandate"
+_TABLE, _FINDINGS, _PLAN, _MANDATE, _DIGEST = "inventory", "findings", "plan", "mandate", "digest"
 _SLOW = 1_000_000
 """bytes of a file that take so long to read that a person is told"""
 _INVENTORIES = "DeviceInventory"
@@ -63,6 +63,16 @@ class Memo:
         if self._cache is not None and isinstance(parsed.model, InventoryTable) and not parsed.diagnostics:
             self._cache.put(_TABLE, self._named(path.path), parsed.model.to_bytes())
         return parsed
+
+    def digest(self, path: str) -> str:
+        """Return the SHA-256 of a file, or what it was found to be before."""
+        kept = self._cache.get(_DIGEST, self._named(path)) if self._cache else None
+        if kept is not None:
+            return kept.decode()
+        found = f"sha256:{hashlib.sha256(self._files[path]).hexdigest()}"
+        if self._cache is not None:
+            self._cache.put(_DIGEST, self._named(path), found.encode())
+        return found
 
     def findings(
         self, repo: FleetRepo, rollout: LoadedRollout, find: Callable[[], tuple[Diagnostic, ...]]

@@ -40,11 +40,16 @@ def seen(document: DeviceDocument, now: datetime, *, due: datetime | None = None
         running_version=running.version,
         running_mandate=running.mandate or "",
         state=document.state,
-        document=document.to_wire(),
+        document=_kept(document),
         counter=document.counter,
         spent=tuple(spent.mandate for spent in document.spent),
         next_due=due,
     )
+
+
+def _kept(document: DeviceDocument) -> dict[str, Any]:
+    """Return a document as the ledger keeps it: an order that it proves may name an address with a token in it."""
+    return document.to_wire() | {"highestOrders": []}
 
 
 def seen_by_outcome(outcome: Outcome, said: Mapping[str, Any], now: datetime) -> DeviceSeen:
@@ -61,7 +66,13 @@ def seen_by_outcome(outcome: Outcome, said: Mapping[str, Any], now: datetime) ->
         running_version=running.version,
         running_mandate=running.mandate or "",
         state="confirmed",
-        document={**said, "running": running.to_wire(), "state": "confirmed", "counter": outcome.counter},
+        document={
+            **said,
+            "highestOrders": [],
+            "running": running.to_wire(),
+            "state": "confirmed",
+            "counter": outcome.counter,
+        },
         counter=outcome.counter,
         spent=tuple(spent["mandate"] for spent in said.get("spent", ())),
     )
@@ -127,9 +138,15 @@ def settled(row: OrderRow | None, outcome: Outcome, now: datetime) -> list[Chang
             status=OrderStatus.SETTLED,
             failure_class=_failure_class(outcome, row),
             code=outcome.code or "",
-            reason=outcome.result,
+            reason=_reason(outcome),
         )
     ]
+
+
+def _reason(outcome: Outcome) -> str:
+    """Return how it ended; where the image could not be fetched, with the storage's name as the device tells it."""
+    told = " ".join(one.detail for one in outcome.evidence if one.probe == "download")
+    return f"{outcome.result}: {told}" if outcome.klass == "download" and told else outcome.result
 
 
 def unproved(ledger: Ledger, order: str, error: DeviceError, now: datetime) -> list[Change]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime
+from typing import Any
 
 from fwctl.errors import DeviceError
 from fwctl.fleet.interface import DeviceLink
@@ -115,6 +117,7 @@ class Visitor:
             probes=health.probes,
             limits=tuple(sorted(limits.items())),
             activation=plan.wave_of[device].activation,
+            delivery=self._tools.images.delivery(plan.release.image),
             **self._tools.pen.orders.lifetime(now),
         )
 
@@ -124,7 +127,8 @@ class Visitor:
         known = read_order(body) if body is not None else None
         if not isinstance(known, InstallOrder):
             raise TypeError("an open install order has its envelope in the ledger")
-        return replace(known, **self._tools.pen.orders.lifetime(now))
+        delivery = self._tools.images.delivery(self._prepared.plan.release.image)
+        return replace(known, delivery=delivery, **self._tools.pen.orders.lifetime(now))
 
 
 async def missed(
@@ -146,7 +150,7 @@ def learned(tools: Tools, link: DeviceLink, document: DeviceDocument, repo_id: s
     found: list[Change] = []
     recorded = tools.ledger.outcome_envelopes(document.id)
     for envelope in document.outcomes:
-        if to_json(envelope) in recorded:
+        if to_json(envelope) in recorded or _same_statement(envelope, recorded):
             continue  # it was proved when it was recorded
         try:
             _, changes = records.received(
@@ -161,3 +165,9 @@ def learned(tools: Tools, link: DeviceLink, document: DeviceDocument, repo_id: s
             continue
         found += changes
     return found
+
+
+def _same_statement(envelope: Mapping[str, Any], recorded: Iterable[str]) -> bool:
+    """Say whether a statement is recorded under another signature: a new key signs again what a device keeps."""
+    payload = json.dumps(envelope.get("payload"))
+    return any(payload in text for text in recorded)

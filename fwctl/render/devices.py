@@ -10,9 +10,10 @@ from datetime import datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from fwctl.render.words import ICONS, ago, columns, counted, document, labelled, stamp
+from fwctl.render.words import ICONS, ago, columns, counted, document, labelled, some, stamp, visible
 
 if TYPE_CHECKING:
+    from fwctl.cli.bills import Found
     from fwctl.cli.looking import DeviceLine
     from fwctl.cli.picking import DeviceDetail
 
@@ -20,8 +21,11 @@ _PART = 500
 _HEAD = ("DEVICE", "MODEL", "ENV", "RUNS", "SEEN", "STATE")
 
 
-def list_text(lines: Iterable[DeviceLine], now: datetime) -> Iterator[str]:
-    """Yield one line per device, in parts as they come, and a closing count by state."""
+def list_text(lines: Iterable[DeviceLine], now: datetime, sought: Found | None = None) -> Iterator[str]:
+    """Yield one line per device, in parts as they come, and a closing count by state.
+
+    Where a component is sought, also who may run it without anybody knowing.
+    """
     widths: list[int] = []
     counts: Counter[str] = Counter()
     left = iter(lines)
@@ -33,6 +37,12 @@ def list_text(lines: Iterable[DeviceLine], now: datetime) -> Iterator[str]:
         yield "\n".join(_line(row, widths) for row in rows) + "\n"
     told = ", ".join(f"{number} {state}" for state, number in sorted(counts.items()))
     yield f"\n{counted(counts.total(), 'device')}: {told}.\n" if counts else "No device matches.\n"
+    if sought is not None and sought.unknown:
+        number = len(sought.unknown)
+        head = (
+            f"\nNot known whether {counted(number, 'device')} run{'s' * (number == 1)} {visible(sought.wanted.text)}:"
+        )
+        yield "\n".join([head, *some([f"  {device}: {why}" for device, why in sought.unknown.items()])]) + "\n"
 
 
 def _row(one: DeviceLine, now: datetime) -> tuple[str, ...]:
@@ -43,9 +53,15 @@ def _line(row: Sequence[str], widths: Sequence[int]) -> str:
     return "".join(f"{cell:<{width}}  " for cell, width in zip(row[:-1], widths, strict=False)) + row[-1]
 
 
-def list_json(lines: Iterable[DeviceLine], now: datetime) -> Iterator[str]:  # noqa: ARG001  one signature for all formats
+def list_json(
+    lines: Iterable[DeviceLine],
+    now: datetime,  # noqa: ARG001  one signature for all formats
+    sought: Found | None = None,
+) -> Iterator[str]:
     """Yield all devices with what git and the ledger say of them: the parts of one document."""
-    head, tail = document({"devices": []}).split("[]")
+    unknown = [{"device": device, "reason": why} for device, why in sought.unknown.items()] if sought else []
+    more = {"component": sought.wanted.text, "unknown": unknown} if sought else {}
+    head, tail = document({"devices": [], **more}).split("[]", 1)
     yield head + "["
     comma = ""
     for one in lines:
@@ -54,7 +70,10 @@ def list_json(lines: Iterable[DeviceLine], now: datetime) -> Iterator[str]:  # n
     yield ("\n  ]" if comma else "]") + tail + "\n"
 
 
-LIST: Mapping[str, Callable[[Iterable[DeviceLine], datetime], Iterator[str]]] = {"text": list_text, "json": list_json}
+LIST: Mapping[str, Callable[[Iterable[DeviceLine], datetime, Found | None], Iterator[str]]] = {
+    "text": list_text,
+    "json": list_json,
+}
 
 
 def show_text(detail: DeviceDetail) -> str:

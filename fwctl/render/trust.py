@@ -6,9 +6,11 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from fwctl.render.amending import open_json, open_markdown, open_text
 from fwctl.render.words import ago, columns, document, labelled, stamp
 
 if TYPE_CHECKING:
+    from fwctl.cli.amending import Open
     from fwctl.cli.trusting import ApprovalLine, TrustStatus
 
 
@@ -20,6 +22,7 @@ def trust_text(status: TrustStatus) -> str:
         roles.append((one.name, str(one.version), _until(one.expires, status.now), keys))
     lines = [f"Trust of fleet {status.repo_id} at commit {status.commit[:12]}", f"pinned  {status.pinned}", ""]
     lines += [*columns(roles), "", *_people(status), "", *_rules(status)]
+    lines += ["", *open_text(status.open)] if status.open else []
     for approval in status.approvals:
         lines += ["", *_approval(approval, status.now)]
     if not status.approvals:
@@ -37,7 +40,8 @@ def trust_markdown(status: TrustStatus) -> str:
         lines += [f"  * does not count: {_code(waste.who)}: {_code(waste.why)}" for waste in one.waste]
         lines += [f"  * refused: {_code(one.refused)}"] if one.refused else []
         lines += [f"  * run: `{one.command}`"] if one.command else []
-    return "\n".join(lines if status.approvals else [*lines, "No rollout is declared."])
+    lines += [] if status.approvals else ["No rollout is declared."]
+    return "\n".join([*lines, "", *open_markdown(status.open)] if status.open else lines)
 
 
 def trust_json(status: TrustStatus) -> str:
@@ -70,9 +74,17 @@ def trust_json(status: TrustStatus) -> str:
                 for rule in policy.approval_rules
             ],
             "approvals": [_approval_json(one) for one in status.approvals],
+            "proposal": open_json(status.open),
         }
     )
 
+
+FIRST: Mapping[str, Callable[[Open], str]] = {
+    "text": lambda found: "\n".join(["This fleet has no trust yet.", "", *open_text(found)]),
+    "json": lambda found: document({"proposal": open_json(found)}),
+    "markdown": lambda found: "\n".join(["<!-- fwctl trust -->", *open_markdown(found)]),
+}
+"""a fleet's first trust, which nobody can be asked about but those who sign it"""
 
 TRUST: Mapping[str, Callable[[TrustStatus], str]] = {
     "text": trust_text,

@@ -44,6 +44,10 @@ class Reader(Protocol):
 class Storage(Protocol):
     """Content-addressed images. Digests are `sha256:<64 lower-case hex>`."""
 
+    def address(self, digest: str) -> str | None:
+        """Return where devices may fetch an image themselves, perhaps with a secret in it; None if nowhere."""
+        ...
+
     def put(self, digest: str, source: Path | BinaryIO) -> Stat:
         """Store the bytes of `source`; storing them again changes nothing.
 

@@ -13,8 +13,9 @@ from securesystemslib.signer import SSlibKey
 from tuf.api.metadata import Metadata, Root, Targets
 
 from fwctl.errors import InputError, UsageError
-from fwctl.trust.proposal import PROPOSAL, Proposal, holders_of
+from fwctl.trust.proposal import PROPOSAL, Proposal
 from fwctl.trust.public_key import key_object
+from fwctl.trust.quorums import holders_of
 from fwctl.trust.repository import ROOT_LIFE, TARGETS_LIFE, held_by, policy_text, readable, role_of, whole
 from fwctl_agent.errors import Refusal
 from fwctl_agent.protocol import canonical
@@ -288,12 +289,12 @@ def _remove_person(draft: Draft, person: str) -> None:
 def _reachable(role: str, threshold: int, keys: int) -> None:
     if 1 <= threshold <= keys:
         return
-    lower = f"or ask for fewer: fwctl trust rotate-root --threshold {keys or 1}" if role == "root" else "first"
+    lower = f", or ask for fewer: fwctl trust threshold {role} {keys}" if keys else " first"
     raise UsageError(
-        f"{role} would need {threshold} signatures of {keys} people: it could never be signed again",
+        f"{role} would need {threshold} of {keys} people: it could never be signed again",
         code="E_THRESHOLD",
         place=f"role {role}",
-        remedy=f"Add another signer: fwctl trust add-key NAME KEYFILE --role {role}, {lower}.",
+        remedy=f"Add another signer: fwctl trust add-key NAME KEYFILE --role {role}{lower}.",
     )
 
 

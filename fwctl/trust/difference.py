@@ -8,7 +8,8 @@ from typing import Any
 
 from tuf.api.metadata import Root, Targets
 
-from fwctl.trust.proposal import Proposal, holders_of
+from fwctl.trust.proposal import Proposal
+from fwctl.trust.quorums import holders_of
 from fwctl_agent.trust.keys import load_key, vet
 from fwctl_agent.trust.metadata import POLICY_ROLE
 from fwctl_agent.trust.policy import Policy

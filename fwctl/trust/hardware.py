@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 from urllib import parse
 
-from securesystemslib.exceptions import UnsupportedLibraryError, VerificationError
+from securesystemslib.exceptions import UnsupportedLibraryError, UnverifiedSignatureError
 from securesystemslib.signer import HSMSigner, Key, Signature, Signer, SSlibKey
 
 from fwctl.errors import FwctlError, InputError, WorldError
@@ -223,7 +223,7 @@ class HardwareSigner(Signer):
                 raise
         try:
             self.public_key.verify_signature(signature, payload)
-        except VerificationError as error:
+        except UnverifiedSignatureError as error:
             raise mismatch(self.name, self.place) from error
         return signature
 

@@ -16,25 +16,20 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import Any, Final, TypeVar
 
-from securesystemslib.exceptions import UnverifiedSignatureError
 from securesystemslib.signer import Signature, Signer, SSlibKey
 from tuf.api.metadata import Metadata, Root, Targets
 
 from fwctl.errors import Busy, InputError, TrustRefused
 from fwctl.trust.authority import TRUST
+from fwctl.trust.quorums import Quorum, holders_of, holds, read_signature
 from fwctl.trust.repository import TrustPlan, readable, unsigned
 from fwctl_agent.errors import Refusal
-from fwctl_agent.protocol import canonical
-from fwctl_agent.protocol.fields import Fields
 from fwctl_agent.trust.keys import vet
 from fwctl_agent.trust.metadata import POLICY_ROLE, POLICY_TARGET, TrustedMetadata, parse_metadata
 from fwctl_agent.trust.policy import Policy
-from fwctl_agent.trust.roles import check_apart, check_delegation, check_root, holder, policy_target
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
+from fwctl_agent.trust.roles import check_apart, check_delegation, check_root, policy_target
 
 PROPOSAL: Final = f"{TRUST}proposal/"
 SIGNATURES: Final = f"{PROPOSAL}signatures/"
@@ -44,15 +39,6 @@ _BEFORE_ANY: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 T = TypeVar("T", Root, Targets)
-
-
-@dataclass(frozen=True)
-class Holder:
-    """A key that may sign a role, by the id that the metadata gives it, and whose it is."""
-
-    keyid: str
-    key: SSlibKey
-    person: str
 
 
 @dataclass(frozen=True)
@@ -77,14 +63,6 @@ class Waste:
 
     path: str
     why: str
-
-
-@dataclass(frozen=True)
-class _Quorum:
-    file: str
-    role: str
-    threshold: int
-    holders: tuple[Holder, ...]
 
 
 def standing_trust(files: Mapping[str, bytes], pinned: str) -> TrustedMetadata:
@@ -144,7 +122,15 @@ class Proposal:
         rest = {path: data for path, data in found.items() if path not in signatures}
         stands = {path: data for path, data in trust.items() if path not in found}
         proposal = cls(current, rest, signatures, stands, pinned)
-        proposal._check()
+        try:
+            proposal.judge()
+        except Refusal as error:
+            raise InputError(
+                f"the open proposal cannot become trust: {error.message}",
+                code="E_PROPOSAL_INVALID",
+                place=PROPOSAL,
+                remedy='Take it away and make the change again: fwctl trust drop --reason "..."',
+            ) from error
         return proposal
 
     @cached_property
@@ -170,7 +156,7 @@ class Proposal:
         """The policy target as it will be."""
         data = self.files.get(f"{PROPOSAL}{POLICY_TARGET}")
         if data is not None:
-            return data.decode()
+            return _text(data)
         if self.current is None:
             raise Refusal("E_META_MISMATCH", f"trust/proposal/{POLICY_TARGET} is missing")
         return self.current.files[POLICY_TARGET]
@@ -274,29 +260,27 @@ class Proposal:
             ) from error
         return {**made, **dict.fromkeys((*self.files, *self.signatures))}
 
-    def _check(self) -> None:
+    def judge(self) -> None:
+        """Refuse what could never become trust, whoever signs it.
+
+        Raises:
+            Refusal: with the code that a verifier would give.
+            Busy: `E_PROPOSAL_STALE`.
+        """
         known = {f"{PROPOSAL}{name}" for name in ("targets.json", "policy.json", POLICY_TARGET)}
-        try:
-            if strange := [path for path in self.files if path not in known and not _is_root(path)]:
-                raise Refusal("E_SCHEMA", f"{strange[0].removeprefix(TRUST)} has no place in it")
-            if not self._signed_files():
-                raise Refusal("E_SCHEMA", "it changes nothing")
-            self._check_versions()
-            for file in self._signed_files():
-                if self._metadata(file).signatures:
-                    raise Refusal("E_SCHEMA", f"{file} carries signatures; they have files of their own")
-            check_root(self.new_root)
-            check_delegation(self.new_targets)
-            check_apart(self.new_root, self.new_targets, self.policy)
-            if self.current and self.current.policy and self.policy.repo_id != self.current.policy.repo_id:
-                raise Refusal("E_META_MISMATCH", "its policy belongs to another repository")
-        except (Refusal, UnicodeDecodeError) as error:
-            raise InputError(
-                f"the open proposal cannot become trust: {getattr(error, 'message', 'it is not UTF-8')}",
-                code="E_PROPOSAL_INVALID",
-                place=PROPOSAL,
-                remedy='Take it away and make the change again: fwctl trust drop --reason "..."',
-            ) from error
+        if strange := [path for path in self.files if path not in known and not _is_root(path)]:
+            raise Refusal("E_SCHEMA", f"{strange[0].removeprefix(TRUST)} has no place in it")
+        if not self._signed_files():
+            raise Refusal("E_SCHEMA", "it changes nothing")
+        self._check_versions()
+        for file in self._signed_files():
+            if self._metadata(file).signatures:
+                raise Refusal("E_SCHEMA", f"{file} carries signatures; they have files of their own")
+        check_root(self.new_root)
+        check_delegation(self.new_targets)
+        check_apart(self.new_root, self.new_targets, self.policy)
+        if self.current and self.current.policy and self.policy.repo_id != self.current.policy.repo_id:
+            raise Refusal("E_META_MISMATCH", "its policy belongs to another repository")
 
     def _check_versions(self) -> None:
         """Every file is the next one of its kind, or the trust has moved since."""
@@ -333,10 +317,10 @@ class Proposal:
 
     def _parsed(self, name: str, kind: type[Any]) -> Metadata[Any] | None:
         data = self.files.get(f"{PROPOSAL}{name}")
-        return None if data is None else parse_metadata(data.decode(), kind, name)
+        return None if data is None else parse_metadata(_text(data), kind, name)
 
-    def _quorums(self) -> tuple[_Quorum, ...]:
-        found: list[_Quorum] = []
+    def _quorums(self) -> tuple[Quorum, ...]:
+        found: list[Quorum] = []
         for file in self._signed_files():
             if file == "targets.json":
                 found.append(self._quorum(file, self.new_root, "targets"))
@@ -352,11 +336,11 @@ class Proposal:
                 found += [new] if same else [replace(old, role="old root"), new]
         return tuple(found)
 
-    def _quorum(self, file: str, delegator: Root | Targets, role: str) -> _Quorum:
+    def _quorum(self, file: str, delegator: Root | Targets, role: str) -> Quorum:
         entry = delegator.get_delegated_role(role)
         policies = (self.policy, *((self.current.policy,) if self.current and self.current.policy else ()))
         holders = holders_of(delegator, role, policies)
-        return _Quorum(file, role, entry.threshold, holders)
+        return Quorum(file, role, entry.threshold, holders)
 
     def _valid(self, file: str) -> dict[str, tuple[str, Signature]]:
         """Return the signatures of a file that hold: key id -> path and signature."""
@@ -369,23 +353,11 @@ class Proposal:
         for path, data in sorted(self.signatures.items()):
             name = path.removeprefix(SIGNATURES)
             file = next((file for file in found if name.startswith(file.removesuffix("json"))), "")
-            signature = _signature(data)
+            signature = read_signature(data)
             one = holders.get((file, signature.keyid)) if signature else None
-            if signature and one and _holds(one.key, signature, self._metadata(file).signed_bytes):
+            if signature and one and holds(one.key, signature, self._metadata(file).signed_bytes):
                 found[file][one.keyid] = (path, signature)
         return found
-
-
-def holders_of(delegator: Root | Targets, role: str, policies: Sequence[Policy]) -> tuple[Holder, ...]:
-    """Return who may sign a role: by the metadata, else by a policy, else by the key's id."""
-    found = []
-    for keyid in delegator.get_delegated_role(role).keyids:
-        key = delegator.get_key(keyid)
-        if not isinstance(key, SSlibKey):
-            raise Refusal("E_KEY_ALG", f"role {role} has a key of an unsupported kind")
-        names = (holder(key), *(policy.person(vet(key).keyid) or "" for policy in policies), f"key-{keyid[:12]}")
-        found.append(Holder(keyid, key, next(filter(None, names))))
-    return tuple(sorted(found, key=lambda one: one.person))
 
 
 def proposed_paths(files: Iterable[str]) -> tuple[str, ...]:
@@ -409,27 +381,12 @@ def _bundle(files: Mapping[str, bytes]) -> dict[str, str]:
     found = {}
     for path, data in files.items():
         if path.startswith(TRUST) and not path.startswith(PROPOSAL):
-            try:
-                found[path.removeprefix(TRUST)] = data.decode()
-            except UnicodeDecodeError as error:
-                raise Refusal("E_SCHEMA", f"{path} is not UTF-8") from error
+            found[path.removeprefix(TRUST)] = _text(data)
     return found
 
 
-def _signature(data: bytes) -> Signature | None:
+def _text(data: bytes) -> str:
     try:
-        fields = Fields(canonical.decode(data, what="signature"), "signature")
-        found = Signature(fields.text("keyid"), fields.text("sig", limit=1000))
-        fields.text("person")
-        fields.done()
-    except Refusal:
-        return None
-    return found
-
-
-def _holds(key: SSlibKey, signature: Signature, data: bytes) -> bool:
-    try:
-        key.verify_signature(signature, data)
-    except (UnverifiedSignatureError, ValueError):
-        return False
-    return True
+        return data.decode()
+    except UnicodeDecodeError as error:
+        raise Refusal("E_SCHEMA", "a file is not UTF-8") from error

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -19,3 +20,12 @@ def realm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Realm]:
         realm.run_agent()
         yield realm
         realm.works()
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Iterator[Realm]:
+    """A fleet and an agent of one's own, for attacks after which nothing more may be approved."""
+    with World(tmp_path) as world:
+        realm = Realm(world).build()
+        realm.run_agent()
+        yield realm

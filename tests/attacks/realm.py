@@ -196,10 +196,9 @@ class Realm:
         return self.world.commit(message)
 
     def restore(self, to: str = "") -> None:
-        """Make the work tree what it was, as a commit on top: history is not what is attacked here."""
+        """Make the work tree what it was; the next commit says so. History is not what is attacked here."""
         self.world.git("read-tree", "-u", "--reset", to or self.good)
         self.world.git("clean", "-fdxq")
-        self.world.commit("As it was")
 
     def ledger_rows(self) -> dict[str, list[tuple[Any, ...]]]:
         """Return what the ledger holds that an attack must not move: everything but events and the pass's own notes."""
@@ -305,15 +304,10 @@ class Realm:
 
     def standing_still(self) -> tuple[Any, ...]:
         """Return all that no refused command may change: git, keys, ledger, the device's disk."""
-        world = self.world
-        keys = contents(world.config)
-        return (
-            world.git("rev-parse", "HEAD"),
-            world.git("status", "--porcelain"),
-            keys,
-            self.ledger_rows(),
-            self.disk(),
-        )
+        world, git = self.world, self.world.repo / ".git"
+        heads = {path.name: path.read_bytes() for path in (git / "refs" / "heads").iterdir()}
+        work = {name: data for name, data in contents(world.repo).items() if not name.startswith(".git/")}
+        return heads, work, contents(world.config), self.ledger_rows(), self.disk()
 
     def cli_refuses(self, code: str, *command: object, exit_code: int = 4) -> dict[str, str]:
         """Run a command that must be refused; return its error: code, message, place and remedy, as people see it."""

@@ -417,6 +417,7 @@ def test_a15_agent_versions_never_go_back(realm: Realm, attack: Attack, code: st
 
 @pytest.mark.parametrize("roles", [("targets",), ("policy",), ("targets", "policy")], ids="-".join)
 def test_a15_reconciler_versions_never_go_back_behind_what_was_applied(realm: Realm, roles: tuple[str, ...]) -> None:
+    realm.commit("As it was")
     realm.world.once(duration=5)  # nobody has approved anything: it only says which commit it has seen
     forge = realm.forge()
     _versions(**dict.fromkeys(roles, 2))(realm, forge)

@@ -526,6 +526,7 @@ def test_a26_cli_reconciler_the_same_bytes_under_another_name(realm: Realm) -> N
 
 
 def test_a27_cli_a_dirty_work_tree_is_not_approved(realm: Realm) -> None:
+    realm.commit("As it was")
     for path in ("trust/policy/policy.json", MANIFEST, LOCK, "fleet.yaml"):
         _append(path, "\n")(realm)
         error = realm.cli_refuses("E_DIRTY", "approve", "sensors", "--yes", "--as", "alice", exit_code=6)
@@ -534,4 +535,5 @@ def test_a27_cli_a_dirty_work_tree_is_not_approved(realm: Realm) -> None:
 
 
 def test_a27_cli_who_is_not_in_the_policy_does_not_approve(realm: Realm) -> None:
+    realm.commit("As it was")
     realm.cli_refuses("E_NOT_APPROVER", "approve", "sensors", "--yes", "--as", "mallory")

@@ -73,7 +73,7 @@ class Identity:
         self.finish()  # or the only copy of the key in force might be written over
         pending = self._pending()
         if pending is None:
-            pending = ec.generate_private_key(ec.SECP256R1())
+            pending = new_key()
             self._fs.replace(NEXT_KEY, private_pem(pending))
         return make_request(pending, self._settings.id, self._settings.repo_id)
 
@@ -144,6 +144,10 @@ def load_key(data: bytes) -> PrivateKey | None:
         isinstance(key, ec.EllipticCurvePrivateKey) and isinstance(key.curve, ec.SECP256R1)
     )
     return key if good else None  # type: ignore[return-value]  # `good` says that it is one of the two
+
+
+def new_key() -> ec.EllipticCurvePrivateKey:
+    return ec.generate_private_key(ec.SECP256R1())
 
 
 def private_pem(key: PrivateKey) -> bytes:

@@ -78,12 +78,20 @@ async def put_request(request: Request, host: Host) -> Response:
 async def put_identity(request: Request, host: Host) -> Response:
     body = await read_all(request, MAX_IDENTITY_BODY)
     request.state.unread = False
-    new, rotated = await host.call(host.device.put_identity, NewCertificate.from_bytes(body).certificate)
-    host.renewed()
+    certificate = NewCertificate.from_bytes(body).certificate
+    rotated = True  # as far as is known, should the disk fail in between
+    try:
+        new, rotated = await host.call(host.device.put_identity, certificate)
+    except (Refusal, Busy):
+        rotated = False
+        raise
+    finally:
+        host.renewed()
+        if rotated:
+            # Whoever has seen the old certificate must see the new one before it gets what the new key signed.
+            request.state.turn_out_others()
     response = _json(200, IdentityReply(new.key, new.end).to_wire())
     if rotated:
-        # Whoever has seen the old certificate must see the new one before it is told anything that the new key signed.
-        request.state.turn_out_others()
         response.headers["connection"] = "close"
     return response
 

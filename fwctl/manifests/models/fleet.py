@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from fwctl.manifests.models.base import ApiVersion, Metadata, Model
 from fwctl.manifests.models.rollout_parts import Limits, Retry
-from fwctl.manifests.scalars import AddressTemplate, Duration, Id, StorePath, duration
+from fwctl.manifests.scalars import AddressTemplate, Duration, Id, StorageUrl, StorePath, duration
 
 
 class FileStorage(Model):
@@ -21,8 +21,16 @@ class FileStorage(Model):
     )
 
 
-# The only storage of this release; the next one makes this a union tagged on `type`.
-Storage = FileStorage
+class HttpsStorage(Model):
+    """Images lie behind HTTPS, where somebody else puts them."""
+
+    type: Literal["https"] = Field(description="`https`: below an address, as `<url>/sha256/<2 digits>/<64 digits>`.")
+    url: StorageUrl = Field(
+        description="The address without query and last slash; the signed policy must list its host and port."
+    )
+
+
+Storage = Annotated[FileStorage | HttpsStorage, Field(discriminator="type")]
 
 
 class Sweep(Model):
@@ -52,9 +60,14 @@ class FleetSpec(Model):
         "a device's own `address` wins."
     )
     tls: Literal["1.3", "1.2"] = Field(
-        "1.3", description="The oldest version of TLS that is spoken with devices; each device's own setting counts too."
+        "1.3",
+        description="The oldest version of TLS that is spoken with devices; each device's own setting counts too.",
     )
-    delivery: Literal["push"] = Field("push", description="`push`: the reconciler streams the image to the device.")
+    delivery: Literal["push", "pull"] = Field(
+        "push",
+        description="`push`: the reconciler streams the image to the device; `pull`: the device fetches it from the "
+        "storage, which must be one of type `https`.",
+    )
     pass_interval: Duration = duration("5m", "The time between two passes of the reconciler (cron or daemon).")
     confirm_within: Duration | None = Field(
         None,
@@ -72,7 +85,7 @@ class FleetSpec(Model):
         return 2 * self.pass_interval if self.confirm_within is None else self.confirm_within
 
     @model_validator(mode="after")
-    def _intervals(self) -> Self:
+    def _fits(self) -> Self:
         if not 1 <= self.pass_interval <= 12 * 3600:
             raise PydanticCustomError("fwctl_at", "a pass interval lies between 1s and 12h", {"field": "passInterval"})
         if not 2 * self.pass_interval <= self.confirm_seconds <= 86400:
@@ -80,6 +93,12 @@ class FleetSpec(Model):
                 "fwctl_at",
                 "a device must be given at least two pass intervals, and at most 24h, to be confirmed",
                 {"field": "confirmWithin"},
+            )
+        if self.delivery == "pull" and self.storage.type == "file":
+            raise PydanticCustomError(
+                "fwctl_at",
+                "devices cannot fetch from a folder: pull needs a storage of type https",
+                {"field": "delivery"},
             )
         if self.sweep.period < self.pass_interval:
             raise PydanticCustomError("fwctl_at", "a sweep takes at least one pass interval", {"field": "sweep.period"})
@@ -95,4 +114,4 @@ class Fleet(Model):
     spec: FleetSpec = Field(description="What holds for the whole repository.")
 
 
-__all__ = ["FileStorage", "Fleet", "FleetDefaults", "FleetSpec", "Storage", "Sweep"]
+__all__ = ["FileStorage", "Fleet", "FleetDefaults", "FleetSpec", "HttpsStorage", "Storage", "Sweep"]
