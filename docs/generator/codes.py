@@ -29,7 +29,32 @@ CHOSEN = {
     "E_NO_FIRMWARE": ("InputError", _NOBODY, "See: fwctl firmware list"),
     "E_NO_GROUP": ("InputError", _NOBODY, "See: fwctl group list"),
     "E_NO_SUBJECT": ("InputError", _NOBODY, "Name a rollout or a device."),
-    "E_REDIRECT": ("DeviceError", "the device answers with a redirect", "Check what listens at its address."),
+    "E_REDIRECT": (
+        "DeviceError",
+        "the device, or the storage, sends us elsewhere; no redirect is followed",
+        "Check what listens at its address.",
+    ),
+    "E_STORAGE_CUT": (
+        "WorldError",
+        "the storage broke off, is too slow, or does not speak HTTP",
+        "Look at the storage.",
+    ),
+    "E_STORAGE_QUERY": (
+        "InputError",
+        "the file with the storage's token cannot be used",
+        "One line such as sig=...&se=..., percent-encoded.",
+    ),
+    "E_STORAGE_STATUS": (
+        "WorldError",
+        "the storage answers with something else than the image",
+        "Look at the storage.",
+    ),
+    "E_STORAGE_TLS": (
+        "WorldError",
+        "the storage does not prove who it is",
+        "Look at its certificate; FWCTL_STORAGE_CA names the file of a private CA.",
+    ),
+    "E_STORAGE_UNREACHABLE": ("WorldError", "the storage cannot be reached", "Look at the storage."),
     "E_TLS": (
         "DeviceError",
         "somebody else answers there, or the device refuses our certificate",
@@ -48,8 +73,19 @@ OUTCOMES = {
     "E_LENGTH": ("download, install", "The image is longer or shorter than signed."),
     "E_PROBE_FAILED": ("health", "A probe was bad in the trial or in the watch; the device went back."),
     "E_PROBE_TIMEOUT": ("health", "The probes did not end before `confirmWithin`; the device went back."),
+    "E_RANGE": ("download", "The storage answered with another part of the image than the device asked for."),
+    "E_REDIRECT": ("download", "The storage sent the device elsewhere; no redirect is followed."),
     "E_RESTARTS": ("install", "The agent was started again and again without progress."),
+    "E_STORAGE_CUT": ("download", "The storage broke off again and again, or is too slow."),
+    "E_STORAGE_MISSING": ("download", "The storage does not have the image."),
+    "E_STORAGE_STATUS": ("download", "The storage answered with something else than the image."),
+    "E_STORAGE_TLS": (
+        "download",
+        "The storage did not prove who it is; `[download] ca` in agent.toml is a private CA.",
+    ),
+    "E_STORAGE_UNREACHABLE": ("download", "The device cannot reach the storage."),
     "E_UNCONFIRMED": ("unconfirmed", "No confirmation came within `confirmWithin`; the device went back."),
+    "E_URL": ("download", "The storage's name leads to an address that the signed policy does not allow."),
 }
 BESIDE = {
     "E_NEVER_ARRIVED": "The rollout went back before an order reached its device: there is nothing to take back.",

@@ -81,9 +81,9 @@ def amend(settings: Context, change: Change, *, what: str, signer: str, file: st
     """
     base = _base(settings, dirty=file)
     if base.current is None:
-        raise InputError(
+        raise Busy(
             "this fleet's first trust is not signed yet",
-            code="E_PROPOSAL_OPEN" if proposed_paths(base.trust) else "E_NO_TRUST",
+            code="E_PROPOSAL_OPEN",
             place=PROPOSAL,
             remedy="See who has to sign it: fwctl trust status",
         )

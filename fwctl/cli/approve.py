@@ -32,6 +32,7 @@ def approve(
 ) -> None:
     """Show what is committed, sign it, commit the approval."""
     from fwctl.cli.approving import Request, check, sign_and_commit
+    from fwctl.cli.provenance import signature_line
     from fwctl.errors import UsageError
     from fwctl.render.approval import standing, statement
     from fwctl.render.plan import text
@@ -44,6 +45,8 @@ def approve(
         return
     say(text([ready.result]))
     say("\n" + statement(ready))
+    if told := signature_line(settings, ready.commit):
+        talk(told)
     if not yes:
         if not sys.stdin.isatty():
             raise UsageError("nobody can be asked here", code="E_NO_INPUT", remedy="Look at the plan, then add --yes.")
@@ -53,6 +56,8 @@ def approve(
     done = sign_and_commit(settings, ready)
     say(f"\n{'Renewed' if ready.renews else 'Approved'} by {ready.approval.signer}, commit {done.commit[:12]}")
     say(f"wrote   {done.path}")
+    if told := signature_line(settings):
+        talk(told)
     _next(ready.result.prepared.key, done.missing)
 
 

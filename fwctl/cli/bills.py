@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,9 @@ from fwctl.rollouts.compile import release_of
 
 if TYPE_CHECKING:
     from fwctl.cli.looking import Book
+
+_KEPT = "components"
+"""what was read of bills, by their digests, in the cache"""
 
 
 @dataclass(frozen=True)
@@ -120,8 +124,18 @@ def _fits(book: Book, firmware: LoadedFirmware | None, wanted: Wanted) -> bool |
     """Say whether a firmware has the component; None where nobody knows."""
     if firmware is None or firmware.model.spec.sbom is None:
         return None
-    path = bill_path(firmware.model.spec.model, firmware.model.spec.version)
-    return wanted.any(read_bill(book.files[path], place=path))
+    return wanted.any(_components(book, firmware, firmware.model.spec.sbom))
+
+
+def _components(book: Book, firmware: LoadedFirmware, digest: str) -> tuple[Component, ...]:
+    """Return the components of a bill, as they were read before if they were; the library takes its time."""
+    cache, path = book.settings.cache, bill_path(firmware.model.spec.model, firmware.model.spec.version)
+    kept = cache.get(_KEPT, digest)
+    if kept is not None:
+        return tuple(Component(*fields) for fields in json.loads(kept))
+    found = read_bill(book.files[path], place=path)
+    cache.put(_KEPT, digest, json.dumps([astuple(one) for one in found]).encode())
+    return found
 
 
 def _why(firmware: LoadedFirmware | None, release: str) -> str:

@@ -104,8 +104,8 @@ def list_(
         str,
         typer.Option(
             "--with-component",
-            metavar="NAME[@VERSION]",
-            help="Devices that run this by the bill of materials of their firmware; a package URL will do.",
+            metavar="NAME",
+            help="Devices whose firmware has this, such as openssl@3.0.1, by its bill of materials.",
         ),
     ] = "",
     after: Annotated[str, typer.Option(metavar="NAME", help="Only behind this one.")] = "",

@@ -6,7 +6,7 @@ import shutil
 import sqlite3
 import stat
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -16,23 +16,26 @@ from fwctl.cli.context import Context
 from fwctl.errors import FwctlError
 from fwctl.manifests.repo import FleetRepo
 from fwctl.reconcile.commit import check_files
+from fwctl.reconcile.ending import of_devices, of_machine
 from fwctl.render.words import ago, counted
-from fwctl.trust.authority import Authority
+from fwctl.state import RolloutState
+from fwctl.trust import expiry
+from fwctl.trust.expiry import Expiring, Thing
 from fwctl.trust.keystore import ORDER
 
 Word = Literal["ok", "warn", "fail"]
-_WARN_DAYS = (7, 14, 30)
 _CLOCK_AHEAD = timedelta(days=3650)
 
 
 @dataclass(frozen=True)
 class Check:
-    """One line of the doctor. `remedy` is empty where nothing has to be done."""
+    """One line of the doctor. `remedy` is empty where nothing has to be done. `ends` are things that it looked at."""
 
     name: str
     word: Word
     text: str
     remedy: str = ""
+    ends: tuple[Expiring, ...] = ()
 
 
 def examine(settings: Context) -> tuple[Check, ...]:
@@ -53,7 +56,9 @@ def _of_fleet(settings: Context, repo: FleetRepo) -> Iterator[Check]:
     yield _guarded("keys", lambda: _keys(settings, repo))
     yield _guarded("metadata", lambda: _metadata(settings, repo))
     yield from _commit(settings)
+    yield _guarded("approvals", lambda: _approvals(settings, repo))
     yield _guarded("certificates", lambda: _certificates(settings, repo))
+    yield _guarded("devices", lambda: _devices(settings, repo))
     yield _guarded("ledger", lambda: _ledger(settings, repo))
     yield _guarded("storage", lambda: _storage(settings, repo))
     yield _guarded("clock", lambda: _clock(settings))
@@ -153,15 +158,33 @@ def _metadata(settings: Context, repo: FleetRepo) -> Check:
     authority = settings.authority(repo.fleet.spec.repo_id, settings.files())
     if authority is None:
         return Check("metadata", "warn", "not checked: no root of trust is pinned here")
-    ends = dict(_expiries(authority))
-    return _expiry("metadata", ends, settings.now(), "Have its signers sign it again; nothing is installed after that.")
+    return _expiry("metadata", expiry.metadata(authority), settings.now())
 
 
-def _expiries(authority: Authority) -> Iterator[tuple[str, datetime]]:
-    trusted = authority.trusted
-    for name, one in (("root", trusted.root), ("targets", trusted.targets), ("policy", trusted.role)):
-        if one is not None:
-            yield name, one.signed.expires
+def _approvals(settings: Context, repo: FleetRepo) -> Check:
+    """Look at what may still be needed: the approvals of rollouts that are not complete."""
+    repo_id = repo.fleet.spec.repo_id
+    if not settings.keystore(repo_id).exists:
+        return Check("approvals", "warn", "not checked: no root of trust is pinned here")
+    files = settings.files()
+    state = settings.read(files, "")
+    with settings.ledger(repo_id) as ledger:
+        rows = {row.key: row for row in ledger.rollouts()} if ledger else {}
+    mine = {key: one.mandate.id for key, one in state.rollouts.items() if one.mandate}
+    done = {key for key, row in rows.items() if row.mandate == mine.get(key) and row.state is RolloutState.COMPLETE}
+    counted_ones = [thing for key, one in state.rollouts.items() for thing in expiry.approvals(key, one.verdict)]
+    things = expiry.wanted(counted_ones, done.__contains__)
+    if not things:
+        return Check("approvals", "ok", "none that a rollout waits for")
+    return _expiry("approvals", things, settings.now())
+
+
+def _devices(settings: Context, repo: FleetRepo) -> Check:
+    with settings.ledger(repo.fleet.spec.repo_id) as ledger:
+        things = of_devices(ledger, settings.now()) if ledger else ()
+    if not things:
+        return Check("devices", "ok", "no certificate of a device was seen here")
+    return _expiry("devices", things, settings.now())
 
 
 def _commit(settings: Context) -> Iterator[Check]:
@@ -181,35 +204,44 @@ def _commit(settings: Context) -> Iterator[Check]:
 
 
 def _certificates(settings: Context, repo: FleetRepo) -> Check:
-    from cryptography import x509
-
     from fwctl.fleet.certificates import Authorities
 
-    paths = Authorities(settings.keystore(repo.fleet.spec.repo_id).pki)
+    keystore = settings.keystore(repo.fleet.spec.repo_id)
+    paths = Authorities(keystore.pki)
     named = {"controller CA": paths.controller_ca, "device CA": paths.device_ca, "controller": paths.controller}
     missing = [name for name, path in named.items() if not path.exists()]
     if len(missing) == len(named):
         return Check("certificates", "warn", "none here: this machine can neither enrol nor reconcile")
     if missing:
         return Check("certificates", "fail", f"missing: {', '.join(missing)}", "Run `fwctl init` to complete them.")
-    ends: dict[str, datetime] = {}
-    for name, path in named.items():
-        try:
-            ends[name] = x509.load_pem_x509_certificate(path.read_bytes()).not_valid_after_utc
-        except (OSError, ValueError):
-            return Check("certificates", "fail", f"{path} cannot be read", "Restore it from a backup.")
-    return _expiry("certificates", ends, settings.now(), "Renew it before devices become unreachable.")
+    things = of_machine(keystore)
+    if len(things) < len(named):
+        return Check("certificates", "fail", f"one below {paths.folder} cannot be read", "Restore it from a backup.")
+    return _expiry("certificates", things, settings.now())
 
 
-def _expiry(name: str, ends: dict[str, datetime], now: datetime, remedy: str) -> Check:
-    what, end = min(ends.items(), key=lambda item: item[1])
-    left = end - now
-    if left <= timedelta():
-        return Check(name, "fail", f"{what} expired {ago(end, now)}", remedy)
-    for days in _WARN_DAYS:
-        if left <= timedelta(days=days):
-            return Check(name, "warn", f"{what} expires within {days} days, on {end:%Y-%m-%d}", remedy)
-    return Check(name, "ok", f"{', '.join(ends)}; {what} ends first, {end:%Y-%m-%d}")
+def _expiry(name: str, things: Iterable[Thing], now: datetime) -> Check:
+    """Judge things by the one that ends first."""
+    found = expiry.expiring(things, now)
+    first, soon = found[0], expiry.ending(found)
+    more = f"; {len(soon) - 1} more end within 30 days" if len(soon) > 1 else ""
+    remedy = f"{_WHY[name]} Run: {first.renew}"
+    if first.level == "expired":
+        return Check(name, "fail", f"{first.what} expired {ago(first.expires, now)}{more}", remedy, found)
+    if first.level != "ok":
+        days = next(days for days, level in expiry.LEVELS if level == first.level)
+        text = f"{first.what} expires within {days} days, on {first.expires:%Y-%m-%d}{more}"
+        return Check(name, "warn", text, remedy, found)
+    names = ", ".join(one.what for one in found[:3])
+    return Check(name, "ok", f"{names}; {first.what} ends first, {first.expires:%Y-%m-%d}", "", found)
+
+
+_WHY = {
+    "metadata": "Have its signers sign it again; nothing is installed after that.",
+    "approvals": "Nothing new starts after that.",
+    "certificates": "Renew it before devices become unreachable.",
+    "devices": "Renew it before the device becomes unreachable.",
+}
 
 
 def _ledger(settings: Context, repo: FleetRepo) -> Check:

@@ -1,4 +1,4 @@
-"""`fwctl init`: a fleet repository with a development trust, in one command."""
+"""`fwctl init`: a fleet repository with a trust of one person, in one command; or of several, by a plan."""
 
 from __future__ import annotations
 
@@ -6,11 +6,14 @@ import getpass
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from fwctl.cli.context import Context, next_is, say
+
+if TYPE_CHECKING:
+    from fwctl.cli.founding import Founded, Wish
 
 FLEET = """\
 # What holds for the whole fleet.
@@ -48,12 +51,22 @@ def init(
         str, typer.Option(metavar="ID", help="The fleet's id, for ever; the folder's name by default.")
     ] = "",
     person: Annotated[str, typer.Option("--as", metavar="NAME", help="Your name as a signer.")] = "",
+    profile: Annotated[
+        Literal["development", "production"], typer.Option(help="One person's trust, or that of several by a plan.")
+    ] = "development",
+    trust: Annotated[
+        Path | None, typer.Option("--trust", metavar="FILE", help="The plan for production; trust.yaml by default.")
+    ] = None,
 ) -> None:
-    """Make a fleet repository with a one-person trust.
+    """Make a fleet repository with its trust.
 
-    Makes what is missing of git repository, fleet.yaml, keys, development trust and ledger; what stands already stays.
+    The trust is one person's; with --profile production that of several, which they have to sign.
+    Makes what is missing of git repository, fleet.yaml, keys, trust and ledger; what stands already stays.
     """
     settings: Context = context.obj
+    if profile == "production":
+        _production(settings, (folder or Path(settings.location)).absolute(), repo_id, trust)
+        return
     made = _init(settings, (folder or Path(settings.location)).absolute(), repo_id, person)
     what = "made" if made.new else "stands already"
     say(f"Fleet {made.repo_id} {what} in {made.folder}")
@@ -93,6 +106,44 @@ def _init(settings: Context, folder: Path, repo_id: str, person: str) -> Made:
         keystore.pin_root((trust.get(ROOT) or files[ROOT]).decode())
     open_ledger(settings.state_dir(wanted), new=True).close()
     return Made(folder, wanted, keystore.people()[0], keystore.folder, commit, bool(new))
+
+
+def _production(settings: Context, folder: Path, repo_id: str, trust: Path | None) -> None:
+    from fwctl.cli.founding import Wish, found
+    from fwctl.gitrepo import init as git_init
+    from fwctl.gitrepo import worktree_files
+    from fwctl.manifests.load import load
+
+    wanted, repo = _id(repo_id or folder.name), git_init(folder)
+    files = worktree_files(folder)
+    if "fleet.yaml" in files:
+        known = load(files).repo
+        wanted = known.fleet.spec.repo_id if known else wanted
+    fleet = {} if "fleet.yaml" in files else {"fleet.yaml": FLEET.format(repo_id=wanted).encode()}
+    wish = Wish(folder, wanted, files, fleet, (trust or folder / "trust.yaml").absolute())
+    _tell(found(settings, repo, wish))
+
+
+def _tell(done: Founded) -> None:
+    from fwctl.render.diagnostics import full
+    from fwctl.render.founding import text
+
+    if done.findings:
+        say(full(done.findings))
+        next_is(_again(done.wish))
+        raise typer.Exit(1)
+    say(text(done))
+    if done.starter:
+        next_is(f"fwctl keys generate NAME --fleet {done.wish.repo_id}", _again(done.wish))
+    elif done.open is not None:
+        next_is(*done.open.commands)
+    else:
+        next_is("fwctl trust status")
+
+
+def _again(wish: Wish) -> str:
+    plan = "" if wish.plan == wish.folder / "trust.yaml" else f" --trust {wish.plan}"
+    return f"fwctl init {wish.folder} --repo-id {wish.repo_id} --profile production{plan}"
 
 
 def _git_name(git_dir: Path) -> str:

@@ -208,8 +208,8 @@ def vet(settings: Context, paths: Sequence[Path]) -> Vetted:
         except FwctlError as error:
             files.append(VettedFile(path, None, (), (Finding(error.code, error.message),)))
             continue
-        findings = [Finding("E_KEY_DUPLICATE", f"the same key as {first[held.key.keyid]}")] * (held.key.keyid in first)
-        first.setdefault(held.key.keyid, path)
+        twin = first.setdefault(held.key.keyid, path)
+        findings = [] if twin is path else [Finding("E_KEY_DUPLICATE", f"the same key as {twin}")]
         known = _known_as(held.key.keyid, authority) if authority else ()
         findings += _taken(held, authority) if authority else []
         files.append(VettedFile(path, held, known, tuple(findings)))

@@ -25,7 +25,7 @@ def register(app: typer.Typer) -> None:
 
 @group.command()
 def status(context: typer.Context, format_: TextJsonOrMarkdown = "text") -> None:
-    """Show metadata, people, rules, who must approve what, and the change of trust that is open."""
+    """Show metadata, people, rules, approvals, and the open change."""
     from fwctl.cli.trusting import read_first, read_trust
     from fwctl.render.trust import FIRST, TRUST
 
@@ -42,7 +42,7 @@ def status(context: typer.Context, format_: TextJsonOrMarkdown = "text") -> None
 
 @group.command()
 def sign(context: typer.Context, signer: Signer = "", format_: TextOrJson = "text") -> None:
-    """Sign the open change of trust, and complete it if yours is the last signature.
+    """Sign the open change of trust; the last signature completes it.
 
     Look at it first: fwctl trust status. Get the newest commits before, and push afterwards.
     """

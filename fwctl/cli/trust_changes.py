@@ -39,7 +39,10 @@ def policy(
     signer: Signer = "",
     format_: TextOrJson = "text",
 ) -> None:
-    """Change anything of the policy: people, groups, rules, floors, storage, ..."""
+    """Change anything of the policy.
+
+    People, groups, rules, floors, storage hosts: what differs in FILE.
+    """
     from fwctl.cli.amending import policy_path
     from fwctl.cli.trust_files import read_policy
     from fwctl.trust.changes import replace_policy
@@ -99,7 +102,7 @@ def rotate_root(
     signer: Signer = "",
     format_: TextOrJson = "text",
 ) -> None:
-    """Make the next root: other signers, another threshold, other keys of the reconciler.
+    """Make the next root: other signers, other keys.
 
     A threshold of the old and of the new signers must sign it. Devices walk there from any older root.
     """
@@ -130,7 +133,10 @@ def floor(
     signer: Signer = "",
     format_: TextOrJson = "text",
 ) -> None:
-    """Raise the lowest securityVersion that devices of a model may run. It never goes down."""
+    """Raise the lowest securityVersion of a device model.
+
+    It never goes down: devices keep the highest that they have seen.
+    """
     from fwctl.trust.changes import raise_floor
 
     _do(context.obj, raise_floor(model, number), f"floor {number} of {model}", signer, format_)
@@ -143,7 +149,7 @@ def withdraw(
     signer: Signer = "",
     format_: TextOrJson = "text",
 ) -> None:
-    """Withdraw a firmware: no device installs it any more, whoever approved it."""
+    """Withdraw a firmware: no device installs it any more."""
     from fwctl.cli.controlling import one_line
     from fwctl.cli.trust_files import release_digest
     from fwctl.trust.changes import withdraw as withdrawing

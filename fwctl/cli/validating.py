@@ -8,6 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from fwctl.cli.context import Context
+from fwctl.cli.linting import errors
 from fwctl.cli.provenance import signature_line, signatures
 from fwctl.errors import TrustRefused, UsageError
 from fwctl.manifests.codes import CODES
@@ -118,7 +119,8 @@ def _signatures(
     if authority is None:
         why = "no root of trust of this fleet is pinned here"
         return (), (f"Signatures not checked: {why}.",)
-    return (*_storage(repo, authority), *_releases(repo, authority)), ()
+    found = (*_storage(repo, authority), *_releases(repo, authority), *errors(repo, authority))
+    return found, ()
 
 
 def _storage(repo: FleetRepo, authority: Authority) -> Iterator[Diagnostic]:

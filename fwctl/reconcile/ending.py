@@ -15,8 +15,8 @@ from fwctl.trust.expiry import Thing
 if TYPE_CHECKING:
     from fwctl.trust.keystore import KeyStore
 
-RENEW_CONTROLLER: Final = "fwctl trust renew-controller"
-NEW_CA: Final = "fwctl explain W_EXPIRY"
+RENEW_CONTROLLER: Final = "fwctl controller renew"
+NEW_CA: Final = "fwctl explain W_ENDS_SOON"
 """a CA is replaced by a plan, not by a command"""
 
 

@@ -12,12 +12,17 @@ from tempfile import TemporaryDirectory
 from typing import BinaryIO, Final, TypeVar, cast
 
 from fwctl.errors import WorldError
-from fwctl.fleet.interface import ImageReader
+from fwctl.fleet.interface import ImageReader, printable
 from fwctl.storage import FileStorage, Stat, Storage
 from fwctl_agent.protocol.statements import Delivery, Outcome, Pull, Push
 
 KEPT: Final = 64 << 20
 """bytes of images that are kept in memory, in all"""
+STORAGE_CODES: Final = (
+    *("E_HASH", "E_STORAGE_MISSING", "E_LENGTH", "E_URL", "E_REDIRECT", "E_RANGE"),
+    *("E_STORAGE_UNREACHABLE", "E_STORAGE_TLS", "E_STORAGE_STATUS", "E_STORAGE_CUT"),
+)
+"""what holds one rollout until the next pass, and not the others"""
 ENOUGH: Final = 3
 """devices that could not fetch their image in one pass, until the rollout waits"""
 TRIES: Final = 3
@@ -63,8 +68,9 @@ class Images:
         if len(hit) >= ENOUGH:
             told = " ".join(one.detail for one in outcome.evidence) or "the image did not arrive"
             raise WorldError(
-                f"{len(hit)} devices could not get their image: {told}",
-                code=outcome.code or "E_STORAGE_STATUS",
+                f"{len(hit)} devices could not get their image: {printable(told)}",
+                # The device chose its words and its code: only one of ours says what the pass does next.
+                code=outcome.code if outcome.code in STORAGE_CODES else "E_STORAGE_STATUS",
                 place=self._name,
                 remedy="Look at the storage; the next pass goes on with the rollout.",
             )

@@ -14,6 +14,7 @@ from fwctl.errors import FwctlError
 from fwctl.reconcile import records
 from fwctl.reconcile.commit import CommitState, Prepared
 from fwctl.reconcile.finishing import finish_leftover
+from fwctl.reconcile.images import STORAGE_CODES
 from fwctl.reconcile.leftovers import find_leftovers
 from fwctl.reconcile.reports import PassReport, RolloutReport
 from fwctl.reconcile.setting import LEASE_TTL
@@ -41,10 +42,6 @@ from fwctl.trust.expiry import Thing
 
 RENEW_SECONDS = 20.0
 """every write is fenced; renewing only keeps others from waiting for a lease that has expired"""
-STORAGE_CODES = (
-    *("E_HASH", "E_STORAGE_MISSING", "E_LENGTH", "E_URL", "E_REDIRECT", "E_RANGE"),
-    *("E_STORAGE_UNREACHABLE", "E_STORAGE_TLS", "E_STORAGE_STATUS", "E_STORAGE_CUT"),
-)
 _IDLE_SLEEP = 0.5
 ROUND_SECONDS = 0.2
 """least time between two decisions while visits run"""

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from fwctl.errors import DeviceError
+from fwctl.fleet.interface import printable
 from fwctl.fleet.outcomes import verify_outcome
 from fwctl.reconcile.commit import Prepared
 from fwctl.rollouts.actions import MoveWave
@@ -146,7 +147,7 @@ def settled(row: OrderRow | None, outcome: Outcome, now: datetime) -> list[Chang
 def _reason(outcome: Outcome) -> str:
     """Return how it ended; where the image could not be fetched, with the storage's name as the device tells it."""
     told = " ".join(one.detail for one in outcome.evidence if one.probe == "download")
-    return f"{outcome.result}: {told}" if outcome.klass == "download" and told else outcome.result
+    return printable(f"{outcome.result}: {told}") if outcome.klass == "download" and told else outcome.result
 
 
 def unproved(ledger: Ledger, order: str, error: DeviceError, now: datetime) -> list[Change]:

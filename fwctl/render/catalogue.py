@@ -53,6 +53,7 @@ def firmware_show(one: FirmwareLine) -> str:
         ("trust", one.verdict or "the policy accepts it"),
         ("used by", ", ".join(one.rollouts) or "no rollout"),
         ("runs on", counted(one.running, "device")),
+        ("sbom", spec.sbom or "no bill of materials"),
         ("file", one.firmware.path),
     ]
     notes = ["", *spec.notes.rstrip().splitlines()] if spec.notes else []
@@ -72,6 +73,7 @@ def firmware_json(one: FirmwareLine) -> dict[str, Any]:
         "releaseCounter": spec.release_counter,
         "securityVersion": spec.security_version,
         "notes": spec.notes,
+        "sbom": spec.sbom,
         "signers": list(one.signers),
         "refused": one.verdict,
         "rollouts": list(one.rollouts),

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from fwctl.render.words import ICONS, document
+from fwctl.trust.expiry import as_json as expiry_json
 
 if TYPE_CHECKING:
     from fwctl.cli.examining import Check
@@ -30,6 +31,7 @@ def as_json(checks: Sequence[Check]) -> str:
     return document(
         {
             "ok": all(check.word != "fail" for check in checks),
+            "expiry": expiry_json(end for check in checks for end in check.ends),
             "checks": [
                 {"name": check.name, "status": check.word, "text": check.text, "remedy": check.remedy}
                 for check in checks

@@ -126,18 +126,22 @@ class Authority:
         """Return who signed a release.
 
         Raises:
-            TrustRefused: `E_SIG_MISSING`, `E_SIG_THRESHOLD`, `E_WITHDRAWN`, ...
+            TrustRefused: `E_SIG_MISSING`, `E_SIG_THRESHOLD`, `E_WITHDRAWN`, `E_ROLLBACK_FLOOR`, ...
         """
+        floor = self.policy.floors.get(release.model, 0)
         try:
             _, signed = verify_release(
                 self.releases(release.model, release.version), digest=release.digest, policy=self.policy
             )
+            if release.security_version < floor:  # every device would refuse it (A22): nobody shall approve it either
+                why = f"security version {release.security_version} lies below the policy's floor {floor}"
+                raise Refusal("E_ROLLBACK_FLOOR", why)
         except Refusal as error:
             raise TrustRefused(
                 error.message,
                 code=error.code,
                 place=f"firmware/{release.model}/{release.version}.yaml",
-                remedy=f"Run `fwctl firmware sign {release.model}@{release.version}` and commit the statement.",
+                remedy=_remedy(error.code, release),
             ) from error
         return tuple(sorted(signed))
 
@@ -264,3 +268,9 @@ def _check_lowest(versions: TrustVersions, lowest: TrustVersions | None) -> None
                 "E_META_ROLLBACK",
                 f"{role} has version {getattr(versions, role)}, version {getattr(lowest, role)} was applied before",
             )
+
+
+def _remedy(code: str, release: Release) -> str:
+    if code in ("E_WITHDRAWN", "E_ROLLBACK_FLOOR"):
+        return "Roll out a release that is neither withdrawn nor below the floor of its model in the policy."
+    return f"Run `fwctl firmware sign {release.model}@{release.version}` and commit the statement."

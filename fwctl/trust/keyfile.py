@@ -47,7 +47,7 @@ def open_private(data: bytes, passphrase: str | None, *, name: str, place: str) 
             ) from None
         raise _unusable(name, place, "it is not a private key in PEM") from error
     if not isinstance(key, PrivateKey):
-        raise _unusable(name, place, f"it is a {type(key).__name__.removesuffix('PrivateKey')} key")
+        raise _unusable(name, place, f"{type(key).__name__.removesuffix('PrivateKey')} is not allowed")
     try:
         vet(CryptoSigner(key).public_key)
     except (Refusal, ValueError) as error:

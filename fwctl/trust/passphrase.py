@@ -24,17 +24,16 @@ MAX_BYTES: Final = 1023
 
 @dataclass(frozen=True)
 class Kind:
-    """One kind of secret: what it is called, the variable that names its file, the code when there is none."""
+    """One kind of secret: what it is called, and the variable that names its file."""
 
     noun: str
     variable: str
-    code: str
 
 
-PASSPHRASE: Final = Kind("passphrase", "FWCTL_PASSPHRASE_FILE", "E_PASSPHRASE")
-NEW_PASSPHRASE: Final = Kind("passphrase", "FWCTL_NEW_PASSPHRASE_FILE", "E_PASSPHRASE")
+PASSPHRASE: Final = Kind("passphrase", "FWCTL_PASSPHRASE_FILE")
+NEW_PASSPHRASE: Final = Kind("passphrase", "FWCTL_NEW_PASSPHRASE_FILE")
 """what replaces another one"""
-PIN: Final = Kind("PIN", "FWCTL_PIN_FILE", "E_PIN")
+PIN: Final = Kind("PIN", "FWCTL_PIN_FILE")
 
 _remembered: Final[dict[tuple[Kind, str], str]] = {}
 
@@ -106,7 +105,7 @@ def _read(kind: Kind, path: Path) -> str:
     if not found or len(found.encode()) > MAX_BYTES:
         raise InputError(
             f"its first line is no {kind.noun}",
-            code=kind.code,
+            code="E_PIN" if kind is PIN else "E_PASSPHRASE",
             place=str(path),
             remedy=f"Write the {kind.noun} into its first line, as UTF-8 text of at most {MAX_BYTES} bytes.",
         )
@@ -131,7 +130,7 @@ def _ask(kind: Kind, prompt: str, place: str) -> str:
         what = f"a {kind.noun} is needed, and nobody can be asked for it here"
     raise InputError(
         what,
-        code=kind.code,
+        code="E_PIN" if kind is PIN else "E_PASSPHRASE",
         place=place,
         remedy=f"Write it into a file that only you can read, and name that file: {kind.variable}=FILE fwctl ...",
     )

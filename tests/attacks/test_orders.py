@@ -248,14 +248,14 @@ def _told_as_first(realm: Realm) -> tuple[InstallOrder, OrderRequest]:
 def _late(realm: Realm, terms: LateJoiners) -> tuple[InstallOrder, OrderRequest]:
     """No leaf, and terms that do not fit: the victim was enrolled before the approvals."""
     order, request = rollout(realm, terms={"late_joiners": terms})
-    mandate = replace(_mandate_of(request), late_joiners=terms)
+    mandate = replace(mandate_of(request), late_joiners=terms)
     at = whole_now() + timedelta(minutes=5)
     approvals = tuple(realm.approval(name, mandate=mandate, approved_at=at) for name in ("alice", "bob"))
     bent = replace(order, mandate=mandate.id, leaf="", proof=Proof(0, ()))
     return bent, replace(request, approvals=approvals, order=OrderSigner(realm.order_key, 1).sign(bent))
 
 
-def _mandate_of(request: OrderRequest) -> Any:
+def mandate_of(request: OrderRequest) -> Any:
     from fwctl_agent.protocol.statements import APPROVAL, Approval
     from fwctl_agent.trust.envelope import Sealed
 

@@ -128,11 +128,11 @@ def approvals_in_a_commit(realm: Realm, forgery: Forgery, code: str) -> str:
     return reason
 
 
-def held(realm: Realm, code: str) -> str:
+def held(realm: Realm, code: str, *, state: str = "not-approved") -> str:
     realm.reconciler_refuses(code, exit_code=1)
     before = realm.standing_still()
     (rollout,) = json.loads(realm.world.fwctl("status", "--format", "json").out)["rollouts"]
-    assert (rollout["state"], rollout["approvedStage"]) == ("not-approved", 0)
+    assert (rollout["state"], rollout["approvedStage"]) == (state, 0)
     assert rollout["reason"].startswith(f"{code}: ")
     assert realm.standing_still() == before
     reason: str = rollout["reason"]

@@ -53,6 +53,7 @@ ENVIRONMENT = {
 _MASKS = (
     (re.compile(r"sha256:[0-9a-f]{64}"), "sha256:<digest>"),
     (re.compile(r"\b[0-9a-f]{64}\b"), "<id>"),
+    (re.compile(r"\b([0-9a-f]{4} ){7}[0-9a-f]{4}\b"), "<fingerprint>"),
     (re.compile(r"\b[0-9a-f]{40}\b"), "<commit>"),
     (re.compile(r"\b[0-9a-f]{12}\b"), "<commit>"),
     (re.compile(r"(?<=begins with )[0-9a-f]{16}"), "<digest>"),

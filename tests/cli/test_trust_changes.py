@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import subprocess
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,9 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from securesystemslib.signer import CryptoSigner
 from syrupy.assertion import SnapshotAssertion
 
+from fwctl.trust.proposal import new_trust
 from fwctl.trust.public_key import PublicKeyFile
+from fwctl.trust.repository import RolePlan, TrustPlan, development_policy
 from tests.cli.fleet import ENVIRONMENT, Fleet, subprocess_run
 
 
@@ -123,6 +126,51 @@ def test_two_people_on_two_machines(shared: Fleet, tmp_path: Path, bob: CryptoSi
     assert versions(other)["root"] == 4
     assert other.git("ls-tree", "-r", "--name-only", "HEAD", "trust/proposal") == ""
     assert other.git("status", "--porcelain") == ""
+
+
+def test_one_proposal_gathers_what_one_person_changes(planned: Fleet, tmp_path: Path, bob: CryptoSigner) -> None:
+    """As docs/how-to/add-a-second-signer.md has it: two of two for all three roles, completed by the second person."""
+    key = export(tmp_path, "bob", bob)
+    planned.ok("trust", "add-key", "bob", key, "--role", "root", "--role", "targets", "--role", "policy")
+    for role in ("root", "targets", "policy"):
+        planned.ok("trust", "threshold", role, "2")
+    assert proposed(planned) == {"3.root.json", "targets.json", "policy.json"}
+    other = another_machine(planned, tmp_path / "bobs", "bob", bob)
+    other.ok("trust", "sign")
+    assert versions(other) == {"root": 3, "targets": 3, "policy": 2}
+    assert json.loads(other.ok("trust", "status", "--format", "json").stdout)["proposal"] is None
+
+
+def test_a_first_trust_is_completed_and_pinned_by_its_signers(planned: Fleet, tmp_path: Path) -> None:
+    """Nobody has a pinned root before there is one: whoever signs the first root and completes it pins it."""
+    alice, bob = CryptoSigner.generate_ed25519(), CryptoSigner.generate_ed25519()
+    people = {"alice": alice.public_key, "bob": bob.public_key}
+    machines = [CryptoSigner.generate_ed25519().public_key for _ in range(2)]
+    first = TrustPlan(
+        RolePlan(people, 2),
+        RolePlan(people, 2),
+        RolePlan(people, 2),
+        machines[0],
+        development_policy(repo_id="acme", people=people, order_key=machines[1]),
+    )
+    shutil.rmtree(planned.folder / "config")
+    shutil.rmtree(planned.tree / "trust")
+    for path, data in new_trust(first, now=datetime.now(UTC)).items():
+        planned.write(path, data.decode())
+    planned.commit("Propose the first trust")
+    for format_ in ("text", "json", "markdown"):
+        answer = planned.ok("trust", "status", "--format", format_)
+        assert "1.root.json" in answer.stdout
+        assert "fwctl trust sign --as alice" in answer.stderr
+    keep(planned, "alice", alice)
+    planned.ok("trust", "sign")
+    answer = planned.run("trust", "floor", "sensor-v1", "1")
+    assert (answer.exit_code, "E_PROPOSAL_OPEN" in answer.stderr) == (6, True), str(answer)
+    assert not (planned.folder / "config/acme/root.json").exists()
+    keep(planned, "bob", bob)
+    assert "pinned" in planned.ok("trust", "sign", "--as", "bob").stdout
+    assert (planned.folder / "config/acme/root.json").read_bytes() == (planned.tree / "trust/1.root.json").read_bytes()
+    assert versions(planned) == {"root": 1, "targets": 1, "policy": 1}
 
 
 def test_signatures_on_two_branches_never_conflict(shared: Fleet, tmp_path: Path, bob: CryptoSigner) -> None:

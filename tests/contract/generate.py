@@ -54,6 +54,7 @@ def generate() -> dict[str, str]:
             for name, outcome in samples.OUTCOMES.items()
         },
         "replies.json": {name: reply.to_wire() for name, reply in samples.REPLIES.items()},
+        "identity.json": {name: message.to_wire() for name, message in samples.IDENTITY.items()},
         "order-install.json": _order(INSTALL),
         "order-install-pull.json": _order(samples.PULLED),
     }

@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from securesystemslib.signer import CryptoSigner
 
 from fwctl_agent.protocol import canonical
+from fwctl_agent.protocol.identity import IdentityReply, NewCertificate, RequestReply
 from fwctl_agent.protocol.lock import Leaf, Lock
 from fwctl_agent.protocol.messages import (
     AttemptMark,
@@ -37,6 +38,7 @@ from fwctl_agent.protocol.statements import (
 )
 from fwctl_agent.protocol.versions import VersionRange
 from fwctl_agent.trust.envelope import seal
+from fwctl_agent.trust.identity import make_request
 from tests.support.signing import ENV, HARDWARE, MODEL, NOW, Fleet, image_of
 
 DEVICE = "device-002"
@@ -163,6 +165,13 @@ REPLIES: dict[str, OrderReply | RefusedReply | BusyReply] = {
     "deferred": RefusedReply("deferred", "E_BATTERY", "battery 12 %\nneeds 30 %"),
     "resync": RefusedReply("resync", "E_REFERS_TO", "this device is at another order; ask for its document"),
     "busy": BusyReply(INSTALL.id),
+}
+IDENTITY: dict[str, RequestReply | NewCertificate | IdentityReply] = {
+    "request": RequestReply(
+        make_request(Ed25519PrivateKey.from_private_bytes(seed("device")), DEVICE, MANDATE.repo_id)
+    ),
+    "certificate": NewCertificate("-----BEGIN CERTIFICATE-----\n...\n-----END CERTIFICATE-----\n"),
+    "inForce": IdentityReply("sha256:" + "5e" * 32, NOW + timedelta(days=1826)),
 }
 DOCUMENTS = {
     "factory": DeviceDocument(

@@ -11,6 +11,7 @@ import pytest
 
 from fwctl_agent.errors import Refusal
 from fwctl_agent.protocol import canonical
+from fwctl_agent.protocol.identity import IdentityReply, NewCertificate, RequestReply
 from fwctl_agent.protocol.messages import (
     BusyReply,
     DeviceDocument,
@@ -39,6 +40,8 @@ def samples() -> list[tuple[str, Any]]:
     found += [("trust-versions", document["trust"]) for document in vector("device").values()]
     kinds = {"refused": "refused-reply", "deferred": "refused-reply", "resync": "refused-reply", "busy": "busy-reply"}
     found += [(kinds.get(name, "order-reply"), reply) for name, reply in vector("replies").items()]
+    kinds = {"request": "request-reply", "certificate": "new-certificate", "inForce": "identity-reply"}
+    found += [(kinds[name], message) for name, message in vector("identity").items()]
     return found
 
 
@@ -55,6 +58,9 @@ READERS: dict[str, Callable[[Any], object]] = {
     "refused-reply": RefusedReply.from_wire,
     "busy-reply": BusyReply.from_wire,
     "device-document": DeviceDocument.from_wire,
+    "request-reply": RequestReply.from_wire,
+    "new-certificate": lambda value: NewCertificate.from_bytes(canonical.dump(value)),
+    "identity-reply": IdentityReply.from_wire,
 }
 
 

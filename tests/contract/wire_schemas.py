@@ -232,6 +232,9 @@ TITLES: Final[dict[str, tuple[str, Schema]]] = {
     "refused-reply": ("Replies 404 and 422", REFUSED),
     "busy-reply": ("Reply 409", BUSY),
     "device-document": ("GET /v1/device", DEVICE),
+    "request-reply": ("PUT /v1/identity/request: reply 200", obj(request=text(16 << 10))),
+    "new-certificate": ("PUT /v1/identity: body", obj(certificate=text(16 << 10))),
+    "identity-reply": ("PUT /v1/identity: reply 200", obj(key=DIGEST_, notAfter=TIME_)),
 }
 
 

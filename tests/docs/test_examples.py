@@ -223,8 +223,12 @@ def test_a_development_trust_becomes_two_of_two(tmp_path: Path) -> None:
             capture_output=True,
             timeout=20,
         )
-        done = shell(f"python {EXAMPLES}/trust/two_of_two.py bob {public}", world)
-        assert done.returncode == 0, done.stderr
+        world.fwctl("trust", "add-key", "bob", public, "--group", "owners")
+        policy = tmp_path / "policy.json"
+        text = (world.repo / "trust/policy/policy.json").read_text()
+        rules, releases = text.split('"releaseSigners"')  # one signer still suffices for releases
+        policy.write_text(rules.replace('"threshold": 1', '"threshold": 2') + '"releaseSigners"' + releases)
+        world.fwctl("trust", "policy", policy)
         world.release(firmware("2.5.0"))
         one = world.once()
         assert (one.code, "1 of 2" in one.out) == (1, True), one.text

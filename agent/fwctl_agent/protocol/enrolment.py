@@ -77,6 +77,9 @@ deadline = 60
 # timeout = 10
 # every = 60                   # asked at most once in so many seconds
 
+# [download]                   # where images are fetched from HTTPS
+# ca = "storage-ca.pem"        # the CA to trust instead of the system's; from this folder on
+
 [facts]                        # told to the fleet: text, whole numbers, true or false
 """
 

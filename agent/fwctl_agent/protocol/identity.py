@@ -26,8 +26,11 @@ class NewCertificate:
     certificate: str
     """PEM"""
 
+    def to_wire(self) -> dict[str, Any]:
+        return {"certificate": self.certificate}
+
     def to_bytes(self) -> bytes:
-        return canonical.dump({"certificate": self.certificate})
+        return canonical.dump(self.to_wire())
 
     @classmethod
     def from_bytes(cls, data: bytes) -> NewCertificate:

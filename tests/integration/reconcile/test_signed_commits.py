@@ -166,7 +166,13 @@ def test_a28_a_signer_whom_the_policy_no_longer_names_is_refused(make: Callable[
     assert "not for that time" in fleet.refused()
     fleet.demand("head", fleet.mallory.line())
     assert "mallory@example.org may sign" in fleet.refused()
+    told = {one["name"]: one for one in json.loads(fleet.world.run("doctor", "--format", "json").out)["checks"]}
+    assert told["commit"]["status"] == "fail", told
+    assert "is not validly signed" in fleet.world.run("validate").err
     fleet.sign_as(fleet.mallory)
     fleet.world.commit("Signed by who may now")
+    assert "is signed by mallory@example.org" in fleet.world.fwctl("validate").err
+    approved = fleet.world.fwctl("approve", "sensors", "--yes", "--renew").err
+    assert approved.count("is signed by mallory@example.org") == 2, approved
     fleet.world.reconciled()
     assert fleet.world.active_bytes(DEVICE) == firmware("new")

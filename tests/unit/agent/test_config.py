@@ -64,6 +64,7 @@ def test_the_commented_examples_are_right(tmp_path: Path) -> None:
     assert settings.probes["default"].checks[0].name == "app"
     assert settings.readiness == Readiness(command=("/usr/lib/fwctl/ready",), timeout=10.0)
     assert settings.facts_command == FactsCommand(argv=("/usr/lib/fwctl/facts",), timeout=10.0, every=60.0)
+    assert settings.download_ca == "storage-ca.pem"
 
 
 @pytest.mark.parametrize(
@@ -86,6 +87,9 @@ def test_the_commented_examples_are_right(tmp_path: Path) -> None:
         ("[facts]", "[readiness]\ncommand = '/x'\n[facts]", "[readiness] command"),
         ("[facts]", "[facts_command]\nargv = ['/x']\nevery = 1e9\n[facts]", "[facts_command] every"),
         ("[facts]", "[facts_command]\nargv = ['/x']\ncolour = 1\n[facts]", "[facts_command] colour"),
+        ("[facts]", "[download]\n[facts]", "[download] ca"),
+        ("[facts]", "[download]\nca = ''\n[facts]", "[download] ca"),
+        ("[facts]", "[download]\nca = 'x'\nproxy = 'y'\n[facts]", "[download] proxy"),
         ("deadline = 60", "deadline = nan", "[probes.default] deadline"),
         ("[facts]", "[[probes.default.checks]]\nname = 'x'\ntype = 'ftp'\n[facts]", "[probes.default.checks[1]] type"),
         (

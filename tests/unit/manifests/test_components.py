@@ -9,12 +9,15 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from fwctl.errors import InputError
 from fwctl.manifests import components as module
 from fwctl.manifests import load
 from fwctl.manifests.components import Component, Wanted, bill_path, check_bills, read_bill
 
+PIECES = (b"null", b"[]", b"{}", b'"x"', b"1e999", b"-1", b'","name":[', b"\\u0000", b"\\ud800")
 OPENSSL = {"type": "library", "name": "openssl", "version": "3.0.1", "purl": "pkg:generic/openssl@3.0.1?arch=arm"}
 
 
@@ -141,3 +144,18 @@ def test_a_bill_must_be_there_and_be_the_one_that_is_named(clean: dict[str, byte
     assert findings(files | {path: bill(version=2)}) == [("E_SBOM", 9)]
     assert findings({name: data for name, data in files.items() if name != path}) == [("E_SBOM", 9)]
     assert findings(clean) == []
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.data())
+def test_any_change_of_a_bill_is_read_or_refused(data: st.DataObject) -> None:
+    raw = bytearray(bill(components=[OPENSSL, {"type": "file", "name": "a", "components": [OPENSSL]}]))
+    for _ in range(data.draw(st.integers(1, 4))):
+        at = data.draw(st.integers(0, len(raw) - 1))
+        raw[at : at + data.draw(st.integers(0, 8))] = data.draw(st.binary(max_size=6) | st.sampled_from(PIECES))
+    try:
+        found = read_bill(bytes(raw), place="x")
+    except InputError as error:
+        assert error.code == "E_SBOM_FORMAT"  # noqa: PT017  either way is right
+    else:
+        assert all(one.name and "".join(one.to_json().values()).isprintable() for one in found)

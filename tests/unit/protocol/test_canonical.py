@@ -95,7 +95,7 @@ def test_how_deep_is_too_deep(levels: int, inner: str) -> None:
     deepest = levels + {"": 0, '{"a":{}}': 2}.get(inner, 1)
     text = "[" * levels + inner + "]" * levels
     if deepest > canonical.MAX_DEPTH:
-        with pytest.raises(Refusal, match="E_LIMIT"):
+        with pytest.raises(Refusal, match=r"^E_LIMIT: "):
             canonical.decode(text.encode(), what="x")
     else:
         assert canonical.decode(text.encode(), what="x") == json.loads(text)
@@ -148,24 +148,24 @@ def test_junk_is_refused_or_strict_json(data: bytes) -> None:
     ],
 )
 def test_a38_what_two_readers_could_understand_differently(text: str) -> None:
-    with pytest.raises(Refusal, match="E_SCHEMA"):
+    with pytest.raises(Refusal, match=r"^E_SCHEMA: "):
         canonical.decode(text.encode(), what="x")
 
 
 def test_invalid_utf8() -> None:
     for data in (b'"\xff"', b'"\xc0\x80"', b'"\xed\xa0\x80"', b"\xff\xfe1\x00"):
-        with pytest.raises(Refusal, match="E_SCHEMA"):
+        with pytest.raises(Refusal, match=r"^E_SCHEMA: "):
             canonical.decode(data, what="x")
 
 
 def test_limits_of_size_and_depth() -> None:
     assert canonical.decode(b'"1234"', what="x", max_bytes=6) == "1234"
-    with pytest.raises(Refusal, match="E_LIMIT"):
+    with pytest.raises(Refusal, match=r"^E_LIMIT: "):
         canonical.decode(b'"1234"', what="x", max_bytes=5)
     deep = canonical.MAX_DEPTH
     canonical.decode(b"[" * deep + b"]" * deep, what="x")
     for depth in (deep + 1, 500_000):
-        with pytest.raises(Refusal, match="E_LIMIT"):
+        with pytest.raises(Refusal, match=r"^E_LIMIT: "):
             canonical.decode(b"[" * depth + b"]" * depth, what="x")
         with pytest.raises(Refusal):
             canonical.decode(b'{"a":' * depth + b"1" + b"}" * depth, what="x", max_bytes=1 << 24)
@@ -188,19 +188,19 @@ def test_limits_of_size_and_depth() -> None:
     ],
 )
 def test_what_has_no_canonical_form(value: object) -> None:
-    with pytest.raises(Refusal, match="E_SCHEMA"):
+    with pytest.raises(Refusal, match=r"^E_SCHEMA: "):
         canonical.encode(value)
 
 
 def test_an_integer_that_python_does_not_print() -> None:
-    with pytest.raises(Refusal, match="E_SCHEMA"):
+    with pytest.raises(Refusal, match=r"^E_SCHEMA: "):
         canonical.encode({"a": 10**5000})
 
 
 def test_a_cycle_has_no_canonical_form() -> None:
     cycle: list[object] = []
     cycle.append(cycle)
-    with pytest.raises(Refusal, match="E_SCHEMA"):
+    with pytest.raises(Refusal, match=r"^E_SCHEMA: "):
         canonical.encode(cycle)
 
 

@@ -88,7 +88,7 @@ def test_readers_take_what_they_say_and_nothing_else(name: str) -> None:
 @pytest.mark.parametrize("value", [True, -1, "1", None, 2**53, []])
 def test_whole_numbers_in_a_list(value: Any) -> None:
     assert Fields({"x": [0, 7]}, "thing").items("x", integer, limit=2) == (0, 7)
-    with pytest.raises(Refusal, match="E_SCHEMA"):
+    with pytest.raises(Refusal, match=r"^E_SCHEMA: "):
         Fields({"x": [value]}, "thing").items("x", integer, limit=2)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,9 @@ from fwctl.reconcile.images import Images
 from fwctl.storage import HttpsStorage, Stat, from_spec
 from fwctl.storage.https import Limits
 from fwctl_agent.protocol import canonical
-from fwctl_agent.protocol.statements import Pull, Push
+from fwctl_agent.protocol.statements import Outcome, ProbeResult, Pull, Push
 from fwctl_agent.trust.policy import StorageHost
+from tests.contract.samples import OUTCOMES
 from tests.support.signing import image_of
 from tests.support.storage_server import Fault, StorageServer, always, in_turn
 
@@ -235,3 +237,24 @@ def test_only_a_storage_that_devices_reach_is_named_to_them(server: StorageServe
     assert "canary" not in repr(pull)
     folder = from_spec({"type": "file", "path": "images"}, base=tmp_path)
     assert Images(folder, pull=True).delivery(DIGEST) == Push()
+
+
+async def test_r18_only_several_devices_hold_a_rollout_and_none_of_them_chooses_the_code() -> None:
+    """One device that lies about its download holds nobody; three end the rollout's pass with a code of ours."""
+    images = Images(HttpsStorage("https://images.example.com", (LISTED,)), name="https://images.example.com")
+    images.blame("dev/one", OUTCOMES["failed"])
+    for device in ("a", "a", "b", "b"):
+        images.blame("dev/one", download(device))
+    images.blame("dev/two", download("c"))
+    with pytest.raises(WorldError) as caught:
+        images.blame("dev/one", download("c"))
+    assert (caught.value.code, caught.value.place) == ("E_STORAGE_STATUS", "https://images.example.com")
+    assert "\x9b" not in caught.value.message
+
+
+LISTED = StorageHost("https", "images.example.com", 443, None)
+
+
+def download(device: str) -> Outcome:
+    evidence = (ProbeResult("download", False, "it \x9b31m broke"),)
+    return replace(OUTCOMES["failed"], device=device, klass="download", code="E_MADE_UP", evidence=evidence)

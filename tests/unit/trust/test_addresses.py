@@ -156,7 +156,7 @@ def test_a39_an_address_that_is_not_plainly_of_the_list_is_refused(url: str) -> 
 
 @pytest.mark.parametrize("url", GOOD)
 def test_a39_nothing_passes_an_empty_list(url: str) -> None:
-    with pytest.raises(Refusal, match="E_URL"):
+    with pytest.raises(Refusal, match=r"^E_URL: "):
         check_address(url, ())
 
 
@@ -183,12 +183,12 @@ def test_a39_private_addresses_pass_only_inside_the_cidr(ip: str) -> None:
     own = str(ip_network(f"{inner}/{inner.max_prefixlen}"))
     assert check_resolved(ip, entry(cidr=own)) in (ip_address(ip), inner)
     for other in (None, "10.99.0.0/16", "fd99::/16", "93.184.215.0/24", "10.1.2.3/8", "nonsense"):
-        with pytest.raises(Refusal, match="E_URL"):
+        with pytest.raises(Refusal, match=r"^E_URL: "):
             check_resolved(ip, entry(cidr=other))
 
 
 def test_a39_an_entry_with_a_cidr_lets_nothing_else_pass() -> None:
-    with pytest.raises(Refusal, match="E_URL"):
+    with pytest.raises(Refusal, match=r"^E_URL: "):
         check_resolved("93.184.215.14", entry(cidr="10.0.0.0/8"))
 
 
@@ -207,7 +207,7 @@ NEVER += ["2001::1", "2001:db8::1", "198.18.0.1", "192.0.2.1", "fd20:ce::254", "
 @pytest.mark.parametrize("ip", NEVER)
 @pytest.mark.parametrize("cidr", [None, "0.0.0.0/0", "::/0"])
 def test_a39_some_addresses_never_pass_whatever_the_list_says(ip: str, cidr: str | None) -> None:
-    with pytest.raises(Refusal, match="E_URL"):
+    with pytest.raises(Refusal, match=r"^E_URL: "):
         check_resolved(ip, entry(cidr=cidr))
 
 
@@ -216,7 +216,7 @@ def test_a39_of_several_addresses_only_those_that_pass_are_connected_to() -> Non
     assert [str(ip) for ip in found] == ["93.184.215.14"]
     both = allowed(["10.0.0.1", "93.184.215.14"], [entry(), entry(cidr="10.0.0.0/8")])
     assert [str(ip) for ip in both] == ["10.0.0.1", "93.184.215.14"]
-    with pytest.raises(Refusal, match="E_URL"):
+    with pytest.raises(Refusal, match=r"^E_URL: "):
         allowed([], [entry()])
 
 

@@ -80,7 +80,7 @@ def test_a10_a_key_nobody_may_use_is_refused(value: object, code: str, kind: typ
 def test_a10_a_pem_key_of_another_kind_is_refused(public: Any, tmp_path: Path) -> None:
     path = tmp_path / "alice.pem"
     path.write_bytes(pem(public))
-    with pytest.raises(TrustRefused, match="E_KEY_ALG"):
+    with pytest.raises(TrustRefused, match=r"^E_KEY_ALG: "):
         read_public_key(path)
 
 
@@ -92,7 +92,7 @@ def test_a_degenerate_key_in_pem_is_refused(tmp_path: Path) -> None:
     weak = base64.b64encode(der[:-32] + bytes(32))
     path = tmp_path / "alice.pem"
     path.write_bytes(b"-----BEGIN PUBLIC KEY-----\n" + weak + b"\n-----END PUBLIC KEY-----\n")
-    with pytest.raises(TrustRefused, match="E_KEY_WEAK"):
+    with pytest.raises(TrustRefused, match=r"^E_KEY_WEAK: "):
         read_public_key(path)
 
 
@@ -106,7 +106,7 @@ def test_a_private_key_is_refused_and_not_shown(tmp_path: Path) -> None:
 
 
 def test_a_file_that_is_not_there_is_said(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="E_NO_FILE"):
+    with pytest.raises(InputError, match=r"^E_NO_FILE: "):
         read_public_key(tmp_path / "nobody.json")
 
 

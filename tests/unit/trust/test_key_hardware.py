@@ -41,7 +41,7 @@ def test_a_key_in_a_token_signs_and_its_public_half_needs_no_pin(
 def test_without_a_pin_nobody_signs(token: Token, store: KeyStore, monkeypatch: pytest.MonkeyPatch) -> None:
     store.add_hardware("alice", import_key(token.key(2), token.module))
     monkeypatch.delenv("FWCTL_PIN_FILE")
-    with pytest.raises(InputError, match="E_PIN") as caught:
+    with pytest.raises(InputError, match=r"^E_PIN: ") as caught:
         store.signer("alice").sign(b"payload")
     assert "FWCTL_PIN_FILE" in caught.value.remedy
 
@@ -63,18 +63,18 @@ def test_r17_a_token_that_is_gone_is_an_error_and_one_that_is_back_signs(token: 
     store.add_hardware("alice", import_key(token.key(2), token.module))
     gone = token.store.with_name("gone")
     token.store.rename(gone)
-    with pytest.raises(WorldError, match="E_SIGNER"):
+    with pytest.raises(WorldError, match=r"^E_SIGNER: "):
         store.signer("alice").sign(b"payload")
     gone.rename(token.store)
     assert store.signer("alice").sign(b"payload")
 
 
 def test_a_key_of_another_curve_or_number_is_refused(token: Token) -> None:
-    with pytest.raises(TrustRefused, match="E_KEY_ALG"):
+    with pytest.raises(TrustRefused, match=r"^E_KEY_ALG: "):
         import_key(token.key(3, "EC:secp384r1"), token.module)
-    with pytest.raises(InputError, match="E_KEY_MISSING"):
+    with pytest.raises(InputError, match=r"^E_KEY_MISSING: "):
         import_key(token.address(9), token.module)
-    with pytest.raises(InputError, match="E_KEY_MISSING"):
+    with pytest.raises(InputError, match=r"^E_KEY_MISSING: "):
         import_key("hsm:3?label=other", token.module)
 
 
@@ -88,14 +88,14 @@ def test_a_module_that_is_none_is_an_error(tmp_path: Path) -> None:
 def test_a_token_that_signs_with_another_key_is_found_out(token: Token, store: KeyStore) -> None:
     right, wrong = import_key(token.key(2), token.module), import_key(token.key(3), token.module)
     store.add_hardware("alice", HardwareKey(wrong.address, right.module, right.public))
-    with pytest.raises(InputError, match="E_KEY_MISMATCH"):
+    with pytest.raises(InputError, match=r"^E_KEY_MISMATCH: "):
         store.signer("alice").sign(b"payload")
 
 
 def test_one_key_under_two_names_is_refused(token: Token, store: KeyStore) -> None:
     key = import_key(token.key(2), token.module)
     store.add_hardware("alice", key)
-    with pytest.raises(TrustRefused, match="E_KEY_DUPLICATE"):
+    with pytest.raises(TrustRefused, match=r"^E_KEY_DUPLICATE: "):
         store.add_hardware("bob", key)
     assert store.names() == ("alice",)
 
@@ -113,7 +113,7 @@ def test_addresses_are_those_of_the_library(address: str, found: tuple[int, str 
     ["", "2", "file:x", "hsm:x", "hsm:-1", "hsm:2?pin=1", "hsm://h/2", "hsm:2#x", "hsm:99999999999", "hsm:²"],
 )
 def test_other_addresses_are_refused(address: str) -> None:
-    with pytest.raises(InputError, match="E_KEY_ADDRESS"):
+    with pytest.raises(InputError, match=r"^E_KEY_ADDRESS: "):
         parse_address(address)
 
 
@@ -173,7 +173,7 @@ def test_r17_what_may_pass_is_tried_three_times_in_all() -> None:
 def test_r17_after_that_it_fails_and_is_not_asked_again() -> None:
     signer, backend, _ = faulty(*(RuntimeError() for _ in range(TRIES)))
     for _ in range(2):
-        with pytest.raises(WorldError, match="E_SIGNER"):
+        with pytest.raises(WorldError, match=r"^E_SIGNER: "):
             signer.sign(b"x")
     assert backend.asked == TRIES
 
@@ -181,7 +181,7 @@ def test_r17_after_that_it_fails_and_is_not_asked_again() -> None:
 @pytest.mark.parametrize("name", ["PinIncorrect", "PinLocked", "UserPinNotInitialized"])
 def test_r17_what_a_token_holds_against_us_is_not_repeated(name: str) -> None:
     signer, backend, slept = faulty(type(name, (RuntimeError,), {})())
-    with pytest.raises(WorldError, match="E_SIGNER"):
+    with pytest.raises(WorldError, match=r"^E_SIGNER: "):
         signer.sign(b"x")
     assert (backend.asked, slept) == (1, [])
 

@@ -1,0 +1,113 @@
+"""What mutmut has found: each mutant with its change, and whether a test noticed."""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import hashlib
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Final
+
+Status = str
+_KILLED: Final = {1, 3}
+_TIMEOUT: Final = {24, -24, 36, 152, 255, -9}
+_NAME: Final = re.compile(r"x(?:_|ǁ(?P<class>\w+)ǁ)(?P<function>\w+)__mutmut_\d+")
+_WORDS: Final = {"Refusal": 1, "refuse": 1, "ValueError": 0, "matching": 1, "Fields": 1, "distinct": 1, "vet": 1}
+"""calls that take a text for people, and which argument it is"""
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """One change of one function."""
+
+    module: str
+    name: str
+    status: Status
+    before: str
+    after: str
+
+    @cached_property
+    def function(self) -> str:
+        found = _NAME.fullmatch(self.name)
+        if found is None:
+            return self.name
+        return f"{found['class']}.{found['function']}" if found["class"] else found["function"]
+
+    @cached_property
+    def change(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """The lines that are gone, and those that came."""
+        lines = list(difflib.ndiff(self.before.splitlines(), self.after.splitlines()))
+        return tuple(_marked(lines, "- ")), tuple(_marked(lines, "+ "))
+
+    @cached_property
+    def id(self) -> str:
+        """The same as long as the function's name and the change are: mutmut's own numbers move."""
+        return hashlib.sha256(repr((self.module, self.function, self.change)).encode()).hexdigest()[:10]
+
+    @cached_property
+    def only_words(self) -> bool:
+        """Say whether nothing but a text for people is another one: no test is to depend on its wording."""
+        return _plain(self.before) == _plain(self.after)
+
+
+def _marked(lines: list[str], mark: str) -> Iterator[str]:
+    return (line.removeprefix(mark).strip() for line in lines if line.startswith(mark))
+
+
+def read(tree: Path) -> list[Mutant]:
+    """Read all mutants of a staging copy."""
+    found: list[Mutant] = []
+    for meta in sorted((tree / "mutants").rglob("*.py.meta")):
+        source = meta.with_suffix("")
+        module = source.relative_to(tree / "mutants").with_suffix("").as_posix().replace("/", ".")
+        texts = _functions(source)
+        for name, code in json.loads(meta.read_text("utf-8"))["exit_code_by_key"].items():
+            short = name.rpartition(".")[2]
+            original = short.rpartition("__mutmut_")[0] + "__mutmut_orig"
+            found.append(Mutant(module, short, _status(code), texts[original], texts[short]))
+    return found
+
+
+def _status(code: int | None) -> Status:
+    if code is None:
+        return "not tried"
+    if code in _KILLED:
+        return "killed"
+    if code in _TIMEOUT:
+        return "timeout"
+    return "survived" if code == 0 else "no test" if code in (5, 33) else "suspicious"
+
+
+def _functions(source: Path) -> dict[str, str]:
+    """Return each generated function's text, under one name, so that they can be compared."""
+    tree = ast.parse(source.read_text("utf-8"))
+    found = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef) and "__mutmut_" in node.name:
+            name, node.name = node.name, "function"
+            found[name] = ast.unparse(node)
+    return found
+
+
+class _Wordless(ast.NodeTransformer):
+    """Takes the texts for people out."""
+
+    def visit_Call(self, node: ast.Call) -> ast.AST:
+        self.generic_visit(node)
+        function = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+        at = _WORDS.get(function)
+        if at is not None and len(node.args) > at:
+            node.args[at] = ast.Constant("...")
+        for keyword in node.keywords:
+            if keyword.arg == "what":
+                keyword.value = ast.Constant("...")
+        return node
+
+
+def _plain(text: str) -> str:
+    return ast.unparse(_Wordless().visit(ast.parse(text)))
