@@ -24,6 +24,16 @@ MAKERS = {
 _NOBODY = "there is no … called …"
 # Codes whose words are put together where the scan cannot see them.
 CHOSEN = {
+    "E_CA_EXPIRED": (
+        "DeviceError",
+        "the device CA is past its end, and so is every certificate that it has signed",
+        "Make a new device CA and enroll the devices again (docs/how-to/identities.md).",
+    ),
+    "E_CERT_EXPIRED": (
+        "DeviceError",
+        "the device's certificate is past its end",
+        "Renew it where the device CA's key is: `fwctl device renew NAME`.",
+    ),
     "E_DEVICE_REPLY": ("DeviceError", "the device answers what it must not", "Check the agent's version and log."),
     "E_MANIFESTS": ("InputError", "the manifests have … errors", "Run `fwctl validate` and mend what it shows."),
     "E_NO_FIRMWARE": ("InputError", _NOBODY, "See: fwctl firmware list"),

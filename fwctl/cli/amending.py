@@ -11,8 +11,9 @@ from fwctl.cli.fleet_id import fleet_id
 from fwctl.errors import Busy, FwctlError, InputError, TrustRefused, UsageError
 from fwctl.render.words import some
 from fwctl.trust.authority import TRUST
-from fwctl.trust.changes import Change, Draft
+from fwctl.trust.changes import Change
 from fwctl.trust.difference import difference
+from fwctl.trust.draft import Draft
 from fwctl.trust.keystore import KeyStore
 from fwctl.trust.proposal import PROPOSAL, Need, Proposal, Waste, proposed_paths, standing_trust
 from fwctl_agent.errors import Refusal

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -128,16 +127,14 @@ class Context:
         from fwctl.errors import InputError
 
         keystore = self.keystore(repo_id)
-        first = files.get("trust/1.root.json")
-        if keystore.exists or first is None:
+        if keystore.exists or "trust/1.root.json" not in files:
             return keystore.pinned_root()
         raise InputError(
             "you have not pinned this fleet's root of trust, so nothing it says can be verified",
             code="E_NO_TRUST",
             place=str(keystore.root_path),
-            remedy=f"Ask an owner, over another channel, whether `sha256sum trust/1.root.json` begins with "
-            f"{hashlib.sha256(first).hexdigest()[:16]}; if so: "
-            f"install -D -m 600 trust/1.root.json {keystore.root_path}",
+            remedy="Ask an owner, over another channel, for the fingerprint (`sha256sum trust/1.root.json`), then: "
+            "fwctl trust pin --fingerprint HEX",
         )
 
     def authority(self, repo_id: str, files: Mapping[str, bytes]) -> Authority | None:

@@ -17,7 +17,8 @@ from fwctl.fleet.register import Register
 if TYPE_CHECKING:
     from fwctl.cli.amending import Amended
     from fwctl.cli.quarantining import Decided
-    from fwctl.trust.changes import Change, Draft
+    from fwctl.trust.changes import Change
+    from fwctl.trust.draft import Draft
 
 
 @dataclass(frozen=True)

@@ -17,9 +17,11 @@ Signer = Annotated[str, typer.Option("--as", metavar="NAME", help="Who signs; yo
 
 
 def register(app: typer.Typer) -> None:
-    from fwctl.cli import trust_changes
+    from fwctl.cli import trust_changes, trust_lint, trust_pin
 
     trust_changes.register(group)
+    trust_lint.register(group)
+    trust_pin.register(group)
     app.add_typer(group, name="trust")
 
 
@@ -42,7 +44,7 @@ def status(context: typer.Context, format_: TextJsonOrMarkdown = "text") -> None
 
 @group.command()
 def sign(context: typer.Context, signer: Signer = "", format_: TextOrJson = "text") -> None:
-    """Sign the open change of trust; the last signature completes it.
+    """Sign the open change of trust, and complete it if that is all.
 
     Look at it first: fwctl trust status. Get the newest commits before, and push afterwards.
     """

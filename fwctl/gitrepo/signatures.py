@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Final
 
-from fwctl.errors import InputError, TrustRefused
+from fwctl.errors import InputError, TrustRefused, WorldError
 from fwctl.gitrepo.command import Answer, checked, failure, run
 from fwctl.gitrepo.keyring import Ring, Signers, keyring
 from fwctl.gitrepo.repo import Commit, CommitId, Repo
@@ -75,7 +75,7 @@ def judge(repo: Repo, commits: Sequence[CommitId], signers: Signers) -> tuple[Ju
     # git ends at the first signature of a kind that it does not know
     asked = [commit for commit in commits if kinds[commit] in _KINDS.values()]
     with keyring(signers, frozenset(kinds.values())) as ring:
-        letters = {one[0]: one for one in _rows(repo, _SIGNED, ring, asked)}
+        letters = _letters(repo, ring, asked)
         judged = [_judged(told[one], kinds[one], letters.get(one, (one, "N", "", ""))) for one in commits]
         good = [one.commit.id for one in judged if one.good]
         if not good or _run(repo, ["verify-commit", "--end-of-options", *good], ring).status == 0:
@@ -193,6 +193,22 @@ def _judged(who: Sequence[str], kind: str, signed: Sequence[str]) -> Judged:
     if letter == "G" and kind in _KINDS.values():
         return Judged(commit, signer or key, key, "")
     return Judged(commit, "", key, _ODD.get(kind) or _WHY.get(letter, "its signature cannot be judged"))
+
+
+def _letters(repo: Repo, ring: Ring, commits: Sequence[CommitId]) -> dict[str, Sequence[str]]:
+    """Ask git for its verdicts; of a commit that ends git itself, the verdict is bad.
+
+    ssh-keygen may end at a broken signature before it has read the commit that git writes to it, and then git ends too
+    (SIGPIPE). The commits are asked for one by one then.
+    """
+    try:
+        return {one[0]: one for one in _rows(repo, _SIGNED, ring, commits)}
+    except WorldError as error:
+        if error.code != "E_GIT":
+            raise
+        if len(commits) == 1:
+            return {commits[0]: (commits[0], "B", "", "")}
+    return {key: row for commit in commits for key, row in _letters(repo, ring, [commit]).items()}
 
 
 def _rows(repo: Repo, fields: Sequence[str], ring: Ring, commits: Sequence[str]) -> list[list[str]]:

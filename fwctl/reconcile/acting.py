@@ -23,6 +23,7 @@ from fwctl.reconcile.tools import Tools, Watcher
 from fwctl.state import BatchWriter, Event, Lease, Ledger, SetMeta
 from fwctl.storage import from_spec
 from fwctl.trust.keystore import FRESHNESS, ORDER
+from fwctl.trust.repository import check_machine
 from fwctl_agent.protocol import canonical
 from fwctl_agent.protocol.messages import TrustVersions
 
@@ -80,14 +81,16 @@ class Acting:
 
     def _loop(self, state: CommitState, pinned: str, writer: BatchWriter) -> Loop:
         keys, fleet = self.setting.keystore, state.repo.fleet.spec
+        order, freshness = keys.signer(ORDER), keys.signer(FRESHNESS)
+        check_machine(state.authority.trusted, order=order, freshness=freshness)
         tools = Tools(
             state=state,
             ledger=self.ledger,
             writer=writer,
             links=Links(Authorities(keys.pki), fleet.repo_id, revoked=state.authority.policy.revoked, oldest=fleet.tls),
             images=_images(state, self.setting.state_dir),
-            freshness=Freshness(state.authority, keys.signer(FRESHNESS), self.ledger, writer),
-            pen=Pen(keys.signer(ORDER), self.lease, state.authority),
+            freshness=Freshness(state.authority, freshness, self.ledger, writer),
+            pen=Pen(order, self.lease, state.authority),
             clock=self.setting.clock,
             watcher=self.watcher,
         )

@@ -103,6 +103,11 @@ class CommitState:
     authority: Authority
     rollouts: Mapping[str, Prepared]
 
+    @cached_property
+    def images(self) -> Mapping[str, str]:
+        """Release digest -> digest of its image, for the releases that are rolled out."""
+        return {one.plan.release.digest: one.plan.release.image for one in self.rollouts.values()}
+
 
 def check_files(files: Mapping[str, bytes]) -> tuple[Loaded, tuple[Diagnostic, ...]]:
     """Load and check all manifests of a commit or work tree; the diagnostics include those that need a plan."""

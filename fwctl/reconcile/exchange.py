@@ -14,6 +14,7 @@ from typing import Any, Final
 from fwctl.errors import DeviceError
 from fwctl.fleet.interface import DeviceLink
 from fwctl.reconcile import records
+from fwctl.reconcile.believing import check_running, document_of
 from fwctl.reconcile.commit import Prepared
 from fwctl.reconcile.tools import Recorder, Tools
 from fwctl.rollouts.decide import DEFER_AGAIN
@@ -128,7 +129,9 @@ class Exchange:
         order = self._tools.pen.orders.follow_up(verb, install, attempt=install.attempt, now=now)
         if isinstance(reply, OrderReply) and reply.outcome is not None:
             outcome = await self._record(reply.outcome, also=install.id)
-            await self._recorder.write(records.seen(await self._link.device(), self._tools.clock()))
+            await self._recorder.write(
+                records.seen(await document_of(self._link, self._tools.state), self._tools.clock())
+            )
             return self._tell(outcome.result, f"runs {outcome.running.version}")
         if isinstance(reply, RefusedReply) and reply.klass == "refused":
             return await self._refused(order, reply, now)
@@ -221,10 +224,16 @@ class Exchange:
     async def _ended(self, order: InstallOrder, envelope: dict[str, Any]) -> None:
         outcome = await self._record(envelope, also=order.id)
         if outcome.result != "confirmed":
-            await self._recorder.write(records.seen(await self._link.device(), self._tools.clock()))
+            await self._recorder.write(
+                records.seen(await document_of(self._link, self._tools.state), self._tools.clock())
+            )
         what = f"failed ({outcome.klass})" if outcome.result == "failed" else outcome.result
         self._tell(what, outcome.code or f"runs {outcome.running.version}")
         self._tools.images.blame(self._subject.rollout, outcome)
+
+    async def _look_again(self) -> None:
+        document = await document_of(self._link, self._tools.state)
+        await self._recorder.write(records.seen(document, self._tools.clock()))
 
     async def _record(self, envelope: dict[str, Any], *, also: str) -> Outcome:
         """Write a signed outcome; the order `also` ends by it too (a confirm ends its install order)."""
@@ -238,6 +247,7 @@ class Exchange:
                 repo_id=self._subject.repo_id,
                 now=now,
             )
+            check_running(outcome.running, self._tools.state, device)
         except DeviceError as error:
             # It says that the order is over and does not prove how: this attempt is over, so that attempts can end.
             await self._recorder.write(*records.unproved(self._tools.ledger, also, error, now))

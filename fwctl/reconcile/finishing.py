@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fwctl.errors import DeviceError
 from fwctl.reconcile import records
+from fwctl.reconcile.believing import document_of
 from fwctl.reconcile.exchange import Exchange, Subject, read_order
 from fwctl.reconcile.leftovers import Leftover
 from fwctl.reconcile.tools import Recorder, Tools
@@ -23,7 +24,7 @@ async def finish_leftover(tools: Tools, leftover: Leftover) -> None:
     recorder = Recorder(tools, row.device)
     try:
         async with tools.reached(row.device) as link:
-            document = await link.device()
+            document = await document_of(link, tools.state)
             now = tools.clock()
             await tools.pen.learn(document, now)
             recorder.note(*learned(tools, link, document, repo_id, now), records.seen(document, now))

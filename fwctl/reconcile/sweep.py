@@ -15,6 +15,7 @@ from math import inf
 
 from fwctl.errors import DeviceError
 from fwctl.reconcile import records
+from fwctl.reconcile.believing import document_of
 from fwctl.reconcile.commit import CommitState
 from fwctl.reconcile.reports import Swept
 from fwctl.reconcile.tools import Recorder, Tools
@@ -85,7 +86,7 @@ class Sweeper:
         self._count(devices=1)
         try:
             async with tools.reached(device) as link:
-                document = await link.device()
+                document = await document_of(link, tools.state)
                 now = tools.clock()
                 await tools.pen.learn(document, now)
                 late = learned(tools, link, document, tools.state.repo.fleet.spec.repo_id, now)

@@ -12,6 +12,7 @@ from fwctl.errors import DeviceError
 from fwctl.fleet.interface import DeviceLink
 from fwctl.manifests.models.rollout_parts import Backoff
 from fwctl.reconcile import records
+from fwctl.reconcile.believing import check_running, document_of
 from fwctl.reconcile.commit import Prepared
 from fwctl.reconcile.exchange import Exchange, Subject, read_order
 from fwctl.reconcile.tools import Recorder, Tools
@@ -46,7 +47,7 @@ class Visitor:
             await missed(self._tools, recorder, self._prepared.key, device, error, self._prepared.plan.retry.backoff)
 
     async def _look(self, link: DeviceLink, recorder: Recorder, device: str) -> None:
-        document = await link.device()
+        document = await document_of(link, self._tools.state)
         now = self._tools.clock()
         await self._tools.pen.learn(document, now)
         late = learned(self._tools, link, document, self._mandate.repo_id, now)
@@ -153,7 +154,7 @@ def learned(tools: Tools, link: DeviceLink, document: DeviceDocument, repo_id: s
         if to_json(envelope) in recorded or _same_statement(envelope, recorded):
             continue  # it was proved when it was recorded
         try:
-            _, changes = records.received(
+            outcome, changes = records.received(
                 tools.ledger,
                 envelope,
                 certificate=link.peer_certificate or "",
@@ -161,6 +162,7 @@ def learned(tools: Tools, link: DeviceLink, document: DeviceDocument, repo_id: s
                 repo_id=repo_id,
                 now=now,
             )
+            check_running(outcome.running, tools.state, document.id)
         except DeviceError:
             continue
         found += changes

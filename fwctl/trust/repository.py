@@ -23,6 +23,8 @@ from tuf.api.metadata import (
 )
 from tuf.api.serialization.json import JSONSerializer
 
+from fwctl.errors import TrustRefused
+from fwctl.trust.keystore import FRESHNESS, ORDER
 from fwctl.trust.public_key import key_object as key_object
 from fwctl_agent.protocol import canonical
 from fwctl_agent.trust.metadata import POLICY_ROLE, POLICY_TARGET, TrustedMetadata
@@ -172,6 +174,25 @@ def mint_freshness(trusted: TrustedMetadata, signer: Signer, *, version: int, no
         "snapshot.json": _sign(Metadata(snapshot), [signer]),
         "timestamp.json": _sign(Metadata(timestamp), [signer]),
     }
+
+
+def check_machine(trusted: TrustedMetadata, *, order: Signer, freshness: Signer) -> None:
+    """Refuse to run with keys that devices would refuse: after a rotation each would count as the device's refusal.
+
+    Raises:
+        TrustRefused: `E_KEY_NOT_TRUSTED`.
+    """
+    known = trusted.root.signed.roles["timestamp"].keyids if trusted.policy else []
+    wrong = [] if freshness.public_key.keyid in known else [FRESHNESS]
+    wrong += [] if trusted.policy and order.public_key.keyid in trusted.policy.order_keys else [ORDER]
+    if wrong:
+        raise TrustRefused(
+            f"the trust does not know this machine's key {' and '.join(wrong)}",
+            code="E_KEY_NOT_TRUSTED",
+            place="trust/",
+            remedy="Put the key in place that the owners have signed for, or have them sign for this one: "
+            "docs/how-to/rotate-the-root.md",
+        )
 
 
 def readable(metadata: Metadata[Any]) -> str:

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from securesystemslib.formats import encode_canonical
-from securesystemslib.signer import CryptoSigner, Key
+from securesystemslib.signer import Key, Signer
 
 from fwctl_agent.protocol import canonical
 
@@ -25,7 +25,7 @@ def key_value(key: Key) -> dict[str, Any]:
     return {"keytype": key.keytype, "scheme": key.scheme, "keyval": dict(key.keyval)}
 
 
-def signature(signer: CryptoSigner, signed: Any) -> dict[str, str]:
+def signature(signer: Signer, signed: Any) -> dict[str, str]:
     made = signer.sign(str(encode_canonical(signed)).encode())
     return {"keyid": made.keyid, "sig": made.signature}
 
@@ -44,7 +44,7 @@ class Forge:
 
     now: datetime
     policy: dict[str, Any]
-    by: dict[str, list[CryptoSigner]]
+    by: dict[str, list[Signer]]
     """role -> who signs it"""
     signed: dict[str, dict[str, Any]]
     """role -> what is signed: root, targets, policy, snapshot, timestamp"""
@@ -63,8 +63,8 @@ class Forge:
         cls,
         *,
         now: datetime,
-        owners: Sequence[CryptoSigner],
-        freshness: CryptoSigner,
+        owners: Sequence[Signer],
+        freshness: Signer,
         policy: Mapping[str, Any],
         threshold: int = 2,
     ) -> Forge:
@@ -113,7 +113,7 @@ class Forge:
                 self.signed["timestamp"]["meta"]["snapshot.json"]["version"] = number
         return self
 
-    def rooted(self, signed: Mapping[str, Any], signers: Sequence[CryptoSigner]) -> str:
+    def rooted(self, signed: Mapping[str, Any], signers: Sequence[Signer]) -> str:
         """Return a root with these signatures."""
         return text_of({"signatures": [signature(one, signed) for one in signers], "signed": signed})
 

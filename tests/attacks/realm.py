@@ -17,7 +17,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Self
 
-from securesystemslib.signer import CryptoSigner
+from securesystemslib.signer import CryptoSigner, Signer
 
 from fwctl.cli.context import Context
 from fwctl.reconcile.commit import CommitState, Prepared
@@ -48,7 +48,7 @@ class Realm:
 
     world: World
     now: datetime = field(default_factory=whole_now)
-    people: dict[str, CryptoSigner] = field(default_factory=dict)
+    people: dict[str, Signer] = field(default_factory=dict)
     second_key: CryptoSigner = field(default_factory=CryptoSigner.generate_ed25519)
     """the other key of alice"""
     stranger: CryptoSigner = field(default_factory=CryptoSigner.generate_ed25519)
@@ -131,7 +131,7 @@ class Realm:
 
     # -- statements -------------------------------------------------------------------------------------------------
 
-    def signer(self, name: str) -> CryptoSigner:
+    def signer(self, name: str) -> Signer:
         return {"alice-2": self.second_key, "mallory": self.stranger, "order": self.order_key}.get(name) or self.people[
             name
         ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -40,17 +41,19 @@ def rollout(
     leaf = leaf or Leaf(VICTIM, 1, (release.digest,))
     lock = Lock.of([leaf, *(Leaf(f"device-{number:03}", 1, (release.digest,)) for number in range(2, 2 + others))])
     tree, index = lock.tree(), lock.devices.index(leaf.device)
-    mandate = replace(
-        realm.mandate,
-        **{
-            "lock": canonical.digest(lock.raw),
-            "lock_root": tree.root,
-            "lock_size": tree.size,
-            "releases": tuple(sorted({digest for one in lock.leaves for digest in one.chain})),
-        }
-        | (terms or {}),
-    )
-    made = {"mandate": mandate.id, "release": release.digest, "leaf": str(leaf), "proof": tree.proof(index)}
+    changes: dict[str, Any] = {
+        "lock": canonical.digest(lock.raw),
+        "lock_root": tree.root,
+        "lock_size": tree.size,
+        "releases": tuple(sorted({digest for one in lock.leaves for digest in one.chain})),
+    }
+    mandate = replace(realm.mandate, **changes | (terms or {}))
+    made: dict[str, Any] = {
+        "mandate": mandate.id,
+        "release": release.digest,
+        "leaf": str(leaf),
+        "proof": tree.proof(index),
+    }
     install = realm.install(**made | order)
     approvals = [realm.approval(name, mandate=mandate, stage=stage) for name in ("alice", "bob")]
     releases = [sign_release(release, realm.signer(name)) for name in ("alice", "bob")]
@@ -391,3 +394,20 @@ def _many(realm: Realm) -> bytes:
 @pytest.mark.parametrize(("body", "code"), JUNK.values(), ids=JUNK)
 def test_a11_agent_what_is_no_order(realm: Realm, body: Callable[[Realm], bytes], code: str) -> None:
     realm.refused(body(realm), code)
+
+
+def test_a46_agent_a_device_whose_clock_lies_before_its_floor(own: Realm) -> None:
+    """It says so, stays reachable, judges by the floor, and takes nothing that had ended by then."""
+    world = own.world
+    world.processes[-1].stop()
+    for path in list((own.folder / "state").glob("journal.*")):
+        path.unlink()  # never started: what it was enrolled with is all it knows of time
+    toml = own.folder / "agent.toml"
+    later = f"{whole_now() + timedelta(days=10):%Y-%m-%d}"
+    enrolled = re.sub(r'(enrolledAt = ")[-0-9]+', rf"\g<1>{later}", toml.read_text())
+    assert enrolled != toml.read_text()
+    toml.write_text(enrolled)
+    own.address = world.agent(VICTIM).address
+    assert own.said()["clockSuspect"] is True
+    own.refused(own.request(), "E_EXPIRED")
+    assert own.said()["clockSuspect"] is True

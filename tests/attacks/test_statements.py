@@ -261,7 +261,9 @@ PAIRS = [(wanted, given) for wanted in ("release", "approval", "order") for give
 def _in_place_of(realm: Realm, wanted: str, envelope: Envelope) -> Any:
     if wanted == "order":
         return replace(realm.request(), order=envelope)
-    return realm.request(**{f"{wanted}s": [envelope]})
+    if wanted == "release":
+        return realm.request(releases=[envelope])
+    return realm.request(approvals=[envelope])
 
 
 @pytest.mark.parametrize(("wanted", "given"), PAIRS, ids=map("-for-".join, PAIRS))

@@ -107,6 +107,8 @@ def test_two_of_three_sign_the_first_trust_and_the_others_pin_its_fingerprint(te
     team.ok("carol", "trust", "pin", "--fingerprint", hashlib.sha256(root).hexdigest())
     assert "root     1" in team.ok("carol", "trust", "status").stdout
     assert team.init("bob").exit_code == 0, "it stands"
+    policy = json.loads((team.tree / "trust/policy/policy.json").read_text())
+    assert len(policy["deviceCas"]) == 1, "evidence stands on the root alone"
     assert not list((team.folder / "carol/acme/keys").glob("reconciler*")), "the reconciler's keys are elsewhere"
     assert (team.folder / "reconciler/acme/keys/reconciler-order.pem").exists()
 

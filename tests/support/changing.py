@@ -8,7 +8,8 @@ from datetime import datetime
 
 from securesystemslib.signer import CryptoSigner
 
-from fwctl.trust.changes import Change, Draft
+from fwctl.trust.changes import Change
+from fwctl.trust.draft import Draft
 from fwctl.trust.proposal import PROPOSAL, Proposal, proposed_paths, standing_trust
 from fwctl.trust.repository import mint_freshness
 from fwctl_agent.trust.metadata import TrustedMetadata

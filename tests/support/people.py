@@ -75,6 +75,6 @@ def approve_for(world: World, name: str, life: timedelta, *, stage: int = 1) -> 
 
 
 def _public(world: World, name: str) -> Mapping[str, Any]:
-    known = world.keystore.key_path(name).exists()
-    signer = world.keystore.signer(name) if known else world.keystore.generate(name)
-    return key_object(signer.public_key)
+    if not world.keystore.has(name):
+        world.keystore.generate(name)
+    return key_object(world.keystore.public(name))

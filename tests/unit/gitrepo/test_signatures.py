@@ -194,6 +194,18 @@ def test_a28_odd_signatures_are_refused(repo: Repo, forge: Forge, alice: SshKey)
     assert not sentinel.exists()
 
 
+def test_a28_a_signature_that_ends_git_is_bad_and_no_other_is(repo: Repo, forge: Forge, alice: SshKey) -> None:
+    """The commit is larger than a pipe, and ssh-keygen ends before it has read it: git is killed."""
+    good = forge.commit(alice)
+    forge.write(
+        forge.payload(subject="x" * 1_000_000), b"-----BEGIN SSH SIGNATURE-----\nx\n-----END SSH SIGNATURE-----\n"
+    )
+    evil = forge.head
+    judged = judge(repo, [CommitId(evil), CommitId(good)], Signers([alice.line()]))
+    assert [one.good for one in judged] == [False, True]
+    refused(repo, Signers([alice.line()]))
+
+
 def test_a28_replaced_and_grafted_history_is_not_believed(
     repo: Repo, forge: Forge, alice: SshKey, mallory: SshKey
 ) -> None:

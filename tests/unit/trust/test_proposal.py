@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -69,3 +70,35 @@ def test_a_signature_by_a_stranger_or_twice_adds_nothing() -> None:
     assert opened(files).sign(PEOPLE["dave"]) == {}
     files |= opened(files).sign(PEOPLE["alice"])
     assert opened(files).sign(PEOPLE["alice"]) == {}
+
+
+def test_a11_a_signature_that_was_touched_or_is_about_other_content_counts_for_nothing() -> None:
+    files = new_trust(plan(), now=NOW)
+    good = opened(files).sign(PEOPLE["alice"])
+    path = next(path for path in good if "1.root" in path)
+    other = new_trust(plan(maxApprovalDays=7), now=NOW.replace(year=2025))
+    elsewhere = opened(other).sign(PEOPLE["alice"])[path]
+    mine = json.loads(good[path])
+    flipped = {**mine, "sig": ("1" if mine["sig"][0] == "0" else "0") + mine["sig"][1:]}
+    as_bob = {**mine, "keyid": PEOPLE["bob"].public_key.keyid}
+    as_dave = {**mine, "keyid": PEOPLE["dave"].public_key.keyid}
+    bad = [elsewhere, b"", b"{}", b"\xff", b"[1]", *(json.dumps(one).encode() for one in (flipped, as_bob, as_dave))]
+    for data in bad:
+        proposal = opened(files | {path: data})
+        assert proposal.missing()[0].signed == (), data
+        assert [one.path for one in proposal.wasted()] == [path]
+        # and the same person can sign over it
+        assert opened(files | {path: data}).sign(PEOPLE["alice"])[path] == good[path]
+
+
+def test_a_signature_file_of_another_name_or_twice_counts_once() -> None:
+    files = new_trust(plan(), now=NOW)
+    good = opened(files).sign(PEOPLE["alice"])
+    path = next(path for path in good if "1.root" in path)
+    copies = {
+        path: good[path],
+        path.replace(".alice.", ".bob."): good[path],
+        path.replace(".alice.", ".x."): good[path],
+    }
+    need = opened(files | copies).needs()[0]
+    assert (need.signed, need.holds, len(opened(files | copies).wasted())) == (("alice",), False, 2)
