@@ -10,7 +10,6 @@ from fwctl.errors import TrustRefused
 from fwctl.manifests.diagnostic import Diagnostic
 from fwctl.manifests.repo import FleetRepo
 from fwctl.reconcile.commit import load_repo
-from fwctl.reconcile.ending import of_machine
 from fwctl.trust import expiry
 from fwctl.trust.authority import Authority
 from fwctl.trust.keystore import KeyStore
@@ -23,6 +22,8 @@ def find(settings: Context) -> tuple[Diagnostic, ...]:
     Raises:
         InputError: `E_NO_TRUST` where no root is pinned; the manifests cannot be read.
     """
+    from fwctl.reconcile.ending import of_machine  # `validate` needs no ledger
+
     files = settings.files()
     repo = load_repo(files)
     repo_id = repo.fleet.spec.repo_id

@@ -8,7 +8,6 @@ from datetime import timedelta
 from pathlib import Path
 
 from fwctl.cli.context import Context
-from fwctl.cli.linting import errors
 from fwctl.cli.provenance import signature_line, signatures
 from fwctl.errors import TrustRefused, UsageError
 from fwctl.manifests.codes import CODES
@@ -119,6 +118,8 @@ def _signatures(
     if authority is None:
         why = "no root of trust of this fleet is pinned here"
         return (), (f"Signatures not checked: {why}.",)
+    from fwctl.cli.linting import errors  # where nothing is pinned, none of this is needed
+
     found = (*_storage(repo, authority), *_releases(repo, authority), *errors(repo, authority))
     return found, ()
 

@@ -200,7 +200,7 @@ def stored_fleet(
     state: CommitState,
     *,
     pinned: str,
-    certificates: Iterable[Thing],
+    certificates: Iterable[Thing] = (),
     now: datetime,
     revision: int,
     looks: datetime | None,

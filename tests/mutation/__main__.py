@@ -11,7 +11,7 @@ import sys
 from collections import Counter
 
 from tests.mutation import staging
-from tests.mutation.mutants import Mutant, read
+from tests.mutation.mutants import Mutant, forget_survivors, read
 from tests.mutation.page import explained, row
 
 _BAD = ("survived", "no test", "suspicious")
@@ -25,6 +25,7 @@ def main() -> int:
     options = parser.parse_args()
     if not options.report:
         staging.install()
+        forget_survivors(staging.TREE)
         staging.stage()
         staging.run(options.patterns, options.jobs, dict(os.environ))
     return report(read(staging.TREE))

@@ -17,8 +17,23 @@ Status = str
 _KILLED: Final = {1, 3}
 _TIMEOUT: Final = {24, -24, 36, 152, 255, -9}
 _NAME: Final = re.compile(r"x(?:_|ǁ(?P<class>\w+)ǁ)(?P<function>\w+)__mutmut_\d+")
-_WORDS: Final = {"Refusal": 1, "refuse": 1, "ValueError": 0, "matching": 1, "Fields": 1, "distinct": 1, "vet": 1}
-"""calls that take a text for people, and which argument it is"""
+_WORDS: Final = {
+    "Refusal": (1,),
+    "refuse": (0, 1),
+    "ValueError": (0,),
+    "matching": (1,),
+    "Fields": (1,),
+    "distinct": (1,),
+    "vet": (1,),
+    "cast": (0,),
+    "_parse": (2,),
+    "_check_version": (0,),
+    "_check_expiry": (1,),
+    "_check_meta": (3,),
+}
+"""calls that take a text for people (or, as `cast` does, for type checkers alone), and which arguments it is"""
+_SAID: Final = ("names", "why", "ignored")
+"""variables of text for people; `ignored` only where it is joined"""
 
 
 @dataclass(frozen=True)
@@ -57,6 +72,20 @@ class Mutant:
 
 def _marked(lines: list[str], mark: str) -> Iterator[str]:
     return (line.removeprefix(mark).strip() for line in lines if line.startswith(mark))
+
+
+def forget_survivors(tree: Path) -> None:
+    """Have what no test noticed tried again: tests may have come. What only says something else is left as it is."""
+    again = {
+        (one.module, one.name) for one in read(tree) if one.status not in ("killed", "timeout") and not one.only_words
+    }
+    for meta in (tree / "mutants").rglob("*.py.meta"):
+        content = json.loads(meta.read_text("utf-8"))
+        codes = content["exit_code_by_key"]
+        for name in codes:
+            if tuple(name.rpartition(".")[::2]) in again:
+                codes[name] = None
+        meta.write_text(json.dumps(content, indent=4), "utf-8")
 
 
 def read(tree: Path) -> list[Mutant]:
@@ -100,12 +129,19 @@ class _Wordless(ast.NodeTransformer):
     def visit_Call(self, node: ast.Call) -> ast.AST:
         self.generic_visit(node)
         function = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
-        at = _WORDS.get(function)
-        if at is not None and len(node.args) > at:
-            node.args[at] = ast.Constant("...")
+        for at in _WORDS.get(function, ()):
+            if len(node.args) > at:
+                node.args[at] = ast.Constant("...")
         for keyword in node.keywords:
             if keyword.arg == "what":
                 keyword.value = ast.Constant("...")
+        return node
+
+    def visit_Assign(self, node: ast.Assign) -> ast.AST:
+        self.generic_visit(node)
+        target = node.targets[0]
+        if isinstance(target, ast.Name) and target.id in _SAID and "join" in ast.unparse(node.value):
+            node.value = ast.Constant("...")
         return node
 
 

@@ -9,14 +9,16 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from securesystemslib.signer import CryptoSigner
+from securesystemslib.signer import CryptoSigner, SSlibKey
 
+from fwctl.trust.repository import key_object
 from fwctl_agent.errors import Refusal
 from fwctl_agent.protocol import canonical
 from fwctl_agent.protocol.lock import Leaf, Lock, Proof
 from fwctl_agent.protocol.statements import APPROVAL, ORDER, Approval, LateJoiners, RunningImage
 from fwctl_agent.trust.approvals import CLOCK_TOLERANCE, tally, verify_release
 from fwctl_agent.trust.envelope import Sealed, seal
+from fwctl_agent.trust.keys import load_key, vet
 from fwctl_agent.trust.metadata import TrustedMetadata
 from fwctl_agent.trust.policy import Policy
 from fwctl_agent.trust.verifier import MAX_ORDER_LIFE, judge_follow_up, open_order
@@ -248,3 +250,59 @@ def test_a_lock_of_one_line_is_proven_by_an_empty_proof() -> None:
     case.changes = {"proof": Proof(0, ("00" * 32,))}
     case.refused("E_NOT_APPROVED")
     assert isinstance(case.trusted_policy(), Policy)
+
+
+STORE = {"scheme": "https", "host": "images.example.com", "port": 443, "cidr": None}
+RULE = {"paths": "rollouts/**", "group": "owners", "threshold": 1, "stage": 1}
+ARMOUR = "-----BEGIN PGP PUBLIC KEY BLOCK-----\nabc\n-----END PGP PUBLIC KEY BLOCK-----\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "limit", "entry"),
+    [
+        ("approvalRules", 500, RULE),
+        ("withdrawn", 10000, canonical.digest(b"x")),
+        ("guardRails", 1000, canonical.digest(b"x")),
+        ("revoked", 10000, canonical.digest(b"x")),
+        ("storage", 100, STORE),
+        ("gitSigners", 1000, "alice ssh-ed25519 AAAA"),
+        ("gitKeys", 200, ARMOUR),
+    ],
+)
+def test_lists_of_the_policy_are_read_to_their_limit(name: str, limit: int, entry: Any) -> None:
+    assert parse(sample() | {name: [entry] * limit})
+    refused(sample() | {name: [entry] * (limit + 1)}, "E_POLICY_INVALID")
+
+
+@pytest.mark.parametrize(
+    ("name", "limit", "entry"),
+    [("groups", 200, []), ("releaseSigners", 1000, {"group": "owners", "threshold": 1}), ("floors", 1000, 1)],
+)
+def test_objects_of_the_policy_are_read_to_their_limit(name: str, limit: int, entry: Any) -> None:
+    policy = sample()
+    policy[name] |= {f"n{number}": entry for number in range(limit - len(policy[name]))}
+    assert parse(policy)
+    policy[name]["more"] = entry
+    refused(policy, "E_POLICY_INVALID")
+
+
+def test_groups_and_order_keys_are_read_to_their_limit() -> None:
+    policy = sample()
+    policy["groups"]["crowd"] = ["alice"] * 1000
+    assert parse(policy)
+    policy["groups"]["crowd"].append("alice")
+    refused(policy, "E_POLICY_INVALID")
+    keys = [key_object(CryptoSigner.generate_ed25519().public_key) for _ in range(17)]
+    assert len(parse(sample() | {"orderKeys": keys[:16]}).order_keys) == 16
+    refused(sample() | {"orderKeys": keys}, "E_POLICY_INVALID")
+
+
+@pytest.mark.parametrize("public", ["zz", "00" * 31, "00" * 33, "", "é" * 64, "0" * 63])
+def test_what_is_no_ed25519_key_has_its_code(public: str) -> None:
+    value = {"keytype": "ed25519", "scheme": "ed25519", "keyval": {"public": public}}
+    assert code_of(load_key, value) == "E_KEY_ALG"
+
+
+def test_an_ed25519_key_that_no_library_reads_has_its_code() -> None:
+    key = SSlibKey("k", "ed25519", "ed25519", {"public": "00"})
+    assert code_of(vet, key) == "E_KEY_ALG"
