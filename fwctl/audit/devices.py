@@ -7,15 +7,14 @@ from typing import Any
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from fwctl.audit import folder
 from fwctl.audit.folder import Folder
 from fwctl.audit.history import Received
 from fwctl.audit.result import Check
 from fwctl.errors import FwctlError
+from fwctl.fleet.certificates import key_digest
 from fwctl.fleet.outcomes import verify_outcome
-from fwctl_agent.protocol import canonical
 from fwctl_agent.protocol.lock import Lock
 from fwctl_agent.protocol.statements import Mandate, Outcome
 from fwctl_agent.trust.policy import Policy
@@ -38,7 +37,7 @@ def check_outcomes(
     for number, line in where.lines(folder.OUTCOMES):
         judge.take(number, line)
     wrong = [*judge.wrong[:_SHOWN], *([f"and {len(judge.wrong) - _SHOWN} more"] if len(judge.wrong) > _SHOWN else [])]
-    digest = canonical.digest(authority.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo))
+    digest = key_digest(authority.public_key())  # type: ignore[arg-type]  # any kind has a digest
     if policy.device_cas and digest not in policy.device_cas:
         wrong.append("the policy does not know this device CA")
     remark = "" if policy.device_cas else f"The policy names no device CA: compare {digest[7:23]} with the fleet's own."
