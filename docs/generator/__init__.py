@@ -1,4 +1,4 @@
-"""Writes `docs/reference/` and the threat table of `docs/security.md` from the code, so that they cannot drift.
+"""Writes `docs/reference/` and the tables of `docs/security.md` from the code, so that they cannot drift.
 
 `make docs` runs it, a test compares. Nothing here is part of the product.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from docs.generator.cli import cli
 from docs.generator.codes import codes, exit_codes
+from docs.generator.compromise import compromise
 from docs.generator.manifests import manifests
 from docs.generator.text import HEAD, ROOT, replace_block
 from docs.generator.threats import threats
@@ -22,7 +23,7 @@ def pages() -> dict[str, str]:
         "docs/reference/codes.md": HEAD + codes(),
         "docs/reference/exit-codes.md": HEAD + exit_codes(),
         "docs/reference/manifests.md": HEAD + manifests(),
-        "docs/security.md": replace_block(security, "threats", threats()),
+        "docs/security.md": replace_block(replace_block(security, "compromise", compromise()), "threats", threats()),
     }
 
 

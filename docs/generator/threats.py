@@ -14,7 +14,7 @@ from docs.generator.text import ROOT, cell
 def threats() -> str:
     """Return the threat table: each row with the tests that hold it, or the word that none does yet."""
     table = tomllib.loads((ROOT / "docs" / "threats.toml").read_text("utf-8"))
-    tests = dict(_tests())
+    tests = tests_by_name()
     lines: list[str] = []
     for part, rows in table.items():
         covered = {key: _held(key, row, tests) for key, row in rows.items()}
@@ -27,10 +27,15 @@ def threats() -> str:
         ]
         lines += ["|---|---|---|---|"]
         for key, row in rows.items():
-            held = "<br>".join(_link(name) for name in covered[key]) or f"**none**: {row.get('note', 'no test')}"
+            held = "<br>".join(link(name) for name in covered[key]) or f"**none**: {row.get('note', 'no test')}"
             code = f"`{row['code']}`" if row.get("code") else ""
             lines.append(f"| {key} | {cell(row['what'])} | {code} | {held} |")
     return "\n".join([*lines, "", ""])
+
+
+def tests_by_name() -> dict[str, str]:
+    """Return what every test says of itself, by `file::function`."""
+    return dict(_tests())
 
 
 def _tests() -> Iterator[tuple[str, str]]:
@@ -55,6 +60,7 @@ def _held(key: str, row: dict[str, Any], tests: dict[str, str]) -> list[str]:
     return list(dict.fromkeys([*listed, *found]))
 
 
-def _link(test: str) -> str:
+def link(test: str) -> str:
+    """Return a test as a link from a page below docs/."""
     path, _, name = test.partition("::")
     return f"[{name}](../{path})"

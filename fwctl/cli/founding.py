@@ -6,15 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from securesystemslib.signer import SSlibKey
 
 from fwctl.cli.amending import Open, read_open
 from fwctl.cli.context import Context
 from fwctl.errors import FwctlError, InputError
 from fwctl.files import read_input, write_atomic
-from fwctl.fleet.certificates import Authorities, create_authorities
+from fwctl.fleet.certificates import create_authorities, device_ca_digest
 from fwctl.gitrepo import Repo
 from fwctl.manifests.diagnostic import Diagnostic
 from fwctl.reconcile.setting import open_ledger
@@ -24,7 +22,6 @@ from fwctl.trust.production import STARTER, Keys, Planned, TrustSpec, read_keys,
 from fwctl.trust.proposal import PROPOSAL, Proposal, new_trust
 from fwctl.trust.public_key import fingerprint, read_public_key
 from fwctl_agent.errors import Refusal
-from fwctl_agent.protocol import canonical
 
 
 @dataclass(frozen=True)
@@ -106,21 +103,14 @@ def _propose(settings: Context, repo: Repo, wish: Wish, planned: Planned, spec: 
         return Founded(wish, keystore.folder, findings=(refusal(planned, error),))
     except FwctlError as error:
         return Founded(wish, keystore.folder, findings=(refusal(planned, Refusal(error.code, error.message)),))
-    plan = replace(
-        plan, policy={**plan.policy, "deviceCas": [_device_ca(create_authorities(keystore, wish.repo_id, now))]}
-    )
+    device_ca = device_ca_digest(create_authorities(keystore, wish.repo_id, now))
+    plan = replace(plan, policy={**plan.policy, "deviceCas": [device_ca]})
     files = new_trust(plan, now=now)
     if made:
         open_ledger(settings.state_dir(wish.repo_id), new=True).close()
     commit = repo.commit_files({**wish.fleet, **files}, "Propose the fleet's first trust")
     people = tuple((name, fingerprint(key)) for name, held in keys.people.items() for key in held)
     return Founded(wish, keystore.folder, open=read_open(files, ""), commit=commit, people=people, made=made)
-
-
-def _device_ca(paths: Authorities) -> str:
-    """Return the digest by which the policy knows whose word it is that a certificate is a device's."""
-    key = x509.load_pem_x509_certificate(paths.device_ca.read_bytes()).public_key()
-    return canonical.digest(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo))
 
 
 def _machine(keystore: KeyStore, name: str) -> SSlibKey:

@@ -80,7 +80,7 @@ def init(
 
 
 def _init(settings: Context, folder: Path, repo_id: str, person: str) -> Made:
-    from fwctl.fleet.certificates import create_authorities
+    from fwctl.fleet.certificates import create_authorities, device_ca_digest
     from fwctl.gitrepo import init as git_init
     from fwctl.gitrepo import worktree_files
     from fwctl.manifests.load import load
@@ -95,7 +95,11 @@ def _init(settings: Context, folder: Path, repo_id: str, person: str) -> Made:
         wanted = known.fleet.spec.repo_id if known else wanted
     name = slug(person or _git_name(repo.git_dir) or getpass.getuser())
     keystore, now = settings.keystore(wanted), settings.now()
-    trust = development_trust(keystore, files, repo_id=wanted, person=name, now=now)
+
+    def device_ca() -> str:
+        return device_ca_digest(create_authorities(keystore, wanted, now))
+
+    trust = development_trust(keystore, files, repo_id=wanted, person=name, device_ca=device_ca, now=now)
     new = trust | ({} if "fleet.yaml" in files else {"fleet.yaml": FLEET.format(repo_id=wanted).encode()})
     create_authorities(keystore, wanted, now)
     commit = repo.commit_files(

@@ -12,6 +12,7 @@ from typer.core import TyperGroup
 from fwctl import __version__
 from fwctl.cli import (
     approve,
+    audit,
     control,
     controller,
     demo,
@@ -101,6 +102,7 @@ def main(
 
 COMMANDS = (
     approve,
+    audit,
     control,
     controller,
     demo,

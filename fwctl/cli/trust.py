@@ -44,7 +44,7 @@ def status(context: typer.Context, format_: TextJsonOrMarkdown = "text") -> None
 
 @group.command()
 def sign(context: typer.Context, signer: Signer = "", format_: TextOrJson = "text") -> None:
-    """Sign the open change of trust, and complete it if that is all.
+    """Sign the open change of trust; who is last completes it.
 
     Look at it first: fwctl trust status. Get the newest commits before, and push afterwards.
     """

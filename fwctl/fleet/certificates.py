@@ -46,6 +46,7 @@ __all__ = [
     "DeviceCertificate",
     "DeviceIssuer",
     "create_authorities",
+    "device_ca_digest",
     "device_name",
     "key_digest",
     "load_certificate",
@@ -168,6 +169,18 @@ def _controller(
         ca, ca_key, public_key=key, common_name="controller", name=name, now=now, life=CONTROLLER_LIFE
     )
     return certificate.public_bytes(Encoding.PEM)
+
+
+def device_ca_digest(paths: Authorities) -> str:
+    """Return the digest by which a policy knows the device CA: whose word it is that a certificate is a device's.
+
+    Raises:
+        InputError: `E_PKI`.
+    """
+    key = load_certificate(paths.device_ca).public_key()
+    if not identity.allowed(key):
+        raise _damaged(paths.device_ca, "is not of an allowed kind")
+    return key_digest(key)
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 
 from securesystemslib.signer import Signer
@@ -18,11 +18,18 @@ ROOT = f"{TRUST}1.root.json"
 
 
 def development_trust(
-    keystore: KeyStore, files: Mapping[str, bytes], *, repo_id: str, person: str, now: datetime
+    keystore: KeyStore,
+    files: Mapping[str, bytes],
+    *,
+    repo_id: str,
+    person: str,
+    device_ca: Callable[[], str],
+    now: datetime,
 ) -> dict[str, bytes]:
     """Return the trust files to commit; empty if they stand already. The caller writes them, then pins the root.
 
-    Keys are stored first and reused, so a run that was killed anywhere is completed by the next one.
+    Keys are stored first and reused, so a run that was killed anywhere is completed by the next one. `device_ca` makes
+    the fleet's authorities, if need be, and returns the digest of the device CA's public key.
 
     Raises:
         InputError: `E_TRUST_EXISTS` if repository and pinned root do not belong together.
@@ -47,6 +54,7 @@ def development_trust(
     owner, _, _ = (_key(keystore, name) for name in (person, ORDER, FRESHNESS))
     public = {name: keystore.public(name) for name in (person, ORDER, FRESHNESS)}
     policy = development_policy(repo_id=repo_id, people={person: public[person]}, order_key=public[ORDER])
+    policy["deviceCas"] = [device_ca()]
     trust = build(Signers([owner], [owner], [owner], public[FRESHNESS], {}), policy, now=now)
     return {f"{TRUST}{name}": text.encode() for name, text in trust.items()}
 
