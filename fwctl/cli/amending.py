@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from datetime import datetime, timedelta
+from typing import Final, Literal
 
 from fwctl.cli.context import Context
 from fwctl.cli.fleet_id import fleet_id
@@ -20,6 +21,7 @@ from fwctl_agent.errors import Refusal
 from fwctl_agent.trust.metadata import POLICY_TARGET, TrustedMetadata
 
 ROOT = f"{TRUST}1.root.json"
+_CLOCKS_DIFFER: Final = timedelta(days=1)
 State = Literal["changed", "proposed", "signed", "unchanged", "dropped"]
 
 
@@ -89,16 +91,16 @@ def amend(settings: Context, change: Change, *, what: str, signer: str, file: st
             remedy="See who has to sign it: fwctl trust status",
         )
     found = Proposal.of(base.current, base.trust, pinned=base.pinned) if proposed_paths(base.trust) else None
+    keystore, now = settings.keystore(base.repo_id), settings.now()
+    if found and not _is_just(change, found, base.current, now):
+        _check_mine(found, keystore)
     draft = Draft.of(found, base.current)
     change(draft)
-    files = draft.files(base.current, settings.now())
-    keystore = settings.keystore(base.repo_id)
+    files = draft.files(base.current, now)
     if found and _same(files, found):
         return _sign(settings, base, found, keystore, signer=signer, what=what, state="unchanged")
     if not files and found is None:
         return Amended("unchanged", what, (), (), base.commit, None, _versions(base.current))
-    if found:
-        _check_mine(found, keystore)
     gone = dict.fromkeys(proposed_paths(base.trust))
     trust = {path: data for path, data in base.trust.items() if path not in gone}
     if not files:  # the amendment takes back all that the proposal would have changed
@@ -256,10 +258,21 @@ def _judge(proposal: Proposal) -> None:
 
 
 def _check_mine(proposal: Proposal, keystore: KeyStore) -> None:
-    """Refuse to amend what others have signed: their signatures would be lost without their knowing."""
+    """Refuse to amend what others have signed: their signatures would be lost without their knowing.
+
+    And what nobody here has signed: whoever may push can propose, and would get a signature on it with any change.
+    """
     mine = {_keyid(keystore, name) for name in keystore.people()}
     holders = proposal.holders()
     others = sorted(holders[keyid] for keyid in proposal.signed_by() if keyid not in mine)
+    if not others and proposal.unsigned_by(mine):
+        raise Busy(
+            "a proposal is open that you have not signed, and your change would sign all of it",
+            code="E_PROPOSAL_OPEN",
+            place=PROPOSAL,
+            remedy="Look at it: fwctl trust status. Then sign it (fwctl trust sign), or take it away: "
+            'fwctl trust drop --reason "..."',
+        )
     if others:
         raise Busy(
             f"a proposal is open that {', '.join(others)} signed already",
@@ -304,6 +317,20 @@ def _same(files: Mapping[str, bytes], proposal: Proposal) -> bool:
             if old.signed_bytes != new.signed_bytes:
                 return False
     return True
+
+
+def _is_just(change: Change, found: Proposal, current: TrustedMetadata, now: datetime) -> bool:
+    """Say whether an open proposal is this change and nothing else, so that whoever makes it may as well sign it."""
+    draft = Draft.of(None, current)
+    try:
+        change(draft)
+    except FwctlError:
+        return False  # it builds upon the proposal
+    files = draft.files(current, now)
+    made = Proposal(current, files, {}, {}, found.pinned)
+    pairs = ((found.root, made.root), (found.targets, made.targets), (found.role, made.role))
+    late = any(old and new and old.signed.expires > new.signed.expires + _CLOCKS_DIFFER for old, new in pairs)
+    return not late and _same(files, found)
 
 
 def _versions(trusted: TrustedMetadata) -> tuple[tuple[str, int], ...]:

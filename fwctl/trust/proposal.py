@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
@@ -23,7 +23,7 @@ from tuf.api.metadata import Metadata, Root, Targets
 
 from fwctl.errors import Busy, InputError, TrustRefused
 from fwctl.trust.authority import TRUST
-from fwctl.trust.quorums import Quorum, holders_of, holds, read_signature
+from fwctl.trust.quorums import Quorum, holders_of, holds, keys_by_id, read_signature
 from fwctl.trust.repository import TrustPlan, readable, unsigned
 from fwctl_agent.errors import Refusal
 from fwctl_agent.trust.keys import vet
@@ -200,6 +200,15 @@ class Proposal:
         keys = {one.keyid: vet(one.key).keyid for quorum in self._quorums() for one in quorum.holders}
         return frozenset(keys[keyid] for quorum in self._quorums() for keyid in self._valid(quorum.file))
 
+    def unsigned_by(self, keyids: Collection[str]) -> tuple[str, ...]:
+        """Return the files that one of these keys may sign and none of them has."""
+        found = []
+        for quorum in self._quorums():
+            here = {one.keyid for one in quorum.holders if vet(one.key).keyid in keyids}
+            if here and not here & self._valid(quorum.file).keys():
+                found.append(quorum.file)
+        return tuple(dict.fromkeys(found))
+
     def holders(self) -> dict[str, str]:
         """Return who may sign anything of it: recomputed key id -> person."""
         return {vet(one.key).keyid: one.person for quorum in self._quorums() for one in quorum.holders}
@@ -278,6 +287,7 @@ class Proposal:
                 raise Refusal("E_SCHEMA", f"{file} carries signatures; they have files of their own")
         check_root(self.new_root)
         check_delegation(self.new_targets)
+        self._check_key_ids()
         check_apart(self.new_root, self.new_targets, self.policy)
         if self.current and self.current.policy and self.policy.repo_id != self.current.policy.repo_id:
             raise Refusal("E_META_MISMATCH", "its policy belongs to another repository")
@@ -296,6 +306,16 @@ class Proposal:
                     place=PROPOSAL,
                     remedy='Take it away and make the change again: fwctl trust drop --reason "stale"',
                 )
+
+    def _check_key_ids(self) -> None:
+        """One id is one key, before and after: signatures of both sides are told apart by it."""
+        if self.current is None or self.current.targets is None:
+            return
+        for old, new in ((self.current.root.signed, self.new_root), (self.current.targets.signed, self.new_targets)):
+            before, after = keys_by_id(old), keys_by_id(new)
+            for keyid in before.keys() & after.keys():
+                if before[keyid] != after[keyid]:
+                    raise Refusal("E_KEY_DUPLICATE", f"the key id {keyid[:12]} would be that of another key")
 
     def _standing(self, file: str) -> int:
         if self.current is None:

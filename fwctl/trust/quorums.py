@@ -14,7 +14,7 @@ from fwctl_agent.protocol import canonical
 from fwctl_agent.protocol.fields import Fields
 from fwctl_agent.trust.keys import vet
 from fwctl_agent.trust.policy import Policy
-from fwctl_agent.trust.roles import holder
+from fwctl_agent.trust.roles import POLICY_ROLE, holder
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,12 @@ def holders_of(delegator: Root | Targets, role: str, policies: Sequence[Policy])
         names = (holder(key), *(policy.person(vet(key).keyid) or "" for policy in policies), f"key-{keyid[:12]}")
         found.append(Holder(keyid, key, next(filter(None, names))))
     return tuple(sorted(found, key=lambda one: one.person))
+
+
+def keys_by_id(delegator: Root | Targets) -> dict[str, str]:
+    """Return which key each id means that people sign with: stated id -> recomputed id."""
+    roles = ("root", "targets") if isinstance(delegator, Root) else (POLICY_ROLE,)
+    return {one.keyid: vet(one.key).keyid for role in roles for one in holders_of(delegator, role, ())}
 
 
 def read_signature(data: bytes) -> Signature | None:

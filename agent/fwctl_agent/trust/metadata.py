@@ -211,6 +211,8 @@ class TrustedMetadata:
         _verify(delegator, role, new)
         if old:
             _check_version(name, old.signed.version, new.signed.version)
+            if new.signed.version == old.signed.version and new.signed_bytes != old.signed_bytes:
+                raise Refusal("E_META_ROLLBACK", f"two different {name} of version {new.signed.version}")
         if snapshot:
             if name not in snapshot.signed.meta:
                 raise Refusal("E_META_MISMATCH", f"the snapshot does not list {name}")

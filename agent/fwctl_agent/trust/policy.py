@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from securesystemslib.signer import SSlibKey
 
@@ -15,12 +15,18 @@ from fwctl_agent.protocol.fields import ID, WORD, Fields, integer, matching
 from fwctl_agent.protocol.lock import MAX_STAGE
 from fwctl_agent.trust.keys import SCHEMES, distinct, load_key
 
+T = TypeVar("T")
 GIT_VERIFY: Final = ("off", "head", "strict")
 _WORD: Final = matching(WORD, "policy")
 LINE: Final = re.compile(r"[\x21-\x7e][\x20-\x7e]{0,1999}")
 ARMOUR: Final = re.compile(
     r"-----BEGIN PGP PUBLIC KEY BLOCK-----\n[\x20-\x7e\n]{1,20000}\n-----END PGP PUBLIC KEY BLOCK-----\n?"
 )
+_PATHS: Final = re.compile(r"[\x21-\x7e]{1,256}")
+"""printable and without blanks, as manifests' paths are: what a signer is shown is what counts"""
+_HOST: Final = re.compile(r"[0-9A-Za-z.:\[\]_-]{1,253}")
+_CIDR: Final = re.compile(r"[0-9A-Fa-f.:/]{1,64}")
+_MODEL: Final = re.compile(rf"{ID.pattern}|{WORD.pattern}|\*")
 _line: Final = matching(LINE, "policy.gitSigners")
 _armour: Final = matching(ARMOUR, "policy.gitKeys")
 
@@ -143,19 +149,23 @@ def _policy(value: object) -> Policy:
     def key(item: object) -> SSlibKey:
         return load_key(item, schemes=algorithms)
 
-    people = top.mapping("people", lambda item: _keys(item, key), limit=1000)
+    people = _named("people", WORD, top.mapping("people", lambda item: _keys(item, key), limit=1000))
     groups = top.mapping("groups", lambda item: Fields({"g": item}, "groups").items("g", _WORD, limit=1000), limit=200)
     policy = Policy(
         repo_id=top.text("repoId", ID),
         people=people,
-        groups=groups,
+        groups=_named("groups", WORD, groups),
         approval_rules=top.items("approvalRules", lambda item: _rule(item, people, groups), limit=500),
-        release_signers=top.mapping(
-            "releaseSigners", lambda item: _quorum(Fields(item, "releaseSigners"), people, groups), limit=1000
+        release_signers=_named(
+            "releaseSigners",
+            _MODEL,
+            top.mapping(
+                "releaseSigners", lambda item: _quorum(Fields(item, "releaseSigners"), people, groups), limit=1000
+            ),
         ),
         order_keys=distinct(top.items("orderKeys", key, limit=16), "policy.orderKeys"),
         algorithms=algorithms,
-        floors=top.mapping("floors", integer, limit=1000),
+        floors=_named("floors", _MODEL, top.mapping("floors", integer, limit=1000)),
         withdrawn=frozenset(top.digests("withdrawn", limit=10000)),
         guard_rails=frozenset(top.digests("guardRails", limit=1000)),
         storage=top.items("storage", _storage, limit=100),
@@ -170,6 +180,14 @@ def _policy(value: object) -> Policy:
     top.done()
     _check_people(policy)
     return policy
+
+
+def _named(what: str, form: re.Pattern[str], found: dict[str, T]) -> dict[str, T]:
+    """Return `found`, whose names people read before they sign: none may look like another, or steer a terminal."""
+    for name in found:
+        if not form.fullmatch(name):
+            raise Refusal("E_SCHEMA", f"policy.{what} has a name of the wrong form: {name[:40]!a}")
+    return found
 
 
 def _keys(item: object, key: Any) -> tuple[SSlibKey, ...]:
@@ -192,7 +210,7 @@ def _quorum(fields: Fields, people: dict[str, Any], groups: dict[str, tuple[str,
 
 def _rule(item: object, people: dict[str, Any], groups: dict[str, tuple[str, ...]]) -> PathRule:
     fields = Fields(item, "policy.approvalRules")
-    paths, stage = fields.text("paths"), fields.integer("stage", 1, MAX_STAGE)
+    paths, stage = fields.text("paths", _PATHS), fields.integer("stage", 1, MAX_STAGE)
     return PathRule(paths, _quorum(fields, people, groups), stage)
 
 
@@ -200,9 +218,9 @@ def _storage(item: object) -> StorageHost:
     fields = Fields(item, "policy.storage")
     host = StorageHost(
         scheme=fields.choice("scheme", ("https",)),
-        host=fields.text("host"),
+        host=fields.text("host", _HOST),
         port=fields.integer("port", 1, 65535),
-        cidr=fields.maybe_text("cidr"),
+        cidr=fields.maybe_text("cidr", _CIDR),
     )
     fields.done()
     return host

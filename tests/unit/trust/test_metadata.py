@@ -79,6 +79,7 @@ def test_a_version_binds_only_while_the_keys_stay_the_same(role: str) -> None:
         repo.rotate(targets=[key()])
     else:
         repo.keys["policy"] = [key()]
+        repo.bump("targets")
     trusted.advance(repo.bundle(), now=NOW, fresh=False)
 
 
