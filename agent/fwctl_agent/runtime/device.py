@@ -1,52 +1,35 @@
 """The shell around the pure core: stores each record before acting on it, and moves the bytes. Synchronous.
 
-One thread at a time may call the methods that change something; `record` is frozen and may be read by anybody.
+What is kept, how images come in, and how the key changes stand in `kept`, `receiving` and `rotating`; here are the
+orders: what stands, what is accepted, and what has to be done. One thread at a time may call what changes something.
 """
 
 from __future__ import annotations
 
-import contextlib
-import errno
-from collections.abc import Mapping
-from dataclasses import replace
-
 from securesystemslib.signer import Signer
 
 from fwctl_agent.errors import Refusal
-from fwctl_agent.protocol import canonical
-from fwctl_agent.protocol.messages import OrderReply, OrderRequest, TrustVersions
-from fwctl_agent.protocol.statements import OUTCOME, FailureClass, ProbeResult, Pull
+from fwctl_agent.protocol.messages import OrderReply, OrderRequest
+from fwctl_agent.protocol.statements import ProbeResult, Pull
 from fwctl_agent.runtime import machine, steps
 from fwctl_agent.runtime.content import check_content, digest_of, holds
-from fwctl_agent.runtime.copies import TwoCopies
 from fwctl_agent.runtime.identity import Identity
-from fwctl_agent.runtime.intake import Fetched, Intake, hashed_so_far
 from fwctl_agent.runtime.job import Job
 from fwctl_agent.runtime.judging import Sent, judge
+from fwctl_agent.runtime.kept import Busy, what_failed
 from fwctl_agent.runtime.machine import Change
-from fwctl_agent.runtime.ports import AlwaysReady, Boot, Clock, Fs, Installer, InstallFailed, Moment, Ready
-from fwctl_agent.runtime.power_on import adopt_boot, first_record
-from fwctl_agent.runtime.record import Record, Stored
+from fwctl_agent.runtime.ports import AlwaysReady, Boot, Clock, Fs, Installer, InstallFailed, Ready
+from fwctl_agent.runtime.receiving import Receiving
+from fwctl_agent.runtime.rotating import Rotating
 from fwctl_agent.runtime.settings import Settings
-from fwctl_agent.runtime.trust_store import TrustStore
-from fwctl_agent.trust.envelope import Sealed, seal
-from fwctl_agent.trust.identity import DeviceCertificate
 from fwctl_agent.trust.verification import Verification
-from fwctl_agent.trust.verifier import TrustedTime
 
-MAX_STARTS = 10
+__all__ = ["Busy", "Device"]
+
 MAX_STEPS = 64
 
 
-class Busy(Exception):
-    """Another order runs."""
-
-    def __init__(self, running: str) -> None:
-        super().__init__(running)
-        self.running = running
-
-
-class Device:
+class Device(Receiving, Rotating):
     """One device: identity, journal, slots, trust. Constructing it is its power-on."""
 
     def __init__(
@@ -63,49 +46,27 @@ class Device:
         verification: Verification | None = None,
         identity: Identity | None = None,
     ) -> None:
-        self.settings = settings
+        super().__init__(
+            settings,
+            fs=fs,
+            boot=boot,
+            installer=installer,
+            clock=clock,
+            signer=signer,
+            root=root,
+            verification=verification,
+        )
         self._identity = identity or Identity(fs, settings)
-        self.verification = verification or Verification()
-        self._fs = fs
-        self._boot = boot
-        self._installer = installer
-        self._clock = clock
         self._ready = ready or AlwaysReady()
-        self._signer = signer
-        self._journal = TwoCopies(fs, "state/journal")
-        self.trust = TrustStore(fs, root, self.verification)
-        self._intake: Intake | None = None
         self.measured: tuple[ProbeResult, ...] = ()
         """the newest probe results since power-on; not stored while they are good"""
         self._hashed: str | None = None
         """slot whose content was hashed and found good since the last rest"""
-        stored = self._journal.load()
-        if stored is None:
-            self.record = first_record(settings, installer)
-            self._commit(Change(self.record), always=True)
-        else:
-            self.record = Record.from_wire(stored)
-        if (self.record.device, self.record.repo_id) != (settings.id, settings.repo_id):
-            raise Refusal("E_JOURNAL", f"the journal belongs to device {self.record.device}")
-        self.booted = boot.start()
-        self._commit(adopt_boot(self.record, self.booted))
-        self._commit(machine.started(self.record, limit=MAX_STARTS, now=self.moment()))
         if self._identity.unfinished:
             self._finish_rotation()
         self._show_current()
 
-    # -- questions ----------------------------------------------------------------------------------------------
-
-    def moment(self) -> Moment:
-        """Return the clocks, the wall one never below the floor clock."""
-        moment = self._clock.moment()
-        floor = self.record.floor_clock
-        return moment if moment.wall >= floor else replace(moment, wall=floor)
-
-    def time(self) -> TrustedTime:
-        wall = self._clock.moment().wall
-        floor = self.record.floor_clock
-        return TrustedTime(max(wall, floor), wall < floor)
+    # -- what stands --------------------------------------------------------------------------------------------
 
     def reply(self, order: str) -> OrderReply | None:
         """Return where `order` stands; None if this device has never accepted it, or has forgotten it."""
@@ -136,56 +97,7 @@ class Device:
             return True
         return isinstance(self._look(), steps.AwaitImage | steps.AwaitOrder | steps.AwaitConfirm | steps.Restart)
 
-    def _look(self) -> steps.Step:
-        policy = self.trust.trusted.policy
-        floor = policy.floors.get(self.settings.model, 0) if policy else 0
-        return steps.next_step(self.record, self._boot.state(), self.booted, floor=floor, now=self.moment())
-
-    # -- requests -----------------------------------------------------------------------------------------------
-
-    def put_trust(self, bundle: Mapping[str, str]) -> TrustVersions:
-        self.trust.advance(bundle, now=self.time().now, fresh=True)
-        return self.trust.trusted.versions
-
-    def new_key(self) -> str:
-        """Return a request for a certificate for a new key; the present one stays in force until that has come.
-
-        Raises:
-            Refusal: `E_NO_DEVICE_CA`.
-        """
-        if self._identity.unfinished:
-            self._finish_rotation()
-        return self._identity.request()
-
-    def put_identity(self, pem: str) -> tuple[DeviceCertificate, bool]:
-        """Take a new certificate; return it, and whether the key is a new one too.
-
-        Raises:
-            Refusal: it is not one for this device.
-            Busy: an order runs whose outcome the old key is expected to sign.
-            OSError: nothing was changed, or only the journal and the old key are still to follow: ask again.
-        """
-        policy = self.trust.trusted.policy
-        new, rotated = self._identity.judge(pem, time=self.time(), revoked=policy.revoked if policy else ())
-        job = self.record.job
-        if rotated and job is not None and job.active:
-            raise Busy(job.order.id)
-        self._identity.store(pem)
-        if self._identity.unfinished:
-            self._finish_rotation()
-        return new, rotated
-
-    def _finish_rotation(self) -> None:
-        """Sign what is kept again with the new key: whoever asks knows only the certificate that is in force."""
-        signer = self._signer = self._identity.signer()
-        outcomes = tuple(
-            replace(stored, envelope=seal(Sealed.open(stored.envelope, OUTCOME).payload, OUTCOME, signer))
-            for stored in self.record.outcomes
-        )
-        record = replace(self.record, outcomes=outcomes)
-        self._journal.store_written(record.written)
-        self.record = record
-        self._identity.finish()
+    # -- what is accepted ---------------------------------------------------------------------------------------
 
     def put_order(self, order: str, request: OrderRequest) -> OrderReply:
         """Judge and accept an order. A known id answers with what is stored, before any other check.
@@ -237,126 +149,6 @@ class Device:
             check_content(self._installer, job.back, job.origin)
         return change
 
-    # -- the image ----------------------------------------------------------------------------------------------
-
-    def open_image(self, order: str, first: int, total: int | None) -> Intake | None:
-        """Begin or go on receiving. None when no image is wanted, or not from `first` on: the reply says what is.
-
-        Raises:
-            Refusal: the image has another length than the signed one.
-        """
-        job = self.record.job
-        if job is None or job.order.id != order or not isinstance(self._look(), steps.AwaitImage):
-            return None  # also where the device fetches for itself
-        if total is not None and total != job.release.length:
-            raise Refusal("E_LENGTH", f"the signed length is {job.release.length} bytes, not {total}")
-        intake = self._intake
-        if intake is None or intake.order != order:
-            intake = self._resume(job)
-        if first != intake.offset:
-            return None
-        return self._taken_over(intake, job)
-
-    def _taken_over(self, intake: Intake, job: Job) -> Intake:
-        # A client that lost its connection may come back before we notice: the newer upload wins.
-        self._intake = intake = intake.taken_over()
-        if job.state == "accepted":
-            self._commit(machine.receiving(self.record, offset=job.offset, now=self.moment()))
-        return intake
-
-    def fetches(self, order: str) -> Fetched | None:
-        """Return what the device has to fetch for an order; None if that is over."""
-        job = self.record.job
-        if job is None or not isinstance(job.order.delivery, Pull) or self._look() != steps.Fetch(order):
-            return None
-        policy = self.trust.trusted.policy
-        return Fetched(job.order.delivery.url, job.release.length, policy.storage if policy else ())
-
-    def open_fetch(self, order: str) -> Intake | None:
-        """Begin or go on fetching from the offset of the intake. None when nothing is to be fetched any more."""
-        job = self.record.job
-        if job is None or self.fetches(order) is None:
-            return None
-        intake = self._intake
-        return self._taken_over(intake if intake and intake.order == order else self._resume(job), job)
-
-    def fetch_again(self, intake: Intake) -> Intake | None:
-        """Begin at the first byte again. None if this intake is over."""
-        job = self._receiving(intake)
-        if job is None:
-            return None
-        self._drop_intake()
-        self._commit(machine.receiving(self.record, offset=0, now=self.moment()))
-        return self._resume(machine.current_job(self.record))
-
-    def fetch_failed(self, order: str, code: str, detail: str) -> None:
-        """End an order whose image cannot be fetched."""
-        if self.fetches(order) is not None:
-            self._fail_image("download", code, detail)
-
-    def _receiving(self, intake: Intake) -> Job | None:
-        """Return the job that `intake` belongs to; None if it was taken over, or its order has ended meanwhile."""
-        job = self.record.job
-        if intake is not self._intake or job is None or job.order.id != intake.order:
-            return None
-        return job if job.state in ("accepted", "downloading") else None
-
-    def _resume(self, job: Job) -> Intake:
-        """Hash what is durable again and go on behind it (D01); start anew if it is not all there."""
-        hasher, seen = hashed_so_far(self._installer, job)
-        if seen != job.offset:
-            self._commit(machine.receiving(self.record, offset=seen, now=self.moment()))
-        stream = self._installer.open(job.slot, seen)
-        self._intake = Intake(job.order.id, stream, hasher, seen, seen)
-        return self._intake
-
-    def feed(self, intake: Intake, data: bytes) -> bool:
-        """Write the next bytes. False when this upload is over: taken over by another one, or failed."""
-        job = self._receiving(intake)
-        if job is None:
-            return False
-        if intake.offset + len(data) > job.release.length:
-            self._fail_image("download", "E_LENGTH", f"more than the signed {job.release.length} bytes arrived")
-            return False
-        try:
-            durable = intake.write(data)
-        except OSError as error:
-            self._fail_image("install", *_disk(error))
-            return False
-        if durable is not None:
-            self._commit(machine.receiving(self.record, offset=durable, now=self.moment()))
-        return True
-
-    def close_image(self, intake: Intake) -> None:
-        """The upload ended, by its end or by a lost connection: keep what arrived, judge it if it is whole."""
-        job = self._receiving(intake)
-        if job is None:
-            return
-        try:
-            offset = intake.sync()
-        except OSError as error:
-            self._fail_image("install", *_disk(error))
-            return
-        if offset < job.release.length:
-            if offset != job.offset:
-                self._commit(machine.receiving(self.record, offset=offset, now=self.moment()))
-            return
-        if intake.digest() != job.release.image:
-            self._fail_image("download", "E_HASH", "the image that arrived is not the one that was signed")
-            return
-        self._drop_intake()
-        self._commit(machine.receiving(self.record, offset=offset, now=self.moment()))
-
-    def _fail_image(self, klass: FailureClass, code: str, detail: str) -> None:
-        self._drop_intake()
-        self._commit(machine.failed(self.record, klass, code, detail, now=self.moment()))
-
-    def _drop_intake(self) -> None:
-        if self._intake is not None:
-            with contextlib.suppress(OSError):
-                self._intake.close()
-        self._intake = None
-
     # -- doing it -----------------------------------------------------------------------------------------------
 
     def advance(self) -> steps.Rest:
@@ -402,7 +194,7 @@ class Device:
         except (OSError, InstallFailed) as error:
             if not isinstance(step, steps.Verify | steps.Stage):
                 raise
-            code, detail = _disk(error) if isinstance(error, OSError) else (error.code, error.detail)
+            code, detail = what_failed(error) if isinstance(error, OSError) else (error.code, error.detail)
             self._commit(machine.failed(self.record, "install", code, detail, now=self.moment()))
 
     def _verify(self, job: Job) -> None:
@@ -456,30 +248,3 @@ class Device:
             if ok and job.watching:
                 return
             self._commit(machine.probed(self.record, ok, evidence, now=self.moment()))
-
-    # -- storing ------------------------------------------------------------------------------------------------
-
-    def _commit(self, change: Change, *, always: bool = False) -> None:
-        """Make the change durable, with its sealed outcomes, in one write; only then is it true."""
-        stored = tuple(Stored(ended.outcome.order, ended.state, self._sealed(ended)) for ended in change.ended)
-        record = machine.with_outcomes(change.record, stored)
-        if record == self.record and not always:
-            return
-        self._journal.store_written(record.written)
-        moved = record.current != self.record.current
-        self.record = record
-        if moved:
-            self._show_current()
-
-    def _sealed(self, ended: machine.Ended) -> dict[str, object]:
-        return seal(canonical.encode(ended.outcome.to_wire()), OUTCOME, self._signer)
-
-    def _show_current(self) -> None:
-        # For people only; the selector decides.
-        with contextlib.suppress(OSError):
-            self._fs.link("slots/current", f"{self.record.current}.img")
-
-
-def _disk(error: OSError) -> tuple[str, str]:
-    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-    return ("E_DISK_FULL" if full else "E_IO"), error.strerror or "input/output error"
