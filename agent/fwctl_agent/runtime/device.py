@@ -105,7 +105,7 @@ class Device:
     def time(self) -> TrustedTime:
         wall = self._clock.moment().wall
         floor = self.record.floor_clock
-        return TrustedTime(max(wall, floor), wall < floor)
+        return TrustedTime(max(wall, floor), wall < floor, floor)
 
     def reply(self, order: str) -> OrderReply | None:
         """Return where `order` stands; None if this device has never accepted it, or has forgotten it."""
