@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Final
 
 from tuf.api.metadata import Root, Targets
 
 from fwctl.trust.proposal import Proposal
 from fwctl.trust.quorums import holders_of
+from fwctl_agent.protocol import canonical
 from fwctl_agent.trust.keys import load_key, vet
 from fwctl_agent.trust.metadata import POLICY_ROLE
 from fwctl_agent.trust.policy import Policy
+from fwctl_agent.trust.roles import keys_of
 
 _NOUNS = {
     "approvalRules": "approval rule",
@@ -31,6 +34,9 @@ _WORDS = {
     "schema": "schema",
     "repoId": "fleet",
 }
+
+
+_TOLD: Final = {"people", "groups", "releaseSigners", "floors", "orderKeys", *_NOUNS, *_WORDS}
 
 
 def difference(proposal: Proposal) -> tuple[str, ...]:
@@ -61,8 +67,13 @@ def _root(old: Root | None, new: Root, proposal: Proposal) -> Iterator[str]:
 
 
 def _machine(root: Root) -> tuple[str, ...]:
-    keyids = {keyid for role in ("snapshot", "timestamp") for keyid in root.roles[role].keyids}
-    return tuple(sorted(keyid[:16] for keyid in keyids))
+    """Return the freshness keys; where snapshot and timestamp differ, or ask for more than one key, that too."""
+    told = []
+    for role in ("snapshot", "timestamp"):
+        threshold, keys = keys_of(root, role)
+        wants = "" if threshold == 1 else f" ({threshold} of them)"
+        told.append(" ".join(sorted(keyid[:16] for keyid in keys)) + wants)
+    return tuple(told[:1] if told[0] == told[1] else (f"{told[0]} for snapshot,", f"{told[1]} for timestamp"))
 
 
 def _role(role: str, old: Root | Targets | None, new: Root | Targets, proposal: Proposal) -> Iterator[str]:
@@ -72,25 +83,34 @@ def _role(role: str, old: Root | Targets | None, new: Root | Targets, proposal: 
         if name not in after:
             yield f"{role}: {name} may not sign any more"
         elif name not in before:
-            yield f"{role}: {name} may sign, with key {after[name][:16]}"
+            yield f"{role}: {name} may sign, with key {_short(after[name])}"
         elif before[name] != after[name]:
-            yield f"{role}: {name} signs with key {after[name][:16]} instead of {before[name][:16]}"
+            yield f"{role}: {name} signs with key {_short(after[name])} instead of {_short(before[name])}"
     was = old.get_delegated_role(role).threshold if old else 0
     now = new.get_delegated_role(role).threshold
-    if was != now or len(before) != len(after):
-        yield f"{role}: needs {_of(was, len(before))}{now} of {len(after)} people"
+    people = sum(map(len, before.values())), sum(map(len, after.values()))
+    if was != now or people[0] != people[1]:
+        yield f"{role}: needs {_of(was, people[0])}{now} of {people[1]} people"
+
+
+def _short(keyids: Iterable[str]) -> str:
+    return " ".join(keyid[:16] for keyid in sorted(keyids))
 
 
 def _of(threshold: int, people: int) -> str:
     return f"{threshold} of {people} -> " if people else ""
 
 
-def _signers(delegator: Root | Targets | None, role: str, proposal: Proposal) -> dict[str, str]:
+def _signers(delegator: Root | Targets | None, role: str, proposal: Proposal) -> dict[str, frozenset[str]]:
+    """Return who may sign a role, with which keys: two keys under one name are two."""
     if delegator is None:
         return {}
     current = proposal.current.policy if proposal.current else None
     policies: tuple[Policy, ...] = (proposal.policy, *((current,) if current else ()))
-    return {one.person: vet(one.key).keyid for one in holders_of(delegator, role, policies)}
+    found: dict[str, frozenset[str]] = {}
+    for one in holders_of(delegator, role, policies):
+        found[one.person] = found.get(one.person, frozenset()) | {vet(one.key).keyid}
+    return found
 
 
 def _policy(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
@@ -100,18 +120,23 @@ def _policy(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
         yield from (f"group {group}: {name} leaves" for name in was or () if name not in (now or ()))
         if now is None or not (now or was):
             yield f"group {group}: {'gone' if now is None else 'new, and empty'}"
+        elif was and set(was) == set(now):
+            yield f"group {group}: in another order, or a name another number of times"
     for model, was, now in _changed(old.get("releaseSigners", {}), new["releaseSigners"]):
         yield f"releases of {model}: {_quorum(was)} -> {_quorum(now)}"
     for model, was, now in _changed(old.get("floors", {}), new["floors"]):
         yield f"floor of {model}: {'none' if was is None else was} -> {'none' if now is None else now}"
     keys = tuple([load_key(key).keyid[:16] for key in one.get("orderKeys", [])] for one in (old, new))
-    if sorted(keys[0]) != sorted(keys[1]):
+    if old.get("orderKeys") != new["orderKeys"]:
         yield f"order keys: {' '.join(keys[0]) or 'none'} -> {' '.join(keys[1])}"
     for name, noun in _NOUNS.items():
         yield from _list(noun, old.get(name, []), new.get(name, []))
     for name in sorted((old.keys() | new.keys()) & _WORDS.keys()):
         if old.get(name) != new.get(name):
             yield f"{_WORDS[name]}: {old.get(name, 'none')} -> {new.get(name, 'none')}"
+    for name in sorted((old.keys() | new.keys()) - _TOLD):
+        if old.get(name) != new.get(name):  # a field that came later than these words
+            yield f"{name}: {json.dumps(old.get(name), sort_keys=True)} -> {json.dumps(new.get(name), sort_keys=True)}"
 
 
 def _people(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
@@ -122,6 +147,8 @@ def _people(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
         was, now = ids(old, name), ids(new, name)
         yield from (f"person {name}: key {keyid} counts" for keyid in now if keyid not in was)
         yield from (f"person {name}: key {keyid} counts no more" for keyid in was if keyid not in now)
+        if name in old and name in new and old[name] != new[name] and sorted(was) == sorted(now):
+            yield f"person {name}: the same keys, written in another way"
         if name not in new:
             yield f"person {name}: gone"
         elif name not in old and not now:
@@ -139,9 +166,10 @@ def _quorum(value: Mapping[str, Any] | None) -> str:
 
 
 def _list(noun: str, old: list[Any], new: list[Any]) -> Iterator[str]:
-    yield from (f"{noun}: + {_entry(one)}" for one in new if one not in old)
-    yield from (f"{noun}: - {_entry(one)}" for one in old if one not in new)
-    if old != new and sorted(map(_entry, old)) == sorted(map(_entry, new)):
+    was, now = Counter(map(_entry, old)), Counter(map(_entry, new))
+    yield from (f"{noun}: + {one}" for one in (now - was).elements())
+    yield from (f"{noun}: - {one}" for one in (was - now).elements())
+    if old != new and was == now:
         yield f"{noun}: in another order"
 
 
@@ -151,8 +179,8 @@ def _entry(value: Any) -> str:
             return f"{paths} from stage {stage} needs {threshold} of {group}"
         case {"scheme": scheme, "host": host, "port": port, "cidr": cidr}:
             return f"{scheme}://{host}:{port}" + (f" in {cidr}" if cidr else "")
-        case str():
-            return value.splitlines()[0] if "\n" in value else value
+        case str():  # of a key in many lines its digest: all begin with the same line
+            return canonical.digest(value.encode()) if "\n" in value else value
         case _:
             return json.dumps(value, sort_keys=True)
 

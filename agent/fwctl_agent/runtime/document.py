@@ -14,7 +14,7 @@ MAX_SHOWN = 8
 
 def document(device: Device, *, uptime: int, facts: Mapping[str, str | int | bool] | None = None) -> DeviceDocument:
     """Return the document from one consistent record; `uptime` in seconds, `facts` if they are not the static ones."""
-    settings, record, trusted = device.settings, device.record, device.trust.trusted
+    settings, record, trusted, time = device.settings, device.record, device.trust.trusted, device.time()
     job = record.job
     active = job if job is not None and job.active else None
     results = device.measured or (job.evidence if job else ())
@@ -36,7 +36,7 @@ def document(device: Device, *, uptime: int, facts: Mapping[str, str | int | boo
         highest_orders=tuple(epoch.order for epoch in record.epochs),
         floor=record.floor,
         floor_clock=record.floor_clock,
-        clock_suspect=device.time().suspect,
+        clock_suspect=time.suspect or time.ahead,
         spent=record.spent,
         marks=record.marks,
         outcomes=tuple(stored.envelope for stored in record.outcomes[-MAX_SHOWN:]),

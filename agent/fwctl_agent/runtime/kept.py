@@ -84,7 +84,7 @@ class Kept:
     def time(self) -> TrustedTime:
         wall = self._clock.moment().wall
         floor = self.record.floor_clock
-        return TrustedTime(max(wall, floor), wall < floor)
+        return TrustedTime(max(wall, floor), wall < floor, floor)
 
     def _look(self) -> steps.Step:
         policy = self.trust.trusted.policy

@@ -107,8 +107,10 @@ def peer_is_valid(
     peer = _peer(certificate)
     if (name is not None and peer.names != (name,)) or peer.key in revoked:
         return False
-    # A suspect time is only a lower bound: it can prove an end, but not that the beginning is still to come.
-    return time.now <= peer.end and (time.suspect or peer.begin <= time.now)
+    # A suspect time is only a lower bound: it can prove an end, but not that the beginning is still to come. A clock
+    # far ahead proves no end: the device would be out of reach for ever, and nobody could tell it the time (A46).
+    proved = time.floor if time.floor is not None and time.ahead else time.now
+    return proved <= peer.end and (time.suspect or peer.begin <= time.now)
 
 
 @dataclass(frozen=True)

@@ -41,6 +41,8 @@ from fwctl_agent.trust.policy import Policy
 from fwctl_agent.trust.verification import Verification
 
 MAX_ORDER_LIFE = timedelta(hours=24)
+PLAUSIBLE = timedelta(days=366)
+"""how long a device may go without a new approval before its clock alone proves no end of a certificate any more"""
 _PLAIN = Verification()
 
 
@@ -73,6 +75,13 @@ class TrustedTime:
 
     now: datetime
     suspect: bool
+    floor: datetime | None = None
+    """the floor clock: what signed approvals have proved to be past"""
+
+    @property
+    def ahead(self) -> bool:
+        """Whether the clock is so far beyond what was ever proved that it may well be wrong."""
+        return self.floor is not None and self.now - self.floor > PLAUSIBLE
 
 
 @dataclass(frozen=True)

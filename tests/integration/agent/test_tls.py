@@ -19,7 +19,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from fwctl_agent.protocol.messages import MAX_ORDER_BODY, RefusedReply
 from fwctl_agent.server.tls import peer_is_valid
-from fwctl_agent.trust.verifier import TrustedTime
+from fwctl_agent.trust.verifier import PLAUSIBLE, TrustedTime
 from tests.support.agents import Client, Running, Yard, agent
 from tests.support.signing import image_of
 
@@ -124,6 +124,18 @@ def test_a_suspect_clock_proves_an_end_but_no_beginning(yard: Yard) -> None:
     assert not peer_is_valid(der, TrustedTime(late, suspect=False))
     assert not peer_is_valid(der, TrustedTime(late, suspect=True))
     assert not peer_is_valid(None, TrustedTime(datetime.now(UTC), suspect=False))
+
+
+def test_a46_a_clock_far_ahead_does_not_put_a_device_out_of_reach(yard: Yard) -> None:
+    certificate = x509.load_pem_x509_certificate(yard.authorities.controller.read_bytes())
+    der, end = certificate.public_bytes(serialization.Encoding.DER), certificate.not_valid_after_utc
+    late, second = datetime(2099, 1, 1, tzinfo=UTC), timedelta(seconds=1)
+    proved = datetime.now(UTC)
+    assert peer_is_valid(der, TrustedTime(late, suspect=False, floor=proved))
+    assert not peer_is_valid(der, TrustedTime(late, suspect=False, floor=end + second)), "the floor clock proves an end"
+    # a plausible clock does too
+    assert not peer_is_valid(der, TrustedTime(end + second, suspect=False, floor=end + second - PLAUSIBLE))
+    assert peer_is_valid(der, TrustedTime(end + second, suspect=False, floor=end - PLAUSIBLE))
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,136 @@
+"""Attacks on the change of trust itself: by who may push, and by who holds some keys but not enough of them.
+
+The doors are the commands, typed in a real clone, the reader of proposals, and a real agent.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from securesystemslib.signer import CryptoSigner
+
+from fwctl.trust.public_key import PublicKeyFile
+from fwctl.trust.repository import key_object
+from tests.attacks.realm import Realm
+from tests.cli.fleet import ENVIRONMENT, Answer, Fleet, build
+
+MALLORY = CryptoSigner.generate_ed25519()
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Fleet:
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in ENVIRONMENT.items():
+            patch.setenv(name, value)
+        return build(tmp_path_factory.mktemp("red") / "fleet")
+
+
+@pytest.fixture
+def alices(built: Fleet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Fleet:
+    """The machine of the one person who signs everything."""
+    for name, value in ENVIRONMENT.items():
+        monkeypatch.setenv(name, value)
+    return built.copy(tmp_path / "alices")
+
+
+def attacker(fleet: Fleet, folder: Path) -> Fleet:
+    """Return a clone of somebody who may push, and has no key."""
+    other = Fleet(folder)
+    folder.mkdir(parents=True)
+    subprocess.run(["git", "clone", "-q", str(fleet.tree), str(other.tree)], check=True, env=os.environ | ENVIRONMENT)
+    (folder / "config/acme").mkdir(parents=True)
+    shutil.copy(other.tree / "trust/1.root.json", folder / "config/acme/root.json")
+    return other
+
+
+def policy_of(fleet: Fleet) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((fleet.tree / "trust/policy/policy.json").read_text())
+    return found
+
+
+def head(fleet: Fleet) -> str:
+    return fleet.git("rev-parse", "HEAD").strip()
+
+
+def propose(fleet: Fleet, policy: dict[str, Any]) -> None:
+    """Commit a proposal that nobody has signed."""
+    file = fleet.folder / "edited.json"
+    file.write_text(json.dumps(policy))
+    assert "not trusted before" in fleet.ok("trust", "policy", file).stdout
+
+
+def refused(fleet: Fleet, code: str, *words: str | Path) -> Answer:
+    """Type a command that must say no, and change nothing."""
+    before = head(fleet)
+    answer = fleet.run(*words)
+    assert answer.exit_code not in (0, 1), str(answer)
+    assert f"[{code}]" in answer.stderr, str(answer)
+    assert (head(fleet), fleet.git("status", "--porcelain")) == (before, "")
+    return answer
+
+
+def infiltrated(policy: dict[str, Any]) -> dict[str, Any]:
+    """Return a policy under which mallory approves and releases everything."""
+    people = {**policy["people"], "mallory": {"keys": [key_object(MALLORY.public_key)]}}
+    return {**policy, "people": people, "groups": {"owners": ["alice", "mallory"]}, "maxApprovalDays": 3650}
+
+
+CHANGES = (
+    ("trust", "floor", "sensor-v1", "1"),
+    ("trust", "withdraw", "sensor-v1@2.5.0", "--reason", "it bricks devices"),
+    ("trust", "renew"),
+    ("trust", "renew", "policy"),
+)
+
+
+@pytest.mark.parametrize("words", CHANGES, ids=" ".join)
+def test_a27_an_unrelated_change_signs_no_proposal_of_somebody_else(
+    alices: Fleet, tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    """Who may push proposes, and waits for an owner in a hurry: the owner's signature must not go under both."""
+    theirs = attacker(alices, tmp_path / "theirs")
+    propose(theirs, infiltrated(policy_of(theirs)))
+    alices.git("pull", "-q", str(theirs.tree))
+    answer = refused(alices, "E_PROPOSAL_OPEN", *words)
+    assert "you have not signed" in answer.stderr
+    assert "mallory" not in policy_of(alices)["people"]
+    alices.ok("trust", "drop", "--reason", "not ours")
+    alices.ok(*words)
+    assert "mallory" not in policy_of(alices)["people"]
+
+
+def test_a27_a_guessed_change_with_more_in_it_is_not_signed(alices: Fleet, tmp_path: Path) -> None:
+    """The proposal holds already what the owner is going to do, so that the owner's command finds nothing to add."""
+    theirs = attacker(alices, tmp_path / "theirs")
+    propose(theirs, {**infiltrated(policy_of(theirs)), "floors": {"sensor-v1": 1}})
+    alices.git("pull", "-q", str(theirs.tree))
+    refused(alices, "E_PROPOSAL_OPEN", "trust", "floor", "sensor-v1", "1")
+    assert policy_of(alices)["floors"] == {}
+
+
+def test_a27_a_guessed_change_with_an_end_far_away_is_not_signed(alices: Fleet, tmp_path: Path) -> None:
+    theirs = attacker(alices, tmp_path / "theirs")
+    propose(theirs, {**policy_of(theirs), "floors": {"sensor-v1": 1}})
+    file = theirs.tree / "trust/proposal/policy.json"
+    proposed = json.loads(file.read_text())
+    proposed["signed"]["expires"] = "2125-01-01T00:00:00Z"
+    file.write_text(json.dumps(proposed))
+    theirs.commit()
+    alices.git("pull", "-q", str(theirs.tree))
+    refused(alices, "E_PROPOSAL_OPEN", "trust", "floor", "sensor-v1", "1")
+    assert "2125-01-01" not in (alices.tree / "trust/policy.json").read_text()
+
+
+def test_exactly_the_change_that_others_propose_is_signed_by_making_it(alices: Fleet, tmp_path: Path) -> None:
+    theirs = attacker(alices, tmp_path / "theirs")
+    propose(theirs, {**policy_of(theirs), "floors": {"sensor-v1": 1}})
+    alices.git("pull", "-q", str(theirs.tree))
+    alices.ok("trust", "floor", "sensor-v1", "1")
+    assert policy_of(alices)["floors"] == {"sensor-v1": 1}
