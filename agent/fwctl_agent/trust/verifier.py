@@ -195,7 +195,7 @@ def _check_life(order: Order, time: TrustedTime) -> None:
     if time.now >= order.expires:
         raise Refusal("E_EXPIRED", f"the order expired at {order.expires:%Y-%m-%dT%H:%M:%SZ}")
     if order.issued_at > time.now + CLOCK_TOLERANCE and not time.suspect:
-        raise Refusal("E_EXPIRED", "the order is dated in the future")
+        raise Refusal("E_CLOCK", "the order is dated in the future")
 
 
 def _check_epoch(order: Order, key: str, context: DeviceContext) -> None:

@@ -222,7 +222,7 @@ def test_a46_order_from_the_future_unless_the_clock_is_only_a_lower_bound() -> N
     case = Case()
     later = NOW + timedelta(days=9)
     case.changes = {"issued_at": later, "expires": later + timedelta(hours=1)}
-    case.refused("E_EXPIRED", "future")
+    case.refused("E_CLOCK", "future")
     case.time = TrustedTime(NOW, suspect=True)
     case.judge()
 
@@ -323,7 +323,7 @@ def test_a46_approval_dated_in_the_future() -> None:
     case = Case()
     later: dict[str, Any] = {"approved_at": NOW + timedelta(hours=1), "expires": NOW + timedelta(days=1)}
     case.approvals = [case.fleet.approval(case.mandate(), **later)]
-    case.refused("E_EXPIRED", "future")
+    case.refused("E_CLOCK", "future")
     case.time = TrustedTime(NOW, suspect=True)
     case.judge()
 
