@@ -323,7 +323,7 @@ def test_a46_approval_dated_in_the_future() -> None:
     case = Case()
     later: dict[str, Any] = {"approved_at": NOW + timedelta(hours=1), "expires": NOW + timedelta(days=1)}
     case.approvals = [case.fleet.approval(case.mandate(), **later)]
-    case.refused("E_CLOCK", "future")
+    case.refused("E_EXPIRED", "future")
     case.time = TrustedTime(NOW, suspect=True)
     case.judge()
 
