@@ -9,7 +9,9 @@ from typing import Final, Literal
 
 from fwctl.cli.context import Context
 from fwctl.cli.fleet_id import fleet_id
+from fwctl.cli.trust_history import check_not_taken_back
 from fwctl.errors import Busy, FwctlError, InputError, TrustRefused, UsageError
+from fwctl.gitrepo import CommitId
 from fwctl.render.words import some
 from fwctl.trust.authority import TRUST
 from fwctl.trust.changes import Change
@@ -67,7 +69,7 @@ class _Base:
     """The commit that is changed."""
 
     repo_id: str
-    commit: str
+    commit: CommitId
     trust: Mapping[str, bytes]
     pinned: str
     current: TrustedMetadata | None
@@ -296,7 +298,10 @@ def _base(settings: Context, *, dirty: str = "") -> _Base:
     trust = {path: files[path] for path in files if path.startswith(TRUST)}
     first = ROOT not in trust and bool(proposed_paths(trust)) and not settings.keystore(repo_id).exists
     pinned = "" if first else settings.pinned_root(repo_id, trust)
-    return _Base(repo_id, commit, trust, pinned, standing_trust(trust, pinned) if pinned else None)
+    current = standing_trust(trust, pinned) if pinned else None
+    if current:
+        check_not_taken_back(settings, commit, current, pinned)
+    return _Base(repo_id, commit, trust, pinned, current)
 
 
 def _open(proposal: Proposal) -> Open:

@@ -9,7 +9,6 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,6 @@ from securesystemslib.signer import CryptoSigner
 
 from fwctl.trust.public_key import PublicKeyFile
 from fwctl.trust.repository import key_object
-from tests.attacks.realm import Realm
 from tests.cli.fleet import ENVIRONMENT, Answer, Fleet, build
 
 MALLORY = CryptoSigner.generate_ed25519()
@@ -134,3 +132,68 @@ def test_exactly_the_change_that_others_propose_is_signed_by_making_it(alices: F
     alices.git("pull", "-q", str(theirs.tree))
     alices.ok("trust", "floor", "sensor-v1", "1")
     assert policy_of(alices)["floors"] == {"sensor-v1": 1}
+
+
+def revoked_then(alices: Fleet, tmp_path: Path) -> tuple[str, str]:
+    """Let mallory approve, then revoke her; return the commit before and the one after."""
+    key = tmp_path / "mallory.pub.json"
+    key.write_bytes(PublicKeyFile("mallory", MALLORY.public_key).to_bytes())
+    alices.ok("trust", "add-key", "mallory", key, "--group", "owners")
+    before = head(alices)
+    alices.ok("trust", "revoke", "mallory")
+    return before, head(alices)
+
+
+@pytest.mark.parametrize("way", ["commit", "merge", "much later"])
+def test_a15_trust_that_was_taken_back_is_not_built_upon(alices: Fleet, tmp_path: Path, way: str) -> None:
+    """The older policy is validly signed. A change on top of it would bring the revoked person back, newly signed."""
+    before, after = revoked_then(alices, tmp_path)
+    if way == "merge":
+        alices.git("checkout", "-q", "-b", "side", before)
+        alices.git("commit", "-q", "--allow-empty", "-m", "side")
+        alices.git("merge", "-q", "-s", "ours", "-m", "Merge", after)
+    else:
+        alices.git("checkout", before, "--", "trust")
+        alices.commit("Tidy up")
+    for number in range(3 if way == "much later" else 0):
+        (alices.tree / "trust/policy.json").open("a").write("\n" * (number + 1))
+        alices.commit("Tidy up more")
+    assert "mallory" in policy_of(alices)["people"]
+    answer = refused(alices, "E_META_ROLLBACK", "trust", "floor", "sensor-v1", "1")
+    assert after[:12] in alices.git("rev-parse", "--short=12", after)
+    assert "policy from version 3 to 2" in answer.stderr
+    alices.git("checkout", after, "--", "trust")
+    alices.commit("Put it back")
+    alices.ok("trust", "floor", "sensor-v1", "1")
+    assert "mallory" not in policy_of(alices)["people"]
+
+
+def test_a15_a_proposal_upon_trust_that_was_taken_back_is_not_signed(alices: Fleet, tmp_path: Path) -> None:
+    before, after = revoked_then(alices, tmp_path)
+    theirs = attacker(alices, tmp_path / "theirs")
+    theirs.git("checkout", "-q", "-b", "old", before)
+    propose(theirs, {**policy_of(theirs), "maxApprovalDays": 30})
+    theirs.git("checkout", "-q", "-b", "new", after)
+    theirs.git("checkout", "old", "--", "trust")
+    theirs.commit("Tidy up")
+    alices.git("pull", "-q", str(theirs.tree), "new")
+    refused(alices, "E_META_ROLLBACK", "trust", "sign")
+
+
+def test_a18_a_root_that_was_taken_back_is_not_built_upon(alices: Fleet) -> None:
+    alices.ok("trust", "renew", "root")
+    alices.git("rm", "-q", "trust/2.root.json")
+    alices.commit("Tidy up")
+    assert "root from version 2 to 1" in refused(alices, "E_META_ROLLBACK", "trust", "renew", "root").stderr
+
+
+def test_junk_in_the_history_of_trust_stops_nobody(alices: Fleet) -> None:
+    """A higher version that nobody signed was never trust."""
+    file = alices.tree / "trust/policy.json"
+    good = file.read_bytes()
+    for text in (b"\xff", b"{}", b"[" * 5000, good.replace(b'"version": 1', b'"version": 999'), b"x" * (2 << 20)):
+        file.write_bytes(text)
+        alices.commit("Junk")
+    file.write_bytes(good)
+    alices.commit("Put it back")
+    alices.ok("trust", "floor", "sensor-v1", "1")
