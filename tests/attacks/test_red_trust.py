@@ -9,15 +9,16 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 from securesystemslib.signer import CryptoSigner
 
-from fwctl.trust.public_key import PublicKeyFile
+from fwctl.trust.public_key import PublicKeyFile, read_public_key
 from fwctl.trust.repository import key_object
-from tests.cli.fleet import ENVIRONMENT, Answer, Fleet, build
+from tests.cli.fleet import ENTRY, ENVIRONMENT, Answer, Fleet, build, subprocess_run
 
 MALLORY = CryptoSigner.generate_ed25519()
 
@@ -197,3 +198,62 @@ def test_junk_in_the_history_of_trust_stops_nobody(alices: Fleet) -> None:
     file.write_bytes(good)
     alices.commit("Put it back")
     alices.ok("trust", "floor", "sensor-v1", "1")
+
+
+def keys_here(folder: Path, *words: str) -> list[str]:
+    return ["--config-dir", str(folder), "keys", *words, "--fleet", "acme"]
+
+
+def test_r22_keys_and_pinned_root_are_the_owners_alone_whatever_the_umask(tmp_path: Path) -> None:
+    """A folder that others may write is a pinned root that others choose."""
+    config = tmp_path / "new" / "config"
+    plain = [*keys_here(config, "generate", "alice"), "--unencrypted"]
+    done = subprocess_run(*plain, before="import os; os.umask(0); ")
+    assert done.returncode == 0, done.stderr
+    for path in (tmp_path / "new", *(tmp_path / "new").rglob("*")):
+        assert path.stat().st_mode & 0o077 == 0, path
+
+
+def test_r22_of_many_who_make_one_key_at_once_one_does(tmp_path: Path) -> None:
+    """The others are told that the name is taken; nobody holds the public half of a key that is lost."""
+    words = [*keys_here(tmp_path, "generate", "alice"), "--unencrypted", "--out-public"]
+    racing = [
+        subprocess.Popen(
+            [sys.executable, "-c", ENTRY, *words, str(tmp_path / f"{number}.pub.json")],
+            env=os.environ | ENVIRONMENT,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+        )
+        for number in range(6)
+    ]
+    said = [(one.communicate(timeout=60)[1], one.returncode) for one in racing]
+    assert sorted(code for _, code in said) == [0, 3, 3, 3, 3, 3], said
+    assert all(b"E_KEY_EXISTS" in text for text, code in said if code)
+    (out,) = tmp_path.glob("*.pub.json")
+    listed = subprocess_run(*keys_here(tmp_path, "list"), "--format", "json")
+    assert json.loads(listed.stdout)["keys"][0]["keyid"] == read_public_key(out).key.keyid
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (("vet", "/dev/zero"), "E_KEY_FILE"),
+        (("import", "alice", "/dev/zero", "--unencrypted"), "E_KEY_ALG"),
+        (("vet", "."), "E_NO_FILE"),
+    ],
+    ids=" ".join,
+)
+def test_files_without_an_end_are_not_read_to_the_end(tmp_path: Path, words: tuple[str, ...], code: str) -> None:
+    fleet = () if words[0] == "vet" else ("--fleet", "acme")
+    capped = "import resource; resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30)); "
+    done = subprocess_run("--config-dir", str(tmp_path), "keys", *words, *fleet, before=capped)
+    assert done.returncode == 3, done.stderr
+    assert code in done.stderr + done.stdout
+
+
+def test_a_passphrase_file_without_an_end(tmp_path: Path) -> None:
+    capped = "import resource; resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30)); "
+    env = {"FWCTL_PASSPHRASE_FILE": "/dev/zero"}
+    done = subprocess_run(*keys_here(tmp_path, "generate", "alice"), before=capped, env=env)
+    assert (done.returncode, "E_PASSPHRASE" in done.stderr) == (3, True), done.stderr
+    assert not list(tmp_path.rglob("*.pem"))
