@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, Literal
@@ -113,8 +113,10 @@ def amend(settings: Context, change: Change, *, what: str, signer: str, file: st
     return _sign(settings, base, proposal, keystore, signer=signer, what=what, state="proposed")
 
 
-def sign_open(settings: Context, signer: str) -> Amended:
+def sign_open(settings: Context, signer: str, show: Callable[[tuple[str, ...]], None]) -> Amended:
     """Sign the open proposal with the keys here, and complete it if that was all that was missing.
+
+    What `show` is given is what is signed; it stops everything by raising.
 
     Raises:
         InputError: `E_NO_PROPOSAL`, `E_PROPOSAL_INVALID`, `E_KEY_MISSING`.
@@ -134,6 +136,7 @@ def sign_open(settings: Context, signer: str) -> Amended:
             place=str(keystore.folder / "keys"),
             remedy=f"Who may: {', '.join(sorted(set(proposal.holders().values())))}. See: fwctl keys list",
         )
+    show(difference(proposal))
     return _sign(settings, base, proposal, keystore, signer=signer, what="sign the open proposal", state="signed")
 
 

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import json
 import os
+import pty
+import select
 import shutil
 import subprocess
 import sys
@@ -18,6 +20,7 @@ from securesystemslib.signer import CryptoSigner
 
 from fwctl.trust.public_key import PublicKeyFile, read_public_key
 from fwctl.trust.repository import key_object
+from tests.attacks.realm import Realm
 from tests.cli.fleet import ENTRY, ENVIRONMENT, Answer, Fleet, build, subprocess_run
 
 MALLORY = CryptoSigner.generate_ed25519()
@@ -257,3 +260,55 @@ def test_a_passphrase_file_without_an_end(tmp_path: Path) -> None:
     done = subprocess_run(*keys_here(tmp_path, "generate", "alice"), before=capped, env=env)
     assert (done.returncode, "E_PASSPHRASE" in done.stderr) == (3, True), done.stderr
     assert not list(tmp_path.rglob("*.pem"))
+
+
+def on_terminal(fleet: Fleet, *words: str, answer: str) -> tuple[int, str]:
+    """Run a command on a terminal of its own, and answer its question; return its exit code and all that was seen."""
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.execve(sys.executable, [sys.executable, "-c", ENTRY, *fleet.options, *words], os.environ | ENVIRONMENT)
+    seen, asked = "", False
+    while select.select([terminal], [], [], 60)[0]:
+        try:
+            seen += os.read(terminal, 4096).decode()
+        except OSError:  # it has ended
+            break
+        if not asked and seen.endswith("[y/N]: "):
+            asked = True
+            os.write(terminal, f"{answer}\n".encode())
+    os.close(terminal)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), seen
+
+
+def test_a27_what_is_signed_is_shown_first_and_may_be_declined(alices: Fleet, tmp_path: Path) -> None:
+    """It may have changed since somebody looked at it: what came with the last pull is told before it is signed."""
+    theirs = attacker(alices, tmp_path / "theirs")
+    propose(theirs, infiltrated(policy_of(theirs)))
+    alices.git("pull", "-q", str(theirs.tree))
+    before = head(alices)
+    code, seen = on_terminal(alices, "trust", "sign", answer="n")
+    assert (code, head(alices), alices.git("status", "--porcelain")) == (1, before, ""), seen
+    shown, _, rest = seen.partition("Sign it?")
+    assert "person mallory: key" in shown
+    assert "group owners: mallory joins" in shown
+    assert "90 -> 3650" in shown
+    assert "Nothing was signed." in rest
+    code, seen = on_terminal(alices, "trust", "sign", answer="y")
+    assert (code, "mallory" in policy_of(alices)["people"]) == (0, True), seen
+
+
+@pytest.mark.e2e
+def test_a15_agent_one_version_is_one_content(own: Realm) -> None:
+    """Two policies of one version, each signed by enough: the one that is there already stays."""
+    first, second = own.next(maxApprovalDays=30), own.next(maxApprovalDays=3650)
+    assert own.put_trust(first.files())[0] == 200
+    own.trust_refused(second.files(), "E_META_ROLLBACK")
+    assert own.put_trust(first.files())[0] == 200
+
+
+@pytest.mark.e2e
+@pytest.mark.parametrize("name", ["alice\n  policy: version 9", "al\u0456ce", "bob\x1b[2K"])
+def test_a38_agent_names_that_could_forge_a_line(realm: Realm, name: str) -> None:
+    forge = realm.next()
+    forge.policy["people"][name] = {"keys": []}
+    realm.trust_refused(forge.files(), "E_POLICY_INVALID")
