@@ -21,7 +21,7 @@ from securesystemslib.signer import CryptoSigner
 from fwctl.trust.public_key import PublicKeyFile, read_public_key
 from fwctl.trust.repository import key_object
 from tests.attacks.realm import Realm
-from tests.cli.fleet import ENTRY, ENVIRONMENT, Answer, Fleet, build, subprocess_run
+from tests.cli.fleet import ENTRY, ENVIRONMENT, Answer, Fleet, build, run, subprocess_run
 
 MALLORY = CryptoSigner.generate_ed25519()
 
@@ -312,3 +312,23 @@ def test_a38_agent_names_that_could_forge_a_line(realm: Realm, name: str) -> Non
     forge = realm.next()
     forge.policy["people"][name] = {"keys": []}
     realm.trust_refused(forge.files(), "E_POLICY_INVALID")
+
+
+def test_a24_a_key_that_comes_back_brings_its_approvals_only_under_a_signed_policy(
+    alices: Fleet, tmp_path: Path
+) -> None:
+    """As docs/how-to/change-the-trust.md says: a returning person gets a new key, or the old approvals count again."""
+    file = tmp_path / "bob.pub.json"
+    alices.ok("keys", "generate", "bob", "--unencrypted", "--out-public", file)
+    alices.ok("trust", "add-key", "bob", file, "--group", "owners", "--as", "alice")
+    alices.ok("approve", "sensors", "--yes", "--as", "bob")
+    alices.ok("trust", "revoke", "bob", "--as", "alice")
+    assert alices.prepared().approved_stage == 0
+    other = Fleet(tmp_path / "new")
+    fresh = tmp_path / "fresh.pub.json"
+    other.folder.mkdir()
+    run(*keys_here(other.folder, "generate", "bob"), "--unencrypted", "--out-public", fresh, options=[])
+    alices.ok("trust", "add-key", "bob", fresh, "--group", "owners", "--as", "alice")
+    assert alices.prepared().approved_stage == 0
+    alices.ok("trust", "add-key", "bob", file, "--group", "owners", "--as", "alice")
+    assert alices.prepared().approved_stage == 1
