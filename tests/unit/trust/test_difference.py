@@ -187,6 +187,31 @@ def test_a27_a_freshness_key_for_one_of_the_two_roles_is_told(role: str) -> None
     assert told(lambda draft: _put_key(draft, role, held_by(SPARE.public_key, "")))
 
 
+def _spare(draft: Draft) -> None:
+    draft.root.keys["f" * 64] = held_by(OTHER.public_key, "carol")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        _spare,
+        lambda draft: setattr(draft.root, "consistent_snapshot", True),
+        lambda draft: draft.root.unrecognized_fields.update(note="x"),
+        lambda draft: draft.root.roles["root"].unrecognized_fields.update(note="x"),
+        lambda draft: draft.root.keys[ALICE.public_key.keyid].unrecognized_fields.update(note="x"),
+        lambda draft: draft.targets.unrecognized_fields.update(note="x"),
+        lambda draft: draft.targets.delegations.roles["policy"].unrecognized_fields.update(note="x"),
+    ],
+)
+def test_a27_what_means_nothing_is_told_too(change: Change) -> None:
+    (line,) = told(change)
+    assert line.endswith(": fields change that mean nothing to fwctl")
+
+
+def test_a27_a_renewal_tells_nothing_but_its_versions() -> None:
+    assert told(lambda draft: draft.renewed.update(("root", "targets", "policy"))) == []
+
+
 def test_a27_two_keys_under_one_name_are_two() -> None:
     """What nobody holds by name is named after its key, never after another."""
     lines = told(lambda draft: _put_key(draft, "root", held_by(OTHER.public_key, "")))
