@@ -218,7 +218,7 @@ def _rows(repo: Repo, fields: Sequence[str], ring: Ring, commits: Sequence[str])
     parts = _git(repo, asked, ring, commits).stdout.decode("utf-8", "replace").removesuffix("\0").split("\0")
     rows = [parts[at : at + len(fields)] for at in range(0, len(parts), len(fields))]
     if [row[0] for row in rows] != list(commits):
-        raise ValueError("git answered about other commits")
+        raise failure(Answer(1, b"", "error: git answered about other commits"), what="judge", place=repo.origin)
     return rows
 
 
