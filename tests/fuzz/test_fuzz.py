@@ -134,4 +134,4 @@ def test_evidence_with_a_device_ca_whose_key_is_none() -> None:
         bad[at + number] ^= 1
         text = b"-----BEGIN CERTIFICATE-----\n" + base64.encodebytes(bad) + b"-----END CERTIFICATE-----\n"
         found.add(target.judge(DEVICE_CA.encode() + b"\n" + text))
-    assert found == {"devices"}
+    assert found == {"devices, events"}
