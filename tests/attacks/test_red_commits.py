@@ -286,7 +286,7 @@ def many(number: int) -> list[dict[str, Any]]:
     ],
     ids=["ancestors", "variants", "properties", "licences", "services", "vulnerabilities", "dependencies", "tools"],
 )
-def test_a33_what_is_not_asked_for_in_a_bill_is_not_built(more: dict[str, Any]) -> None:
+def test_what_is_not_asked_for_in_a_bill_is_not_built(more: dict[str, Any]) -> None:
     """The library takes a fifth of a millisecond and 9 KB for each: 16 MB of them would take the machine."""
     data = json.dumps(BILL | more).encode()
     begun = time.process_time()
@@ -295,7 +295,7 @@ def test_a33_what_is_not_asked_for_in_a_bill_is_not_built(more: dict[str, Any]) 
     assert time.process_time() - begun < 4
 
 
-def test_a33_parts_of_the_firmware_itself_are_counted_too() -> None:
+def test_parts_of_the_firmware_itself_are_counted_too() -> None:
     main = part(components=many(MAX_COMPONENTS + 1))
     with pytest.raises(FwctlError, match="E_SBOM_FORMAT"):
         read_bill(json.dumps(BILL | {"metadata": {"component": main}}).encode(), place="x")
