@@ -38,9 +38,19 @@ def write_atomic(path: Path, data: bytes, *, mode: int = 0o644) -> None:
 
 def write_private(path: Path, data: bytes) -> None:
     """Like `write_atomic`, readable by the owner alone, in a folder of mode 0700."""
-    with disk_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    make_private(path.parent)
     write_atomic(path, data, mode=0o600)
+
+
+def make_private(folder: Path) -> None:
+    """Make a folder, and those above it that are missing, for the owner alone, whatever the umask says.
+
+    Raises:
+        WorldError: `E_DISK` when the file system refuses.
+    """
+    with disk_errors(folder):
+        for missing in reversed([one for one in (folder, *folder.parents) if not one.exists()]):
+            missing.mkdir(mode=0o700, exist_ok=True)
 
 
 def write_folders(folders: Iterable[tuple[Path, Mapping[str, bytes]]], *, private: Iterable[str]) -> None:
@@ -119,14 +129,17 @@ def sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
-def read_input(path: Path, *, remedy: str = "Check the path.") -> bytes:
+def read_input(path: Path, *, remedy: str = "Check the path.", most: int = -1) -> bytes:
     """Read a file that the user named.
+
+    Of a file that should be small, `most` bytes and one more are read: enough to see that it is not.
 
     Raises:
         InputError: `E_NO_FILE` if it cannot be read.
     """
     try:
-        return path.read_bytes()
+        with path.open("rb") as file:
+            return file.read(most + 1 if most >= 0 else -1)
     except OSError as error:
         raise InputError(
             f"cannot read it: {error.strerror or error}", code="E_NO_FILE", place=str(path), remedy=remedy

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import sys
 from pathlib import Path
 
@@ -82,7 +83,10 @@ def _request(arguments: argparse.Namespace) -> int:
     if arguments.out is None:
         sys.stdout.write(text)
         return 0
-    arguments.out.write_text(text, "ascii")
+    # It may lie on a stick that was elsewhere: a link there must not lead to a file of this device.
+    handle = os.open(arguments.out, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+    with os.fdopen(handle, "w", encoding="ascii") as file:
+        file.write(text)
     name = arguments.id
     return _say(0, f"the key stays in {arguments.config}; the request is in {arguments.out}") or _say(
         0, f"next, where the fleet's keys are: fwctl device enroll {name} --request {arguments.out.name} --out {name}"

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import stat
 from pathlib import Path
 from typing import Final
 
@@ -32,6 +35,9 @@ _ORDER: Final = (ROOT, CONTROLLER_CA, DEVICE_CA, FACTORY_IMAGE, SETTINGS, CERTIF
 """the certificate last: with it the device is enrolled"""
 _KEPT: Final = (SETTINGS, FACTORY_IMAGE)
 """what a device may have of its own already"""
+_LARGE: Final = 1 << 20
+_LARGEST: Final = 1 << 30
+"""bytes of a factory image"""
 _AGAIN: Final = "ask for the bundle again: fwctl device enroll NAME --request FILE --out DIR"
 
 
@@ -70,11 +76,11 @@ def join(folder: Path, bundle: Path) -> tuple[Settings, str]:
         ConfigError: the bundle is not whole, or not for the key in `folder`.
         Locked: an agent runs on the folder.
     """
-    if (bundle / KEY).exists():
+    if os.path.lexists(bundle / KEY):
         raise ConfigError(
             str(bundle / KEY), "a bundle for a device that made its own key holds none", f"run it as it is, or {_AGAIN}"
         )
-    files = {path: _bytes(bundle / path) for path in _ORDER}
+    files = {path: _bytes(bundle, path) for path in _ORDER}
     settings, certificate = _checked(bundle, files)
     (folder / "identity").mkdir(mode=0o700, parents=True, exist_ok=True)
     with locked(folder):
@@ -126,8 +132,19 @@ def _own_key(fs: OsFs, folder: Path, certificate: DeviceCertificate) -> bytes:
     )
 
 
-def _bytes(path: Path) -> bytes:
+def _bytes(bundle: Path, name: str) -> bytes:
+    """Read one file of a bundle: what came on a stick may be a link into this device, a pipe, or without an end."""
+    path, most = bundle / name, _LARGEST if name == FACTORY_IMAGE else _LARGE
     try:
-        return path.read_bytes()
+        if path.parent != bundle and path.parent.is_symlink():
+            raise OSError(errno.ELOOP, "it lies behind a link")
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        with os.fdopen(handle, "rb") as file:
+            if not stat.S_ISREG(os.fstat(handle).st_mode):
+                raise OSError(errno.EINVAL, "it is no file")
+            data = file.read(most + 1)
     except OSError as error:
         raise ConfigError(str(path), f"cannot be read: {error.strerror}", _AGAIN) from error
+    if len(data) > most:
+        raise ConfigError(str(path), f"is larger than {most} bytes", _AGAIN)
+    return data

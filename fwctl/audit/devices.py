@@ -17,6 +17,7 @@ from fwctl.fleet.certificates import key_digest
 from fwctl.fleet.outcomes import verify_outcome
 from fwctl_agent.protocol.lock import Lock
 from fwctl_agent.protocol.statements import Mandate, Outcome
+from fwctl_agent.trust.identity import UNREADABLE
 from fwctl_agent.trust.policy import Policy
 
 _SHOWN = 5
@@ -31,13 +32,13 @@ def check_outcomes(
     """
     try:
         authority = x509.load_pem_x509_certificate(where.read(folder.DEVICE_CA))
-    except ValueError:
+        digest = key_digest(authority.public_key())  # type: ignore[arg-type]  # any kind has a digest
+    except UNREADABLE:
         return Check.of("devices", "", [f"{folder.DEVICE_CA} is no certificate"]), set()
     judge = _Judge(authority, mandate, lock, policy, stage)
     for number, line in where.lines(folder.OUTCOMES):
         judge.take(number, line)
     wrong = [*judge.wrong[:_SHOWN], *([f"and {len(judge.wrong) - _SHOWN} more"] if len(judge.wrong) > _SHOWN else [])]
-    digest = key_digest(authority.public_key())  # type: ignore[arg-type]  # any kind has a digest
     if policy.device_cas and digest not in policy.device_cas:
         wrong.append("the policy does not know this device CA")
     remark = "" if policy.device_cas else f"The policy names no device CA: compare {digest[7:23]} with the fleet's own."

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, Literal
 
 from fwctl.cli.context import Context
 from fwctl.cli.fleet_id import fleet_id
+from fwctl.cli.trust_history import check_not_taken_back
 from fwctl.errors import Busy, FwctlError, InputError, TrustRefused, UsageError
+from fwctl.gitrepo import CommitId
 from fwctl.render.words import some
 from fwctl.trust.authority import TRUST
 from fwctl.trust.changes import Change
@@ -67,7 +69,7 @@ class _Base:
     """The commit that is changed."""
 
     repo_id: str
-    commit: str
+    commit: CommitId
     trust: Mapping[str, bytes]
     pinned: str
     current: TrustedMetadata | None
@@ -111,8 +113,10 @@ def amend(settings: Context, change: Change, *, what: str, signer: str, file: st
     return _sign(settings, base, proposal, keystore, signer=signer, what=what, state="proposed")
 
 
-def sign_open(settings: Context, signer: str) -> Amended:
+def sign_open(settings: Context, signer: str, show: Callable[[tuple[str, ...]], None]) -> Amended:
     """Sign the open proposal with the keys here, and complete it if that was all that was missing.
+
+    What `show` is given is what is signed; it stops everything by raising.
 
     Raises:
         InputError: `E_NO_PROPOSAL`, `E_PROPOSAL_INVALID`, `E_KEY_MISSING`.
@@ -132,6 +136,7 @@ def sign_open(settings: Context, signer: str) -> Amended:
             place=str(keystore.folder / "keys"),
             remedy=f"Who may: {', '.join(sorted(set(proposal.holders().values())))}. See: fwctl keys list",
         )
+    show(difference(proposal))
     return _sign(settings, base, proposal, keystore, signer=signer, what="sign the open proposal", state="signed")
 
 
@@ -296,7 +301,10 @@ def _base(settings: Context, *, dirty: str = "") -> _Base:
     trust = {path: files[path] for path in files if path.startswith(TRUST)}
     first = ROOT not in trust and bool(proposed_paths(trust)) and not settings.keystore(repo_id).exists
     pinned = "" if first else settings.pinned_root(repo_id, trust)
-    return _Base(repo_id, commit, trust, pinned, standing_trust(trust, pinned) if pinned else None)
+    current = standing_trust(trust, pinned) if pinned else None
+    if current:
+        check_not_taken_back(settings, commit, current, pinned)
+    return _Base(repo_id, commit, trust, pinned, current)
 
 
 def _open(proposal: Proposal) -> Open:

@@ -145,13 +145,16 @@ def list_(
 def show(context: typer.Context, name: Device, format_: TextOrJson = "text") -> None:
     """Show one device: what it runs, its rollout, its last outcome."""
     from fwctl.cli.looking import open_book
+    from fwctl.cli.nexts import cure
     from fwctl.cli.picking import device_detail
+    from fwctl.reconcile.views import why_unreached
     from fwctl.render.devices import SHOW
 
     settings: Context = context.obj
     detail = device_detail(open_book(settings), name)
     say(SHOW[format_](detail))
-    next_is(f"fwctl events --for {name}")
+    cured = cure(why_unreached(detail.line.row), [name]) if detail.line.row else None
+    next_is(*([cured[1]] if cured else []), f"fwctl events --for {name}")
 
 
 @group.command()

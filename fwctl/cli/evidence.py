@@ -61,16 +61,6 @@ def read(row: OutcomeRow) -> Said:
     return Said(row, version, probes)
 
 
-def last_said(ledger: Ledger, mandate: str, devices: Iterable[str] | None = None) -> dict[str, Said]:
-    """Return the newest outcome of a mandate for each device (of these, or of all)."""
-    wanted = set(devices) if devices is not None else None
-    newest: dict[str, OutcomeRow] = {}
-    for row in ledger.outcomes(mandate):
-        if wanted is None or row.device in wanted:
-            newest[row.device] = row
-    return {device: read(row) for device, row in newest.items()}
-
-
 def failure_said(ledger: Ledger, mandate: str, devices: Iterable[str]) -> dict[str, Said]:
     """Return the newest outcome that tells of a failure, for each of these devices that has one."""
     found = (row for device in set(devices) for row in ledger.outcomes(mandate, device) if row.failure_class)

@@ -14,7 +14,7 @@ from fwctl.errors import FwctlError, InputError, UsageError
 from fwctl.files import read_input, write_atomic
 from fwctl.trust import passphrase
 from fwctl.trust.keystore import FRESHNESS, ORDER, KeyKind, KeyStore
-from fwctl.trust.public_key import PublicKeyFile, fingerprint, read_public_key
+from fwctl.trust.public_key import MAX_BYTES, PublicKeyFile, fingerprint, read_public_key
 
 if TYPE_CHECKING:
     from securesystemslib.signer import SSlibKey
@@ -145,7 +145,7 @@ def import_file(keystore: KeyStore, name: str, file: Path, *, encrypted: bool) -
     from fwctl.trust.keyfile import is_encrypted, open_private, refuse_guessable
 
     keystore.check_free(name)
-    data, place = read_input(file), str(file)
+    data, place = read_input(file, most=MAX_BYTES), str(file)
     secret = passphrase.secret(passphrase.PASSPHRASE, name, place) if is_encrypted(data) else None
     key = open_private(data, secret, name=name, place=place)
     refuse_guessable(key, place)

@@ -12,6 +12,7 @@ from fwctl.cli.options import TextOrJson
 
 if TYPE_CHECKING:
     from fwctl.cli.keying import Stored
+    from fwctl.trust.keystore import KeyStore
 
 group = typer.Typer(no_args_is_help=True, help="Make, take in and look at keys.", rich_markup_mode=None)
 
@@ -56,7 +57,7 @@ def generate(
 
     keystore = keying.keystore_of(context.obj, fleet)
     _show(keying.generate(keystore, name, encrypted=not unencrypted, out=out), format_)
-    next_is(f"fwctl trust add-key {name} {out}" if out else f"fwctl keys export {name} --out {name}.json{_for(fleet)}")
+    next_is(_hand_on(keystore, name, out) if out else f"fwctl keys export {name} --out {name}.json{_for(fleet)}")
 
 
 @group.command("import")
@@ -91,6 +92,11 @@ def import_(
     next_is(f"fwctl keys export {name} --out {name}.json{_for(fleet)}")
 
 
+def _hand_on(keystore: KeyStore, name: str, file: Path) -> str:
+    """Return what is done with a public half: before there is a trust, who plans one compares its fingerprint."""
+    return f"fwctl trust add-key {name} {file}" if keystore.exists else f"fwctl keys vet {file}"
+
+
 @group.command()
 def export(
     context: typer.Context,
@@ -102,9 +108,10 @@ def export(
     """Write the public half, to hand it on."""
     from fwctl.cli import keying
 
-    done = keying.export(keying.keystore_of(context.obj, fleet), name, out)
+    keystore = keying.keystore_of(context.obj, fleet)
+    done = keying.export(keystore, name, out)
     _show(done, format_)
-    next_is(f"fwctl trust add-key {name} {done.public}")
+    next_is(_hand_on(keystore, name, done.public))
 
 
 @group.command()

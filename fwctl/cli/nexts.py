@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -20,6 +20,24 @@ NEXT: Mapping[str, tuple[str, ...]] = {
     "rolled-back": ("fwctl explain {key}", "fwctl rollout report {key}"),
     "complete": ("fwctl rollout report {key}",),
 }
+
+
+CURES: Mapping[str, tuple[str, str]] = {
+    "E_CERT_EXPIRED": ("a new certificate for its key", "fwctl device renew {devices}"),
+    "E_REVOKED": ("a new key: its present one is revoked", "fwctl device enroll {device} --request FILE --out DIR"),
+    "E_CA_EXPIRED": ("a new device CA, and new certificates from it", "fwctl doctor"),
+    "E_TLS": ("somebody who finds out who answers there", "fwctl device show {device}"),
+}
+"""code under which devices are not reached -> what lets them in again, and the command for it"""
+_NAMED = 10
+
+
+def cure(code: str, devices: Sequence[str]) -> tuple[str, str] | None:
+    """Return what lets devices in again that were not reached under this code, and the command for it."""
+    if code not in CURES or not devices:
+        return None
+    what, command = CURES[code]
+    return what, command.format(device=devices[0], devices=" ".join(devices[:_NAMED]))
 
 
 def next_commands(key: str, state: str) -> tuple[str, ...]:

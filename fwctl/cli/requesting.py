@@ -11,18 +11,37 @@ from fwctl.fleet.certificates import Authorities, key_digest, load_certificate
 from fwctl.fleet.pki import PublicKey
 from fwctl.fleet.register import Register
 from fwctl_agent.errors import Refusal
-from fwctl_agent.trust.identity import read_request
+from fwctl_agent.trust.identity import MAX_PEM, read_request
 
 
 def requested_key(settings: Context, authorities: Authorities, repo_id: str, device: str, path: Path) -> PublicKey:
     """Return the key of a request, which this device may have.
 
     Raises:
-        InputError: as `checked_key`, or `E_NO_FILE`.
+        InputError: as `checked_key`, or `E_NO_FILE`; `E_EXISTS` while another key of the device is in force, because
+            whoever can have a request granted for a name that exists is that device from then on.
         TrustRefused: `E_REVOKED`.
     """
-    pem = read_input(path).decode("ascii", "replace")
-    return checked_key(pem, authorities, repo_id, device, revoked=revoked_keys(settings, repo_id), place=str(path))
+    pem = read_input(path, most=MAX_PEM).decode("ascii", "replace")
+    revoked = revoked_keys(settings, repo_id)
+    key = checked_key(pem, authorities, repo_id, device, revoked=revoked, place=str(path))
+    book, digest = Register(authorities.folder).read(), key_digest(key)
+    if digest in book.superseded(device):
+        raise InputError(
+            "the key is one that this device had before",
+            code="E_KEY_DUPLICATE",
+            place=str(path),
+            remedy="Remove identity/ on the device, so that it makes another key, and ask again.",
+        )
+    if others := [one for one in book.current(device) if one not in revoked and one != digest]:
+        raise InputError(
+            f"{device} has another key in force: {others[0][:19]}",
+            code="E_EXISTS",
+            place=str(path),
+            remedy=f"Find out whose request this is. If {device} lost its key, take that out of trust first: "
+            f"fwctl device revoke {device} --reason WHY",
+        )
+    return key
 
 
 def checked_key(

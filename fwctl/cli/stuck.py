@@ -13,7 +13,7 @@ from fwctl.cli import evidence
 from fwctl.cli.context import Context
 from fwctl.cli.evidence import Probe
 from fwctl.cli.judging import RolloutStatus, rollout_status
-from fwctl.cli.nexts import next_commands
+from fwctl.cli.nexts import cure, next_commands
 from fwctl.cli.planning import find_rollouts
 from fwctl.errors import InputError
 from fwctl.manifests.repo import FleetRepo
@@ -183,6 +183,8 @@ def _case(
 ) -> Case:
     due = min((one.due for one in members if one.due), default=None)
     change, commands = _change(status, state, members[0])
+    if cured := cure(rule, [one.device for one in members]):
+        change, commands = f"{cured[0]}; then it goes on by itself", (cured[1],)
     shown = {one.device: probes[one.device] for one in members if one.device in probes}
     return Case(state, rule, tuple(members), shown, change, commands, due)
 

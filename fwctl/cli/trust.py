@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -43,15 +44,28 @@ def status(context: typer.Context, format_: TextJsonOrMarkdown = "text") -> None
 
 
 @group.command()
-def sign(context: typer.Context, signer: Signer = "", format_: TextOrJson = "text") -> None:
+def sign(
+    context: typer.Context,
+    signer: Signer = "",
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    format_: TextOrJson = "text",
+) -> None:
     """Sign the open change of trust; who is last completes it.
 
-    Look at it first: fwctl trust status. Get the newest commits before, and push afterwards.
+    On a terminal it is shown first. Get the newest commits before, and push afterwards.
     """
     from fwctl.cli.amending import sign_open
 
+    def show(told: tuple[str, ...]) -> None:
+        if yes or not sys.stdin.isatty():
+            return
+        talk("\n".join(["This is what you sign:", *(f"  {line}" for line in told)]))
+        if not typer.confirm("Sign it?", err=True):
+            talk("Nothing was signed.")
+            raise typer.Exit(1)
+
     settings: Context = context.obj
-    tell(sign_open(settings, signer), format_)
+    tell(sign_open(settings, signer, show), format_)
 
 
 @group.command()

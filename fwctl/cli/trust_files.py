@@ -29,7 +29,7 @@ def read_policy(path: Path) -> dict[str, Any]:
     Raises:
         InputError: `E_NO_FILE`; `E_POLICY_INVALID` or `E_KEY_*`: no verifier would take it.
     """
-    data = read_input(path, remedy="Begin with a copy of trust/policy/policy.json.")
+    data = read_input(path, remedy="Begin with a copy of trust/policy/policy.json.", most=canonical.MAX_BYTES)
     try:
         Policy.parse(data)
         found: dict[str, Any] = canonical.decode(data, what="policy")

@@ -44,7 +44,7 @@ def _read(settings: Context, file: Path | None) -> bytes:
     from fwctl.files import read_input
 
     if file is not None:
-        return read_input(file, remedy="Name the file of the fleet's first root.")
+        return read_input(file, remedy="Name the file of the fleet's first root.", most=1 << 20)
     found = settings.committed()[1].get("trust/1.root.json")
     if found is None:
         raise InputError(

@@ -11,6 +11,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from fwctl.errors import InputError
+
 PublicKey = ec.EllipticCurvePublicKey | Ed25519PublicKey
 
 CA_LIFE: Final = timedelta(days=3652)
@@ -58,7 +60,22 @@ def end_certificate(
     life: timedelta,
     extensions: tuple[x509.ExtensionType, ...] = (),
 ) -> x509.Certificate:
-    """Return an end certificate for the DNS name `name`, for clients or servers as the CA is; it ends with its CA."""
+    """Return an end certificate for the DNS name `name`, for clients or servers as the CA is; it ends with its CA.
+
+    It begins with its CA, too, not today: a device whose clock is behind must still let in a controller that was given
+    a new certificate, and one that was renewed by a clock ahead must not be shut out until then (A46).
+
+    Raises:
+        InputError: `E_CA_EXPIRED`.
+    """
+    if now >= ca.not_valid_after_utc:
+        raise InputError(
+            f"the certificate authority has ended on {ca.not_valid_after_utc:%Y-%m-%d}, so it can issue nothing",
+            code="E_CA_EXPIRED",
+            place=name,
+            remedy="Check the clock of this machine. If it is right, make new certificate authorities "
+            "(docs/how-to/identities.md).",
+        )
     identifier = ca.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
     builder = (
         x509.CertificateBuilder()
@@ -66,7 +83,7 @@ def end_certificate(
         .issuer_name(ca.subject)
         .public_key(public_key)
         .serial_number(x509.random_serial_number())
-        .not_valid_before(max(now - _BACKDATE, ca.not_valid_before_utc))
+        .not_valid_before(ca.not_valid_before_utc)
         .not_valid_after(min(now + life, ca.not_valid_after_utc))
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_usage(ca=False), critical=True)

@@ -130,14 +130,23 @@ class Book:
 
     def current(self, device: str) -> tuple[str, ...]:
         """Return the keys that a device may show today: the one in force, and those on their way to it."""
-        entries = self.entries.get(device, ())
-        last = max((at for at, entry in enumerate(entries) if entry.event == "inForce"), default=0)
-        return tuple(dict.fromkeys(entry.key for entry in entries[last:]))
+        superseded = self.superseded(device)
+        return tuple(key for key in self.keys(device) if key not in superseded)
 
     def superseded(self, device: str) -> tuple[str, ...]:
-        """Return the keys that a device has had before."""
-        current = self.current(device)
-        return tuple(key for key in self.keys(device) if key not in current)
+        """Return the keys that a device has had before, or might have: all that were known when another took over.
+
+        Once superseded is superseded for ever: who renews while somebody else rotates writes his line after the other.
+        """
+        known: dict[str, None] = {}
+        past: dict[str, None] = {}
+        present = ""
+        for entry in self.entries.get(device, ()):
+            if entry.event == "inForce" and entry.key != present and entry.key not in past:
+                past |= dict.fromkeys(key for key in known if key != entry.key)
+                present = entry.key
+            known[entry.key] = None
+        return tuple(past)
 
     def holders(self, key: str) -> tuple[str, ...]:
         """Return the devices that have had a key."""

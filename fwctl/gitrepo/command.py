@@ -32,6 +32,7 @@ _CONFIG: Mapping[str, str] = {
     "gc.auto": "0",
     "maintenance.auto": "false",
     "log.showSignature": "false",
+    "format.pretty": "medium",
     "http.followRedirects": "false",
     "advice.detachedHead": "false",
     "advice.graftFileDeprecated": "false",

@@ -23,6 +23,7 @@ CommitId = NewType("CommitId", str)
 _COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _SIGN_PROGRAMS = {"gpg.openpgp.program": "gpg", "gpg.ssh.program": "ssh-keygen", "gpg.x509.program": "gpgsm"}
 _FORMAT = "%H%x00%an%x00%ae%x00%at%x00%s"
+_LAST = int(datetime(9999, 12, 31, tzinfo=UTC).timestamp())
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,17 @@ class Commit:
     email: str
     time: datetime
     subject: str
+
+
+def time_told(text: str) -> datetime:
+    """Return the time that a commit tells. Whoever writes one may tell any: the nearest that there is is taken.
+
+    1970 stands for none.
+    """
+    try:
+        return datetime.fromtimestamp(min(int(text), _LAST), UTC)
+    except (ValueError, OverflowError, OSError):
+        return datetime.fromtimestamp(0, UTC)
 
 
 class Repo:
@@ -193,7 +205,7 @@ class Repo:
         )
         parts = answer.stdout.decode("utf-8", "replace").removesuffix("\0").split("\0")
         rows = [parts[at : at + 5] for at in range(0, len(parts) - 4, 5)]
-        return tuple(Commit(CommitId(i), n, e, datetime.fromtimestamp(int(t), UTC), s) for i, n, e, t, s in rows)
+        return tuple(Commit(CommitId(i), n, e, time_told(t), s) for i, n, e, t, s in rows)
 
     def _identity(self) -> dict[str, str]:
         """Return the user's identity for git: the environment first, then the user's own configuration."""

@@ -9,13 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from typing import Final
 
 from fwctl.errors import InputError, TrustRefused, WorldError
 from fwctl.gitrepo.command import Answer, checked, failure, run
 from fwctl.gitrepo.keyring import Ring, Signers, keyring
-from fwctl.gitrepo.repo import Commit, CommitId, Repo
+from fwctl.gitrepo.repo import Commit, CommitId, Repo, time_told
 
 MAX_COMMITS: Final = 1000
 """as many commits are judged at once, at most"""
@@ -188,7 +187,7 @@ def kind_of(raw: bytes, commit: str) -> str:
 
 def _judged(who: Sequence[str], kind: str, signed: Sequence[str]) -> Judged:
     name, email, subject = who[1], who[2], who[4]
-    commit = Commit(CommitId(who[0]), name, email, datetime.fromtimestamp(int(who[3]), UTC), subject)
+    commit = Commit(CommitId(who[0]), name, email, time_told(who[3]), subject)
     letter, signer, key = signed[1], _plain(signed[2], 120), _plain(signed[3], 80)
     if letter == "G" and kind in _KINDS.values():
         return Judged(commit, signer or key, key, "")
@@ -219,7 +218,7 @@ def _rows(repo: Repo, fields: Sequence[str], ring: Ring, commits: Sequence[str])
     parts = _git(repo, asked, ring, commits).stdout.decode("utf-8", "replace").removesuffix("\0").split("\0")
     rows = [parts[at : at + len(fields)] for at in range(0, len(parts), len(fields))]
     if [row[0] for row in rows] != list(commits):
-        raise ValueError("git answered about other commits")
+        raise failure(Answer(1, b"", "error: git answered about other commits"), what="judge", place=repo.origin)
     return rows
 
 

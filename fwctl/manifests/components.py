@@ -24,6 +24,7 @@ VERSIONS: Final = ("1.4", "1.5", "1.6")
 MAX_BYTES: Final = 16 * 2**20
 MAX_COMPONENTS: Final = 10_000
 MAX_TEXT: Final = 500
+_FIELDS: Final = ("type", "name", "version", "group", "purl")
 
 
 @dataclass(frozen=True, order=True)
@@ -58,7 +59,7 @@ def read_bill(data: bytes, *, place: str) -> tuple[Component, ...]:
 
     try:
         read: Callable[[object], Bom] = getattr(Bom, "from_json")  # noqa: B009  a decorator of the library makes it
-        bill = read(document)
+        bill = read(_needed(document))
         main = bill.metadata.component if bill.metadata else None
         found = {_component(one) for one in _flat([*([main] if main else []), *bill.components])}
     except RecursionError:
@@ -106,8 +107,8 @@ class Wanted:
         Raises:
             ValueError: it is neither a name, a name with a version, nor a package URL.
         """
-        if text.startswith("pkg:"):
-            stem, version = _stem(text)
+        if text[:4].casefold() == "pkg:":
+            stem, version = _stem(f"pkg:{text[4:]}")
             if stem:
                 return cls(text, "", version, stem)
         else:
@@ -119,11 +120,13 @@ class Wanted:
 
     def fits(self, component: Component) -> bool:
         """Say whether a component is meant. Names are compared without regard to case, versions exactly."""
-        if self.version and component.version != self.version:
+        if not self.purl and self.name.casefold() != component.name.casefold():
             return False
-        if self.purl:
-            return bool(component.purl) and _stem(component.purl)[0] == self.purl
-        return self.name.casefold() == component.name.casefold()
+        stem, version = _stem(component.purl) if component.purl else ("", "")
+        if self.purl and stem != self.purl:
+            return False
+        # A distribution's own version may stand beside that of the package URL: who looks for either wants to know.
+        return not self.version or self.version in (component.version, version)
 
     def any(self, components: Iterable[Component]) -> bool:
         return any(self.fits(one) for one in components)
@@ -167,13 +170,39 @@ def _constant(name: str) -> None:
 
 def _count(document: Mapping[str, Any]) -> int:
     """Count components before any is built."""
-    count, left = 0, [document.get("components")]
+    main = _main(document)
+    count, left = 0, [document.get("components"), main.get("components") if isinstance(main, dict) else None]
     while left:
         part = left.pop()
         if isinstance(part, list):
             count += len(part)
             left += [one.get("components") for one in part if isinstance(one, dict)]
     return count
+
+
+def _main(document: Mapping[str, Any]) -> Any:
+    metadata = document.get("metadata")
+    return metadata.get("component") if isinstance(metadata, dict) else metadata
+
+
+def _needed(document: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a document without all that is not asked for: the library would build it, and nothing counts it."""
+    kept = {key: document[key] for key in ("bomFormat", "specVersion")} | _parts(document)
+    main = _main(document)
+    return kept if main is None else kept | {"metadata": {"component": _bare(main)}}
+
+
+def _bare(component: Any) -> Any:
+    if not isinstance(component, dict):
+        return component  # the library says what it thinks of it
+    return {key: component[key] for key in _FIELDS if key in component} | _parts(component)
+
+
+def _parts(whole: Mapping[str, Any]) -> dict[str, Any]:
+    if "components" not in whole:
+        return {}
+    parts = whole["components"]
+    return {"components": [_bare(one) for one in parts] if isinstance(parts, list) else parts}
 
 
 def _flat(components: Iterable[CdxComponent]) -> Iterator[CdxComponent]:

@@ -14,14 +14,15 @@ from fwctl.gitrepo import CommitId, Repo
 from fwctl.reconcile.authority import Freshness, Pen
 from fwctl.reconcile.commit import CommitState, read_commit
 from fwctl.reconcile.ending import of_machine
-from fwctl.reconcile.images import Images
+from fwctl.reconcile.images import STORAGE_CODES, Images
 from fwctl.reconcile.loop import Loop
 from fwctl.reconcile.provenance import check_provenance
 from fwctl.reconcile.reports import PassReport
 from fwctl.reconcile.setting import AtOnce, Setting
 from fwctl.reconcile.tools import Tools, Watcher
 from fwctl.state import BatchWriter, Event, Lease, Ledger, SetMeta
-from fwctl.storage import from_spec
+from fwctl.storage import Storage, from_spec
+from fwctl.storage.unusable import Unusable
 from fwctl.trust.keystore import FRESHNESS, ORDER
 from fwctl.trust.repository import check_machine
 from fwctl_agent.protocol import canonical
@@ -99,7 +100,13 @@ class Acting:
 
 def _images(state: CommitState, state_dir: Path) -> Images:
     spec = state.repo.fleet.spec
-    storage = from_spec(spec.storage.model_dump(), base=state_dir, allow=state.authority.policy.storage)
+    storage: Storage
+    try:
+        storage = from_spec(spec.storage.model_dump(), base=state_dir, allow=state.authority.policy.storage)
+    except FwctlError as error:
+        if error.code not in STORAGE_CODES:
+            raise
+        storage = Unusable(error)  # what is taken back, confirmed or looked at needs none
     name = spec.storage.url if spec.storage.type == "https" else str(state_dir / spec.storage.path)
     return Images(storage, pull=spec.delivery == "pull", spool=state_dir, name=name)
 

@@ -20,7 +20,7 @@ KEPT: Final = 64 << 20
 """bytes of images that are kept in memory, in all"""
 STORAGE_CODES: Final = (
     *("E_HASH", "E_STORAGE_MISSING", "E_LENGTH", "E_URL", "E_REDIRECT", "E_RANGE"),
-    *("E_STORAGE_UNREACHABLE", "E_STORAGE_TLS", "E_STORAGE_STATUS", "E_STORAGE_CUT"),
+    *("E_STORAGE_UNREACHABLE", "E_STORAGE_TLS", "E_STORAGE_STATUS", "E_STORAGE_CUT", "E_STORAGE_QUERY"),
 )
 """what holds one rollout until the next pass, and not the others"""
 ENOUGH: Final = 3
@@ -47,6 +47,7 @@ class Images:
         self._spool = spool
         self._name = name
         self._hit: dict[str, set[str]] = {}
+        self._stats: dict[str, Stat] = {}
         self._fetched: FileStorage | None = None
         self._lock = asyncio.Lock()
 
@@ -75,9 +76,12 @@ class Images:
                 remedy="Look at the storage; the next pass goes on with the rollout.",
             )
 
-    def stat(self, digest: str) -> Stat:
-        """Return what the storage knows of an image. Raises InputError `E_STORAGE_MISSING`."""
-        return self._storage.stat(digest)
+    async def stat(self, digest: str) -> Stat:
+        """Return what the storage knows of an image, asked once. Raises InputError `E_STORAGE_MISSING`."""
+        if digest not in self._stats:
+            # A storage that takes its time to answer must not hold those who are being visited.
+            self._stats[digest] = await asyncio.to_thread(self._storage.stat, digest)
+        return self._stats[digest]
 
     @asynccontextmanager
     async def source(self, digest: str, length: int) -> AsyncIterator[bytes | ImageReader]:

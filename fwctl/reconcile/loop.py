@@ -268,7 +268,7 @@ class Loop:
         # A missing image is ours, not the devices' failure: say so before the first of them is contacted.
         try:
             if one.view.back_since is None:
-                self.tools.images.stat(prepared.plan.release.image)
+                await self.tools.images.stat(prepared.plan.release.image)
         except FwctlError as error:
             self.failed[prepared.key] = error
             return

@@ -15,14 +15,12 @@ from math import inf
 
 from fwctl.errors import DeviceError
 from fwctl.reconcile import records
-from fwctl.reconcile.believing import document_of
 from fwctl.reconcile.commit import CommitState
+from fwctl.reconcile.observing import observe, unreachable
 from fwctl.reconcile.reports import Swept
 from fwctl.reconcile.tools import Recorder, Tools
-from fwctl.reconcile.visit import learned
-from fwctl.rollouts.failures import backoff
 from fwctl.rollouts.looks import Contact, Rhythm, next_look, sweep_due
-from fwctl.state import Change, DeviceRow, DeviceUnreachable, Ledger, OutcomeReceived
+from fwctl.state import Change, DeviceRow, Ledger, OutcomeReceived
 from fwctl_agent.protocol.messages import DeviceDocument
 
 SWEEP = "(sweep)"
@@ -86,21 +84,16 @@ class Sweeper:
         self._count(devices=1)
         try:
             async with tools.reached(device) as link:
-                document = await document_of(link, tools.state)
-                now = tools.clock()
-                await tools.pen.learn(document, now)
-                late = learned(tools, link, document, tools.state.repo.fleet.spec.repo_id, now)
+                seen = await observe(tools, link)
                 # When somebody wants to come back to it stays as it was.
-                due = row.next_due if row is not None and row.next_due and row.next_due > now else None
-                await recorder.write(*late, records.seen(document, now, due=due))
+                due = row.next_due if row is not None and row.next_due and row.next_due > seen.at else None
+                await recorder.write(*seen.late, records.seen(seen.document, seen.at, due=due))
         except DeviceError as error:
-            now, misses = tools.clock(), 1 + (row.failure_count if row is not None and not row.reachable else 0)
             policy = tools.state.repo.fleet.spec.defaults.retry.backoff
-            due, reason = now + backoff(policy, device=device, failures=misses), f"{error.code}: {error.message}"
-            await recorder.write(DeviceUnreachable(at=now, device=device, reason=reason, next_due=due))
+            await recorder.write(unreachable(tools, device, error, policy))
             self._count(unreachable=1)
         else:
-            self._count(drifted=row is not None and _drifted(row, document, late))
+            self._count(drifted=row is not None and _drifted(row, seen.document, seen.late))
 
     def _count(self, *, devices: int = 0, unreachable: int = 0, drifted: int = 0) -> None:
         so_far = self.swept

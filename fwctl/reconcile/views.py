@@ -120,9 +120,16 @@ def device_view(
         deferred_since=row.deferred_since if row else None,
         unreachable_since=row.unreachable_since if row and not row.reachable else None,
         misses=row.failure_count if row and not row.reachable else 0,
+        unreachable_code=why_unreached(row) if row else "",
         due_at=max(due, default=None),
         back_due_at=back.due_at if back is not None and back.status is not OrderStatus.SETTLED else None,
     )
+
+
+def why_unreached(row: DeviceRow) -> str:
+    """Return the code under which a device was not reached last; nothing where nobody answered, or it was reached."""
+    code = "" if row.reachable else row.reason.partition(":")[0]
+    return code if code.startswith("E_") and code != "E_UNREACHABLE" else ""
 
 
 def _forgiven(installs: Iterable[OrderRow], released: datetime | None) -> int | None:

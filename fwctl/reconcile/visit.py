@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
-from typing import Any
 
 from fwctl.errors import DeviceError
 from fwctl.fleet.interface import DeviceLink
-from fwctl.manifests.models.rollout_parts import Backoff
 from fwctl.reconcile import records
-from fwctl.reconcile.believing import check_running, document_of
+from fwctl.reconcile.account import Subject
 from fwctl.reconcile.commit import Prepared
-from fwctl.reconcile.exchange import Exchange, Subject, read_order
+from fwctl.reconcile.exchange import Exchange
+from fwctl.reconcile.kept import kept_install
+from fwctl.reconcile.observing import missed, observe
 from fwctl.reconcile.tools import Recorder, Tools
 from fwctl.reconcile.views import device_view
 from fwctl.rollouts.actions import Defer, Install, Leave, Resume, TakeBack
 from fwctl.rollouts.decide import next_step
-from fwctl.rollouts.failures import backoff
 from fwctl.rollouts.view import DeviceView, RolloutView
-from fwctl.state import Change, DeviceDeferred, DeviceUnreachable, to_json
+from fwctl.state import DeviceDeferred
 from fwctl_agent.protocol.messages import DeviceDocument
 from fwctl_agent.protocol.statements import InstallOrder, Mandate
 
@@ -47,14 +45,12 @@ class Visitor:
             await missed(self._tools, recorder, self._prepared.key, device, error, self._prepared.plan.retry.backoff)
 
     async def _look(self, link: DeviceLink, recorder: Recorder, device: str) -> None:
-        document = await document_of(link, self._tools.state)
-        now = self._tools.clock()
-        await self._tools.pen.learn(document, now)
-        late = learned(self._tools, link, document, self._mandate.repo_id, now)
-        recorder.note(*late, records.seen(document, now))
-        if late:
+        seen = await observe(self._tools, link)
+        document, now = seen.document, seen.at
+        recorder.note(*seen.late, records.seen(document, now))
+        if seen.late:
             await recorder.write()  # what it tells changes where it stands
-        view = self._device_view(document, now, late=bool(late))
+        view = self._device_view(document, now, late=bool(seen.late))
         plan = self._prepared.plan
         subject = Subject(self._prepared.key, plan.repo_id, plan.wave_of[device], self._prepared)
         exchange = Exchange(self._tools, recorder, subject, link, document)
@@ -124,52 +120,7 @@ class Visitor:
 
     def _renewed(self, order: str, now: datetime) -> InstallOrder:
         """Return an open order with today's freshness: the same id, so sending it again is harmless."""
-        body = self._tools.ledger.order_body(order)
-        known = read_order(body) if body is not None else None
-        if not isinstance(known, InstallOrder):
-            raise TypeError("an open install order has its envelope in the ledger")
         delivery = self._tools.images.delivery(self._prepared.plan.release.image)
-        return replace(known, delivery=delivery, **self._tools.pen.orders.lifetime(now))
-
-
-async def missed(
-    tools: Tools, recorder: Recorder, rollout: str, device: str, error: DeviceError, policy: Backoff
-) -> None:
-    """Record that a device could not be talked to, and when to try again."""
-    now = tools.clock()
-    rows = tools.ledger.devices([device])
-    misses = 1 + (rows[0].failure_count if rows and not rows[0].reachable else 0)
-    due, reason = now + backoff(policy, device=device, failures=misses), f"{error.code}: {error.message}"
-    await recorder.write(DeviceUnreachable(at=now, device=device, reason=reason, next_due=due))
-    tools.watcher.progressed(rollout, device, "unreachable", reason)
-
-
-def learned(tools: Tools, link: DeviceLink, document: DeviceDocument, repo_id: str, now: datetime) -> list[Change]:
-    """Return the changes of outcomes that never reached us (R06). One that the device did not sign changes nothing."""
-    if not document.outcomes:
-        return []
-    found: list[Change] = []
-    recorded = tools.ledger.outcome_envelopes(document.id)
-    for envelope in document.outcomes:
-        if to_json(envelope) in recorded or _same_statement(envelope, recorded):
-            continue  # it was proved when it was recorded
-        try:
-            outcome, changes = records.received(
-                tools.ledger,
-                envelope,
-                certificate=link.peer_certificate or "",
-                device=document.id,
-                repo_id=repo_id,
-                now=now,
-            )
-            check_running(outcome.running, tools.state, document.id)
-        except DeviceError:
-            continue
-        found += changes
-    return found
-
-
-def _same_statement(envelope: Mapping[str, Any], recorded: Iterable[str]) -> bool:
-    """Say whether a statement is recorded under another signature: a new key signs again what a device keeps."""
-    payload = json.dumps(envelope.get("payload"))
-    return any(payload in text for text in recorded)
+        return replace(
+            kept_install(self._tools.ledger, order), delivery=delivery, **self._tools.pen.orders.lifetime(now)
+        )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from fwctl.render.words import document, labelled
+from fwctl.render.words import document, labelled, visible
 
 if TYPE_CHECKING:
     from fwctl.cli.amending import Amended, Open
@@ -54,7 +54,7 @@ AMENDED: Mapping[str, Callable[[Amended], str]] = {"text": amended_text, "json":
 def open_text(found: Open) -> list[str]:
     """Return the open proposal as lines: what it changes, who signed, who is missing."""
     if found.problem:
-        return [f"Open proposal: {found.problem.code}: {found.problem.message}"]
+        return [f"Open proposal: {found.problem.code}: {visible(found.problem.message)}"]
     lines = ["Open proposal, not trusted yet", *(f"  {line}" for line in found.differences), *_needs(found)]
     return lines + [f"ignored {one.path}: {one.why}" for one in found.wasted]
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from functools import partial
 
 from fwctl.errors import InputError
 from fwctl.manifests.diagnostic import Diagnostic, Loc, quoted
 from fwctl.manifests.fields import did_you_mean
 from fwctl.manifests.repo import FleetRepo, LoadedRollout
-from fwctl.rollouts.compile import Compiled, compile_locked, lock_path
+from fwctl.rollouts.compile import Compiled, lock_path
 from fwctl.rollouts.plan import Plan
 from fwctl.rollouts.unsupported import not_enforced
 
@@ -19,15 +18,6 @@ _PLACES: Mapping[str, Loc] = {
     "E_STRATEGY": ("spec", "strategy", "type"),
     "E_NO_WAVE": ("spec", "strategy", "approvalBefore"),
 }
-
-
-def check_plans(repo: FleetRepo, files: Mapping[str, bytes]) -> tuple[Diagnostic, ...]:
-    """Return the findings that only compiling shows, for all rollouts; `files` holds the locks by path."""
-    return tuple(
-        found
-        for rollout in repo.rollouts.values()
-        for found in check_plan(repo, rollout, partial(compile_locked, repo, rollout, files))
-    )
 
 
 def check_plan(repo: FleetRepo, rollout: LoadedRollout, compiled: Callable[[], Compiled]) -> tuple[Diagnostic, ...]:

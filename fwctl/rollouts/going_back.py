@@ -38,8 +38,9 @@ def judge_back(plan: Plan, device: DeviceView | None) -> Verdict:
         return _over("untouched", _why_untouched(plan, device), _own_failure(device))
     if device.unreachable_since is not None:
         since = f"{device.unreachable_since:%Y-%m-%d %H:%M:%SZ}"
-        why = f"unreachable since {since}; it goes back when it returns"
-        return Verdict("retry", why, device.due_at, asap=device.due_at is None, free=True)
+        code = device.unreachable_code
+        why = f"unreachable since {since}{f' ({code})' if code else ''}; it goes back when it returns"
+        return Verdict("retry", why, device.due_at, asap=device.due_at is None, rule=code, free=True)
     # What the install order waits for does not hold up its revert.
     return Verdict("in-flight", "is taken back", device.back_due_at, asap=device.back_due_at is None, free=True)
 

@@ -266,14 +266,15 @@ def _may_start(plan: Plan, device: DeviceView, now: datetime) -> Verdict:
 
 def _asked(device: DeviceView, state: StandingState, why: str, until: datetime | None, *, free: bool) -> Verdict:
     """Return the verdict on a device that is contacted as soon as it may be."""
-    return Verdict(state, why, device.due_at, asap=device.due_at is None, until=until, free=free)
+    rule = device.unreachable_code
+    return Verdict(state, why, device.due_at, asap=device.due_at is None, rule=rule, until=until, free=free)
 
 
 def _straggler(device: DeviceView, why: str, since: datetime | None, *, free: bool) -> Verdict:
     """Return the verdict on a device whose time is up: it is left alone for a while, and then looked for."""
     moments = [since + STRAGGLER_RETRY if since else None, device.due_at]
     due = max((moment for moment in moments if moment is not None), default=None)
-    return Verdict("straggler", why, due, asap=device.due_at is None, free=free)
+    return Verdict("straggler", why, due, asap=device.due_at is None, rule=device.unreachable_code, free=free)
 
 
 def _out_of_time(plan: Plan, device: DeviceView, *, at_least: timedelta = timedelta()) -> datetime | None:
@@ -285,4 +286,5 @@ def _out_of_time(plan: Plan, device: DeviceView, *, at_least: timedelta = timede
 
 
 def _unreached(device: DeviceView) -> str:
-    return f"unreachable since {device.unreachable_since:%Y-%m-%d %H:%M:%SZ} ({device.misses} tries)"
+    why = f": {device.unreachable_code}" if device.unreachable_code else ""
+    return f"unreachable since {device.unreachable_since:%Y-%m-%d %H:%M:%SZ} ({device.misses} tries){why}"

@@ -74,6 +74,8 @@ class DeviceView:
     unreachable_since: datetime | None = None
     misses: int = 0
     """visits in a row that did not reach it"""
+    unreachable_code: str = ""
+    """why not, where it is more than that nobody answers: such as a certificate past its end"""
     due_at: datetime | None = None
     """not to be contacted before"""
     back_due_at: datetime | None = None

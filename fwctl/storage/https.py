@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import http.client
+import os
 import socket
 import ssl
 import threading
@@ -79,6 +80,8 @@ class HttpsStorage:
         """
         try:
             with self.open(digest) as reader:
+                if reader.length != _length_of(source):  # perhaps one that no read comes to the end of
+                    _failed("E_HASH", f"holds {reader.length} bytes under the digest", self._place(digest))
                 while reader.read(_CHUNK):
                     pass
                 return Stat(digest, reader.length)
@@ -165,11 +168,14 @@ class HttpsStorage:
         except Refusal as refusal:
             raise TrustRefused(refusal.message, code=refusal.code, place=address.place, remedy=_LIST) from None
         context, failure = self._context(), WorldError("", code="", remedy="")
-        for ip in ips:
+        end = time.monotonic() + self.limits.head
+        for ip in ips:  # of which a name service may tell thousands
             try:
                 return self._shaken(ip, address, context)
             except WorldError as error:
                 failure = error
+            if time.monotonic() > end:
+                break
         raise failure
 
     def _shaken(self, ip: Ip, address: Address, context: ssl.SSLContext) -> socket.socket:
@@ -260,10 +266,19 @@ def _check_status(response: http.client.HTTPResponse, place: str) -> None:
 
 
 def _length(response: http.client.HTTPResponse, place: str) -> int:
-    stated = response.getheader("Content-Length", "")
+    # The size of a chunk may drip in, byte by byte, within one read: no limit of time would notice.
+    stated = response.getheader("Content-Length", "") if response.getheader("Transfer-Encoding") is None else ""
     if not stated.isascii() or not stated.isdigit() or len(stated) > 15:
         _failed("E_LENGTH", "does not say how long the image is", place)
     return int(stated)
+
+
+def _length_of(source: Path | BinaryIO) -> int:
+    if isinstance(source, Path):
+        return source.stat().st_size
+    at, end = source.tell(), source.seek(0, os.SEEK_END)
+    source.seek(at)
+    return end - at
 
 
 def _cut(connection: socket.socket | None) -> None:

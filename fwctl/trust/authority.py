@@ -194,8 +194,8 @@ class Authority:
         return replace(one, who=who, why=why)
 
     def _may_approve(self, judged: Tally, path: str, stage: int) -> str:
-        """Name who could make up for approvals that count no more."""
-        missing = judged.missing(self.policy, path, stage) if judged.ignored else ()
+        """Name whose approvals could still make it up, in whatever group, once somebody has begun."""
+        missing = judged.missing(self.policy, path, stage) if judged.ignored or judged.votes else ()
         names = sorted({name for _, candidates in missing for name in candidates if self.policy.people[name]})
         return f"; may approve: {', '.join(names) or 'nobody is left'}" if missing else ""
 

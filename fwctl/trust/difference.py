@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
@@ -13,9 +14,9 @@ from fwctl.trust.proposal import Proposal
 from fwctl.trust.quorums import holders_of
 from fwctl_agent.protocol import canonical
 from fwctl_agent.trust.keys import load_key, vet
-from fwctl_agent.trust.metadata import POLICY_ROLE
+from fwctl_agent.trust.metadata import POLICY_ROLE, POLICY_TARGET
 from fwctl_agent.trust.policy import Policy
-from fwctl_agent.trust.roles import keys_of
+from fwctl_agent.trust.roles import PERSON, keys_of
 
 _NOUNS = {
     "approvalRules": "approval rule",
@@ -49,12 +50,39 @@ def difference(proposal: Proposal) -> tuple[str, ...]:
     if proposal.targets:
         before = current.targets.signed if current and current.targets else None
         found += _role(POLICY_ROLE, before, proposal.targets.signed, proposal)
+        found += _unsaid("targets", before, proposal.targets.signed)
         found.append(f"targets: version {proposal.targets.signed.version}, until {_day(proposal.targets.signed)}")
     if proposal.role:
         text = current.files["policy/policy.json"] if current else "{}"
         found += _policy(json.loads(text), json.loads(proposal.policy_text))
+        found += _unsaid("policy", current.role.signed if current and current.role else None, proposal.role.signed)
         found.append(f"policy: version {proposal.role.signed.version}, until {_day(proposal.role.signed)}")
     return tuple(found)
+
+
+def _unsaid(role: str, old: Root | Targets | None, new: Root | Targets) -> Iterator[str]:
+    """Tell that something changes which no other line names; fwctl reads none of it."""
+    if old is not None and _rest(old) != _rest(new):
+        yield f"{role}: fields change that mean nothing to fwctl"
+
+
+def _rest(signed: Root | Targets) -> Any:
+    """Return what is left of metadata without all that other lines tell."""
+    value = copy.deepcopy(signed.to_dict())
+    kept = {name: part for name, part in value.items() if name not in ("version", "expires")}
+    kept["targets"] = {name: part for name, part in kept.get("targets", {}).items() if name != POLICY_TARGET}
+    entry = kept if isinstance(signed, Root) else kept.get("delegations") or {}
+    roles = entry.get("roles", {})
+    used = set[str]()
+    for role in roles.values() if isinstance(roles, dict) else roles:
+        used |= set(role.pop("keyids"))
+        role.pop("threshold")
+    keys = entry.pop("keys", {})
+    told = ("keytype", "scheme", "keyval", PERSON)
+    odd = {
+        keyid: {name: key[name] for name in key if keyid not in used or name not in told} for keyid, key in keys.items()
+    }
+    return kept, {keyid: rest for keyid, rest in odd.items() if rest}
 
 
 def _root(old: Root | None, new: Root, proposal: Proposal) -> Iterator[str]:
@@ -63,6 +91,7 @@ def _root(old: Root | None, new: Root, proposal: Proposal) -> Iterator[str]:
     was = _machine(old) if old else ()
     if was != _machine(new):
         yield f"freshness key: {' '.join(was) or 'none'} -> {' '.join(_machine(new))}"
+    yield from _unsaid("root", old, new)
     yield f"root: version {new.version}, until {_day(new)}"
 
 

@@ -71,7 +71,9 @@ class HardwareKey:
             TrustRefused: `E_KEY_ALG`, `E_KEY_WEAK`.
         """
         try:
-            fields = Fields(canonical.decode(read_input(path), what="the file", max_bytes=MAX_BYTES), "key")
+            fields = Fields(
+                canonical.decode(read_input(path, most=MAX_BYTES), what="the file", max_bytes=MAX_BYTES), "key"
+            )
             address, module = fields.text("address", limit=1000), fields.text("module", limit=4000)
             public = load_key(fields.take("public"))
             fields.done()

@@ -6,7 +6,10 @@ A key NAME is `keys/NAME.pem`, or `keys/NAME.hsm.json` if it lies in a token. It
 
 from __future__ import annotations
 
+import fcntl
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -14,7 +17,7 @@ from typing import TYPE_CHECKING, Literal
 from platformdirs import user_config_path
 
 from fwctl.errors import InputError
-from fwctl.files import write_private
+from fwctl.files import make_private, write_private
 
 if TYPE_CHECKING:  # cryptography takes longer to import than `status` has; only those who sign need it
     from securesystemslib.signer import CryptoSigner, Signer, SSlibKey
@@ -131,18 +134,20 @@ class KeyStore:
 
         from fwctl.trust.keyfile import seal_private
 
-        signer = CryptoSigner(key)
-        self.check_new(name, signer.public_key)
-        # The public half first: a key without it would have to be opened to be known.
-        self._write_public(name, signer.public_key)
-        write_private(self._pem_path(name), seal_private(key, passphrase))
+        signer, sealed = CryptoSigner(key), seal_private(key, passphrase)
+        with self._locked():
+            self.check_new(name, signer.public_key)
+            # The public half first: a key without it would have to be opened to be known.
+            self._write_public(name, signer.public_key)
+            write_private(self._pem_path(name), sealed)
         return signer
 
     def add_hardware(self, name: str, key: HardwareKey) -> None:
         """Store what leads to a key in a token. Raises as `add`."""
-        self.check_new(name, key.public)
-        self._write_public(name, key.public)
-        write_private(self._hardware_path(name), key.to_bytes())
+        with self._locked():
+            self.check_new(name, key.public)
+            self._write_public(name, key.public)
+            write_private(self._hardware_path(name), key.to_bytes())
 
     def protect(self, name: str, passphrase: str) -> None:
         """Encrypt a private key with another passphrase; the old file stays until the new one is complete.
@@ -235,6 +240,18 @@ class KeyStore:
                 place=str(self.key_path(twin)),
                 remedy="Make a key of its own: fwctl keys generate NAME",
             )
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """Keep other processes from adding keys: of two that add one name, the second is told so and loses nothing."""
+        folder = self.folder / "keys"
+        make_private(folder)
+        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(handle)
 
     def _is(self, name: str, key: SSlibKey) -> bool:
         from fwctl.errors import FwctlError

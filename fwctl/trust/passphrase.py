@@ -97,7 +97,7 @@ def _read(kind: Kind, path: Path) -> str:
     known = _remembered.get((kind, f"file {path}"))
     if known is not None:
         return known
-    whole = read_input(path, remedy=f"{kind.variable} names the file that holds the {kind.noun}.")
+    whole = read_input(path, remedy=f"{kind.variable} names the file that holds the {kind.noun}.", most=4 * MAX_BYTES)
     try:
         found = whole.decode().split("\n", 1)[0].removesuffix("\r")
     except UnicodeDecodeError:

@@ -54,7 +54,7 @@ def read_public_key(path: Path) -> PublicKeyFile:
         InputError: `E_NO_FILE`, `E_KEY_FILE` if it is no public key, `E_KEY_NAME` if it names nobody.
         TrustRefused: `E_KEY_ALG` or `E_KEY_WEAK` for a key that nobody may use.
     """
-    return parse_public_key(read_input(path, remedy=_REMEDY), path)
+    return parse_public_key(read_input(path, remedy=_REMEDY, most=MAX_BYTES), path)
 
 
 def parse_public_key(data: bytes, path: Path) -> PublicKeyFile:

@@ -126,12 +126,6 @@ def build(signers: Signers, policy: Mapping[str, Any], *, now: datetime, version
     return found
 
 
-def build_targets(signers: Signers, policy: Mapping[str, Any], *, now: datetime, version: int) -> dict[str, str]:
-    """Return targets, the policy role and the policy target, all of `version`."""
-    found = build(signers, policy, now=now, version=version)
-    return {name: text for name, text in found.items() if name != "1.root.json"}
-
-
 def root_of(plan: TrustPlan, now: datetime) -> Root:
     """Return root version 1."""
     people = [held_by(key, name) for role in (plan.root, plan.targets) for name, key in role.people.items()]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,8 +13,9 @@ from tests.cli.fleet import ENVIRONMENT, Fleet, approved, build, recorded
 
 @pytest.fixture(autouse=True)
 def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("FWCTL_REPO", "FWCTL_STATE_DIR", "FWCTL_CONFIG_DIR", "FWCTL_DEBUG"):
-        monkeypatch.delenv(name, raising=False)
+    for name in os.environ:
+        if name.startswith("FWCTL_"):
+            monkeypatch.delenv(name)
     for name, value in ENVIRONMENT.items():
         monkeypatch.setenv(name, value)
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from fwctl_agent.runtime.intake import CHECKPOINT
+from tests.support.people import change_policy
 from tests.support.storage_server import Fault, StorageServer, always, in_turn
 from tests.support.world import Ran, World, firmware, next_host, until
 
@@ -201,3 +202,31 @@ def _add(world: World, image: bytes) -> Ran:
     file = world.folder / "2.5.0.bin"
     file.write_bytes(image)
     return world.run("firmware", "add", file, "--model", "sensor-v1", "--version", "2.5.0")
+
+
+@pytest.mark.parametrize("lost", ["host", "token"])
+def test_a39_without_its_storage_a_fleet_takes_back_what_it_installed(
+    fleet: Fetching, lost: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No image is needed for that: neither a host that is struck off the list nor a lost token may be in the way."""
+    world, asked = fleet.world, fleet.server.requests
+    fleet.init()
+    fleet.trust()
+    fleet.enroll("gateway-1")
+    fleet.release(firmware("pulled"))
+    world.agent("gateway-1")
+    world.reconciled()
+    assert set(world.standings().values()) == {"reached"}
+    if lost == "host":
+        change_policy(world, lambda policy: policy.update(storage=[]))
+    else:
+        monkeypatch.setenv("FWCTL_STORAGE_QUERY_FILE", str(world.folder / "nowhere"))
+    before = len(asked)
+    world.fwctl("rollback", "sensors", "--reason", "the storage is not ours any more", "--confirm", "sensors")
+    world.commit("Roll back")
+    ran = world.once()
+    assert (ran.code, "rolled-back" in ran.out) == (1, True), ran.text
+    with world.ledger() as ledger:
+        assert [row.running_version for row in ledger.stream_devices()] == ["0.0.0"]
+    assert len(asked) == before
+    fleet.assert_no_secret()

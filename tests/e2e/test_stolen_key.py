@@ -18,7 +18,7 @@ from securesystemslib.signer import CryptoSigner
 from fwctl.cli.context import Context
 from fwctl.reconcile.commit import CommitState, Prepared
 from fwctl.trust.keystore import FRESHNESS, ORDER
-from fwctl.trust.repository import Signers, build_targets, development_policy, mint_freshness
+from fwctl.trust.repository import Signers, build, development_policy, held_by, mint_freshness
 from fwctl.trust.signing import OrderSigner, sign_approval, sign_release
 from fwctl_agent.protocol import canonical
 from fwctl_agent.protocol.lock import Leaf, Lock, Proof
@@ -202,12 +202,11 @@ def under_an_approved_mandate(thief: Thief) -> tuple[InstallOrder, OrderRequest,
 def with_a_policy_of_his_own(thief: Thief) -> tuple[InstallOrder, OrderRequest, bytes]:
     own, order = _mandate(thief)
     his = CryptoSigner.generate_ed25519()
-    policy = development_policy(
-        repo_id=REPO, people={"alice": thief.order_key.public_key}, order_key=thief.order_key.public_key
-    )
-    freshness = thief.freshness_key
-    signers = Signers([his], [freshness], [freshness], freshness.public_key, {})
-    trust = thief.trust() | build_targets(signers, policy, now=thief.now, version=7)
+    key, freshness = held_by(thief.order_key.public_key, ""), thief.freshness_key
+    policy = development_policy(repo_id=REPO, people={"alice": key}, order_key=key)
+    signers = Signers([his], [freshness], [freshness], held_by(freshness.public_key, ""), {})
+    made = build(signers, policy, now=thief.now, version=7)
+    trust = thief.trust() | {name: made[name] for name in made if name != "1.root.json"}
     return order, thief.request(order, own, trust=trust), EVIL
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from fwctl_agent.protocol import canonical
 from fwctl_agent.runtime.device import Device
@@ -15,23 +15,25 @@ from tests.fuzz.device_targets import Probed
 from tests.fuzz.run import ACCEPTED, Target, Wrong
 from tests.unit.agent.bench import IMAGE
 
+_LOOP: Final = asyncio.new_event_loop()
+
 
 def requests() -> Target:
     """Requests to the agent's application: method, address, headers and body, one line of JSON before the body."""
-    probed, loop = Probed(), asyncio.new_event_loop()
+    probed = Probed()
     probed.bench.device.put_trust(probed.request.trust)
     body, path = probed.request.to_bytes(), f"/v1/orders/{probed.order.id}"
     span = {"content-range": f"bytes 0-{len(IMAGE) - 1}/{len(IMAGE)}", "content-length": str(len(IMAGE))}
     samples = (
-        _line("PUT", path, {"content-length": str(len(body))}) + body,
-        _line("PUT", "/v1/trust", {}) + canonical.dump(dict(probed.request.trust)),
-        _line("PUT", f"{path}/image", span) + IMAGE,
-        _line("GET", f"{path}?wait=0", {}),
-        _line("GET", "/v1/device", {}),
+        line("PUT", path, {"content-length": str(len(body))}) + body,
+        line("PUT", "/v1/trust", {}) + canonical.dump(dict(probed.request.trust)),
+        line("PUT", f"{path}/image", span) + IMAGE,
+        line("GET", f"{path}?wait=0", {}),
+        line("GET", "/v1/device", {}),
     )
 
     def judge(data: bytes) -> str:
-        status, reply = loop.run_until_complete(_ask(probed.bench.device, data))
+        status, reply = answered(probed.bench.device, data)
         if status == 0:
             return "no request"
         if status >= 500 or not isinstance(reply, dict):
@@ -46,7 +48,12 @@ def requests() -> Target:
     return Target("requests", samples, judge, json=False)
 
 
-def _line(method: str, address: str, headers: Mapping[str, str]) -> bytes:
+def answered(device: Device, data: bytes) -> tuple[int, Any]:
+    """Return status and body of the answer to one request; 0 if the case is none."""
+    return _LOOP.run_until_complete(_ask(device, data))
+
+
+def line(method: str, address: str, headers: Mapping[str, str]) -> bytes:
     return json.dumps([method, address, headers]).encode() + b"\n"
 
 
@@ -60,7 +67,11 @@ async def _ask(device: Device, data: bytes) -> tuple[int, Any]:
         scope = {
             "type": "http", "http_version": "1.1", "method": method.upper(), "path": path,
             "query_string": query.encode(), "headers": raw,
-            "state": {"host": Host(device, restart=lambda _: None, offload=False)},
+            "state": {
+                "host": Host(device, restart=lambda _: None, offload=False),
+                "turn_out_others": lambda: None,
+                "still_welcome": lambda: True,
+            },
         }  # fmt: skip
         path.encode()
     except (ValueError, AttributeError, TypeError, RecursionError):
@@ -76,4 +87,5 @@ async def _ask(device: Device, data: bytes) -> tuple[int, Any]:
 
     await make_app()(scope, receive, send)
     await scope["state"]["host"].stop()
+    await asyncio.sleep(0)  # what is left of an unread body ends now
     return sent[0]["status"], json.loads(b"".join(part.get("body", b"") for part in sent[1:]))

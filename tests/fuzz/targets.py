@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from tests.fuzz import device_targets, fleet_targets, request_targets, stolen_targets
+from tests.fuzz import (
+    device_targets,
+    evidence_targets,
+    fleet_targets,
+    identity_targets,
+    request_targets,
+    stolen_targets,
+    trust_targets,
+)
 from tests.fuzz.run import Target
 
 TARGETS: Final[dict[str, Callable[[], Target]]] = {
@@ -26,4 +34,15 @@ TARGETS: Final[dict[str, Callable[[], Target]]] = {
     "http": fleet_targets.http,
     "certificate": fleet_targets.certificate,
     "agent.toml": device_targets.settings_file,
+    "proposal": trust_targets.proposal,
+    "signature": trust_targets.signature,
+    "trust.yaml": trust_targets.plan,
+    "public key": trust_targets.public_key,
+    "private key": trust_targets.private_key,
+    "address": trust_targets.address,
+    "request": identity_targets.request,
+    "new certificate": identity_targets.new_certificate,
+    "identity": identity_targets.identity_requests,
+    "bill": evidence_targets.bill,
+    "evidence": evidence_targets.evidence,
 }

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Callable
 from random import Random
 
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.x509 import load_pem_x509_certificate
 
+from fwctl.audit.folder import DEVICE_CA
 from fwctl_agent.errors import Refusal
 from fwctl_agent.protocol import canonical
 from fwctl_agent.trust.metadata import TrustedMetadata
 from fwctl_agent.trust.verifier import open_order
 from tests.fuzz.device_targets import Probed, envelope, same_fleet
+from tests.fuzz.evidence_targets import evidence
 from tests.fuzz.fleet_targets import outcome
 from tests.fuzz.mutate import flips, mangle
+from tests.fuzz.record import recorded
 from tests.fuzz.run import ACCEPTED, Account, Target, Wrong, fuzz, try_all
 from tests.fuzz.targets import TARGETS
 from tests.support.signing import NOW
 
-CASES = 400
+CASES = 300
 MASKS = (0x01, 0x20, 0x80)
 """a neighbour, the other case of a letter, and no ASCII any more"""
 
@@ -113,3 +119,19 @@ def test_the_same_seed_tries_the_same_cases() -> None:
 
     assert tried(1) == tried(1) != tried(2)
     assert mangle(Random(3), b"abc", [b"abc"]) == mangle(Random(3), b"abc", [b"abc"])
+
+
+def test_evidence_with_a_device_ca_whose_key_is_none() -> None:
+    """Each byte of the authority's point: found by chance once, when it ended the judge."""
+    target = evidence()
+    pem = base64.b64decode(recorded()["evidence"]["files"][DEVICE_CA])
+    certificate = load_pem_x509_certificate(pem)
+    der = certificate.public_bytes(Encoding.DER)
+    point = certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)[-64:]
+    at, found = der.index(point), set()
+    for number in range(0, 64, 3):
+        bad = bytearray(der)
+        bad[at + number] ^= 1
+        text = b"-----BEGIN CERTIFICATE-----\n" + base64.encodebytes(bad) + b"-----END CERTIFICATE-----\n"
+        found.add(target.judge(DEVICE_CA.encode() + b"\n" + text))
+    assert found == {"devices, events"}

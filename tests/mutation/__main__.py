@@ -8,38 +8,67 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import time
 from collections import Counter
+from dataclasses import asdict
+from fnmatch import fnmatch
 
 from tests.mutation import staging
-from tests.mutation.mutants import Mutant, forget_survivors, read
+from tests.mutation.mutants import NOT_TRIED, Mutant, read
 from tests.mutation.page import explained, row
-
-_BAD = ("survived", "no test", "suspicious")
+from tests.mutation.results import Digests, holding, load
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="tests.mutation", description=__doc__)
     parser.add_argument("patterns", nargs="*", help="names of mutants, such as 'fwctl_agent.trust.keys.*'")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
-    parser.add_argument("--report", action="store_true", help="only tell what the last run found")
+    parser.add_argument("--minutes", type=float, default=24 * 60, help="begin no mutant after that; go on another time")
+    parser.add_argument("--again", action="store_true", help="try also what has been tried and has not changed since")
+    parser.add_argument("--report", action="store_true", help="only tell what has been found")
     options = parser.parse_args()
     if not options.report:
-        staging.install()
-        forget_survivors(staging.TREE)
-        staging.stage()
-        staging.run(options.patterns, options.jobs, dict(os.environ))
-    return report(read(staging.TREE))
+        try_mutants(options.patterns, options.jobs, options.minutes, again=options.again)
+    return report(known()[0])
+
+
+def known() -> tuple[list[Mutant], Digests]:
+    """Return all mutants of the copy with the verdicts that hold, and the digests they were compared with."""
+    modules, selection = staging.chosen()
+    digests = Digests.of(staging.TREE, modules, selection)
+    return read(staging.TREE, holding(load(staging.RESULTS), digests)), digests
+
+
+def try_mutants(patterns: list[str], jobs: int, minutes: float, *, again: bool) -> None:
+    until = time.time() + 60 * minutes
+    staging.install()
+    staging.stage()
+    staging.generate()
+    mutants, digests = known()
+    wanted = [
+        one.key for one in mutants
+        if (one.status == NOT_TRIED or (again and not one.only_words))
+        and (not patterns or any(fnmatch(one.key, pattern) for pattern in patterns))
+    ]  # fmt: skip
+    order = [path.removesuffix(".py").replace("/", ".") for path in staging.chosen()[0]]
+    wanted.sort(key=lambda name: order.index(name.rpartition(".")[0]))
+    hints = {name: record["test"] for name, record in load(staging.RESULTS).items() if record["test"]}
+    print(f"{len(wanted)} of {len(mutants)} mutants are to be tried", flush=True)  # noqa: T201
+    if wanted:
+        task = {"mutants": wanted, "jobs": jobs, "until": until, "hints": hints, "digests": asdict(digests)}
+        files = {"results": str(staging.RESULTS), "reached": str(staging.REACHED)}
+        staging.judge(task | files | {"selection": staging.chosen()[1]})
 
 
 def report(mutants: list[Mutant]) -> int:
     """Print what became of the mutants; return the exit code."""
     reasons = explained()
-    left = [one for one in mutants if one.status in _BAD and not one.only_words and one.id not in reasons]
+    left = [one for one in mutants if one.status == "survived" and one.id not in reasons]
     for one in left:
         print(row(one.id, f"{one.module}:{one.function}", *one.change, one.status))  # noqa: T201
     print(table(mutants, reasons))  # noqa: T201
-    tried = [one for one in mutants if one.status != "not tried"]
-    stale = set(reasons) - {one.id for one in mutants if one.status in _BAD}
+    tried = [one for one in mutants if one.status != NOT_TRIED]
+    stale = set(reasons) - {one.id for one in mutants if one.status == "survived"}
     if stale and len(tried) == len(mutants):
         print(f"docs/mutation.md explains what does not survive any more: {', '.join(sorted(stale))}")  # noqa: T201
     return 1 if left or len(tried) < len(mutants) or stale else 0
@@ -58,9 +87,9 @@ def table(mutants: list[Mutant], reasons: dict[str, str]) -> str:
 
 
 def _kind(one: Mutant, reasons: dict[str, str]) -> str:
-    if one.status not in _BAD:
+    if one.status != "survived":
         return one.status
-    return "words" if one.only_words else "explained" if one.id in reasons else "unexplained"
+    return "explained" if one.id in reasons else "unexplained"
 
 
 if __name__ == "__main__":

@@ -7,15 +7,16 @@ import difflib
 import hashlib
 import json
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Final
 
 Status = str
-_KILLED: Final = {1, 3}
-_TIMEOUT: Final = {24, -24, 36, 152, 255, -9}
+"""`killed`, `timeout`, `survived`, or one of these"""
+NOT_TRIED: Final = "not tried"
+WORDS: Final = "words"
 _NAME: Final = re.compile(r"x(?:_|ǁ(?P<class>\w+)ǁ)(?P<function>\w+)__mutmut_\d+")
 _WORDS: Final = {
     "Refusal": (1,),
@@ -46,6 +47,11 @@ class Mutant:
     before: str
     after: str
 
+    @property
+    def key(self) -> str:
+        """mutmut's name of it."""
+        return f"{self.module}.{self.name}"
+
     @cached_property
     def function(self) -> str:
         found = _NAME.fullmatch(self.name)
@@ -74,42 +80,19 @@ def _marked(lines: list[str], mark: str) -> Iterator[str]:
     return (line.removeprefix(mark).strip() for line in lines if line.startswith(mark))
 
 
-def forget_survivors(tree: Path) -> None:
-    """Have what no test noticed tried again: tests may have come. What only says something else is left as it is."""
-    again = {
-        (one.module, one.name) for one in read(tree) if one.status not in ("killed", "timeout") and not one.only_words
-    }
-    for meta in (tree / "mutants").rglob("*.py.meta"):
-        content = json.loads(meta.read_text("utf-8"))
-        codes = content["exit_code_by_key"]
-        for name in codes:
-            if tuple(name.rpartition(".")[::2]) in again:
-                codes[name] = None
-        meta.write_text(json.dumps(content, indent=4), "utf-8")
-
-
-def read(tree: Path) -> list[Mutant]:
-    """Read all mutants of a staging copy."""
+def read(tree: Path, verdicts: Mapping[str, Status]) -> list[Mutant]:
+    """Read all mutants of a staging copy, each with its verdict."""
     found: list[Mutant] = []
     for meta in sorted((tree / "mutants").rglob("*.py.meta")):
         source = meta.with_suffix("")
         module = source.relative_to(tree / "mutants").with_suffix("").as_posix().replace("/", ".")
         texts = _functions(source)
-        for name, code in json.loads(meta.read_text("utf-8"))["exit_code_by_key"].items():
+        for name in json.loads(meta.read_text("utf-8"))["exit_code_by_key"]:
             short = name.rpartition(".")[2]
             original = short.rpartition("__mutmut_")[0] + "__mutmut_orig"
-            found.append(Mutant(module, short, _status(code), texts[original], texts[short]))
+            one = Mutant(module, short, verdicts.get(name, NOT_TRIED), texts[original], texts[short])
+            found.append(replace(one, status=WORDS) if one.only_words else one)
     return found
-
-
-def _status(code: int | None) -> Status:
-    if code is None:
-        return "not tried"
-    if code in _KILLED:
-        return "killed"
-    if code in _TIMEOUT:
-        return "timeout"
-    return "survived" if code == 0 else "no test" if code in (5, 33) else "suspicious"
 
 
 def _functions(source: Path) -> dict[str, str]:

@@ -1,22 +1,27 @@
 """A copy of the sources in the one layout that mutmut knows: packages and tests side by side.
 
 mutmut names a mutant by the path of its file and looks it up by the module's name; with `agent/fwctl_agent` the two
-would differ. The copy keeps times of change, so that a second run tests again only what has changed.
+would differ.
 """
 
 from __future__ import annotations
 
+import json
+import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+import tomllib
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
+from typing import IO, Final
 
 TOP: Final = Path(__file__).parents[2]
 WORK: Final = TOP / ".mutate"
 TREE: Final = WORK / "tree"
 TOOL: Final = WORK / "lib"
+RESULTS: Final = WORK / "results.jsonl"
+REACHED: Final = WORK / "reached.json"
 _COPIED: Final = {
     "agent/fwctl_agent": "fwctl_agent",
     "fwctl": "fwctl",
@@ -31,8 +36,9 @@ def stage() -> Path:
     TREE.mkdir(parents=True, exist_ok=True)
     for source, target in _COPIED.items():
         _mirror(TOP / source, TREE / target)
-    # mutmut copies the tests again, and never removes one that is gone
-    shutil.rmtree(TREE / "mutants" / "tests", ignore_errors=True)
+    # mutmut copies what it does not change again, and never removes a file that is gone
+    for folder in ("tests", "fwctl", "schemas"):
+        shutil.rmtree(TREE / "mutants" / folder, ignore_errors=True)
     return TREE
 
 
@@ -48,11 +54,30 @@ def install() -> None:
     mark.write_bytes(wanted)
 
 
-def run(patterns: Sequence[str], jobs: int, environ: dict[str, str]) -> int:
-    """Run mutmut in the copy; its own progress goes to the terminal."""
-    argv = [sys.executable, "-m", "mutmut", "run", "--max-children", str(jobs), *patterns]
-    paths = {"PYTHONPATH": str(TOOL), "HYPOTHESIS_STORAGE_DIRECTORY": str(WORK / "hypothesis")}
-    return subprocess.run(argv, cwd=TREE, env=environ | paths, check=False).returncode
+def chosen() -> tuple[list[str], list[str]]:
+    """Return the paths of the modules that are changed, and those of the tests that judge."""
+    settings = tomllib.loads((TREE / "pyproject.toml").read_text("utf-8"))["tool"]["mutmut"]
+    return settings["only_mutate"], settings["pytest_add_cli_args_test_selection"]
+
+
+def generate() -> None:
+    """Have mutmut write the mutants into the copy; what has not changed stays."""
+    _python(TREE, "tests.mutation.generate")
+
+
+def judge(task: Mapping[str, object]) -> int:
+    """Judge mutants: see tests/mutation/judge.py. What pytest says in all its forks goes to a file."""
+    file = WORK / "task.json"
+    file.write_text(json.dumps(task), "utf-8")
+    with (WORK / "judge.log").open("wb") as log:
+        return _python(TREE / "mutants", "tests.mutation.judge", str(file), check=False, stdout=log)
+
+
+def _python(folder: Path, *argv: str, check: bool = True, stdout: IO[bytes] | None = None) -> int:
+    paths = {"PYTHONPATH": str(TOOL), "PYTEST_DEBUG_TEMPROOT": str(WORK), "PYTHONDONTWRITEBYTECODE": "1"}
+    environ = os.environ | paths
+    done = subprocess.run([sys.executable, "-m", *argv], cwd=folder, env=environ, check=check, stdout=stdout)
+    return done.returncode
 
 
 def _mirror(source: Path, target: Path) -> None:

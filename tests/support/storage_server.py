@@ -10,7 +10,7 @@ import ssl
 import struct
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
@@ -67,6 +67,8 @@ class StorageServer:
     fault: Callable[[int], Fault] = lambda number: Fault()
     images: dict[str, bytes] = field(default_factory=dict)
     requests: list[Request] = field(default_factory=list)
+    script: Callable[[int, str], Iterable[bytes]] | None = None
+    """the raw bytes of the answer to the n-th request, which asks for this range; nothing else is sent then"""
     names: tuple[str, ...] = ()
     """other names in the certificate, instead of the host's"""
 
@@ -149,6 +151,15 @@ class StorageServer:
         method, target, _ = line.split(" ", 2)
         headers = {name.lower(): value for name, _, value in (one.partition(": ") for one in fields)}
         image, wanted = self.images.get(target.partition("?")[0]), headers.get("range", "")
+        if self.script is not None:
+            with self._lock:
+                pieces = self.script(len(self.requests), wanted)
+                self.requests.append(Request(method, target, wanted, headers.get("host", ""), 0))
+            for piece in pieces:
+                connection.sendall(piece)
+                if self._over.is_set():
+                    return
+            return
         with self._lock:
             number = sum(1 for one in self.requests if one.method == method)
             fault = self.fault(number) if method == "GET" else Fault()

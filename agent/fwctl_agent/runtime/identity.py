@@ -85,7 +85,7 @@ class Identity:
         """
         authority, current = self._authority(), self._current()
         pending = self._pending()
-        if pem.encode() == self._fs.read(CERTIFICATE):
+        if read_device_certificate(pem).certificate == current.certificate:
             return current, False
         settings = self._settings
         own = Own(
@@ -99,9 +99,9 @@ class Identity:
         new = judge_certificate(pem, own, time=time, revoked=revoked)
         return new, new.public_key != current.public_key
 
-    def store(self, pem: str) -> None:
-        """Let a judged certificate count from now on."""
-        self._fs.replace(CERTIFICATE, pem.encode())
+    def store(self, judged: DeviceCertificate) -> None:
+        """Let a judged certificate count from now on: it alone, not what stood beside it in the text that came."""
+        self._fs.replace(CERTIFICATE, judged.certificate.public_bytes(Encoding.PEM))
 
     def finish(self) -> None:
         """Put the pending key, whose certificate counts, in the place of the old one."""

@@ -24,7 +24,6 @@ MAX_ALSO: Final = 32
 MAX_PHASES: Final = 24
 
 Reason = Literal["ordered", "health", "watch", "unconfirmed"]
-REASONS: Final = ("ordered", "health", "watch", "unconfirmed")
 Verdict = Literal["pending", "good"]
 
 

@@ -43,6 +43,8 @@ class Tries:
     barren: int = 8
     """tries in a row that brought nothing"""
     most: int = 1000
+    anew: int = 8
+    """times that a storage may begin at the first byte again: each may write the whole slot, and flash wears"""
     first: float = 1.0
     longest: float = 60.0
 
@@ -51,17 +53,29 @@ class Tries:
         return min(self.longest, self.first * 2.0 ** min(failures - 1, 16)) * random.uniform(0.5, 1.0)  # noqa: S311
 
 
+@dataclass
+class _Anew:
+    """How often the storage may still begin at the first byte again."""
+
+    left: int
+
+    def spend(self, name: str) -> None:
+        if not self.left:
+            raise Refusal("E_RANGE", f"{name} begins at the first byte again and again")
+        self.left -= 1
+
+
 async def fetch(device: Device, order: str, *, call: Call, source: Source, tries: Tries) -> None:
     """Fetch the image of an order until it is all there, or end the order with class `download`.
 
     Raises:
         OSError: the journal failed; what is durable is kept.
     """
-    failures = number = 0
+    failures, number, anew = 0, 0, _Anew(tries.anew)
     while (wanted := device.fetches(order)) is not None:
         before, number, trouble = _durable(device), number + 1, Trouble("E_STORAGE_CUT", "nothing arrived")
         try:
-            await _once(device, order, wanted, call, source)
+            await _once(device, order, wanted, call, source, anew)
             if device.fetches(order) is None:
                 return
         except Refusal as refusal:
@@ -77,7 +91,7 @@ async def fetch(device: Device, order: str, *, call: Call, source: Source, tries
         await asyncio.sleep(tries.pause(failures))
 
 
-async def _once(device: Device, order: str, wanted: Fetched, call: Call, source: Source) -> None:
+async def _once(device: Device, order: str, wanted: Fetched, call: Call, source: Source, anew: _Anew) -> None:
     # Checked again: the policy may have changed since the order was accepted.
     address = check_address(wanted.url, wanted.allow)
     intake = await call(device.open_fetch, order)
@@ -86,6 +100,7 @@ async def _once(device: Device, order: str, wanted: Fetched, call: Call, source:
     try:
         async with source.get(address, offset=intake.offset, length=wanted.length) as answer:
             if answer.offset != intake.offset:
+                anew.spend(address.netloc)
                 intake = await call(device.fetch_again, intake)
             async for piece in answer.pieces:
                 if intake is None or not await call(device.feed, intake, piece):

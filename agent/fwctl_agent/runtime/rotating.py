@@ -39,7 +39,7 @@ class Rotating(Kept):
         job = self.record.job
         if rotated and job is not None and job.active:
             raise Busy(job.order.id)
-        self._identity.store(pem)
+        self._identity.store(new)
         if self._identity.unfinished:
             self._finish_rotation()
         return new, rotated

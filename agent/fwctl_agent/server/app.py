@@ -166,7 +166,7 @@ async def _guarded(handler: Handler, request: Request) -> Response:
 async def _answer(handler: Handler, request: Request) -> Response:
     host: Host = request.state.host
     try:
-        if not host.reachable:
+        if not host.reachable or not request.state.still_welcome():
             raise Cut  # the connection is gone, and the device perhaps started anew
         with host.visited():
             return await handler(request, host)

@@ -18,12 +18,16 @@ from fwctl_agent.trust.identity import controller_name
 
 HEADER_SECONDS: Final = 10.0
 """from the first byte of a request to the end of its headers"""
+MAX_OF_ONE_PEER: Final = 32
+"""connections of one certificate to one device; `run` allows twice as many in all"""
 MAX_HEAD: Final = 16 << 10
 """bytes of a request before its body"""
 
 
 class Connection(Protocol):
     """What can be cut."""
+
+    peer: bytes | None
 
     def drop(self) -> None: ...
 
@@ -58,6 +62,8 @@ class Guard:
     _deadline: asyncio.TimerHandle | None = None
     _transport: asyncio.Transport | None = None
     _visits: Visits
+    peer: bytes | None = None
+    """its certificate, DER"""
     host: Host | None = None
 
     def admit(self, transport: asyncio.Transport) -> None:
@@ -66,13 +72,22 @@ class Guard:
         tls = transport.get_extra_info("ssl_object")
         host = host_of(tls)
         up = host is not None and host.reachable
-        if host is None or not up or not _welcome(tls, host):
+        self.peer = tls.getpeercert(binary_form=True) if isinstance(tls, ssl.SSLObject) else None
+        if host is None or not up or not _welcome(self.peer, host) or self._crowds(host):
             transport.abort()
             return
         self.host = host
         self._visits.begin(host, self)
-        self.app_state = {"host": host, "turn_out_others": self._turn_out_others}
+        self.app_state = {
+            "host": host,
+            "turn_out_others": self._turn_out_others,
+            "still_welcome": self._still_welcome,
+        }
         self._arm()
+
+    def _crowds(self, host: Host) -> bool:
+        """Say whether the peer takes up too much: who stole one certificate must not keep the next one's owner out."""
+        return sum(one.peer == self.peer for one in self._visits.of(host)) >= MAX_OF_ONE_PEER
 
     def heard(self, *, head_owed: bool) -> None:
         """Bytes came; `head_owed` says that they did not complete the head of a request."""
@@ -91,6 +106,13 @@ class Guard:
         if self._transport is not None:
             self._transport.abort()
 
+    def _still_welcome(self) -> bool:
+        """Say whether the peer would be let in now; if not, cut the connection: it may be older than the revocation."""
+        if self.host is not None and _welcome(self.peer, self.host):
+            return True
+        self.drop()
+        return False
+
     def _turn_out_others(self) -> None:
         """Cut every other connection to the device."""
         for connection in self._visits.of(self.host) if self.host is not None else ():
@@ -106,10 +128,9 @@ class Guard:
             self._deadline = None
 
 
-def _welcome(tls: ssl.SSLObject, host: Host) -> bool:
+def _welcome(peer: bytes | None, host: Host) -> bool:
     device = host.device
     policy = device.trust.trusted.policy
-    peer = tls.getpeercert(binary_form=True)
     return peer_is_valid(
         peer, device.time(), name=controller_name(device.settings.repo_id), revoked=policy.revoked if policy else ()
     )

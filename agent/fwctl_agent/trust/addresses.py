@@ -114,15 +114,6 @@ def check_address(url: str, allow: Iterable[StorageHost]) -> Address:
     return Address(host, port, path, query, entries)
 
 
-def check_form(url: str) -> None:
-    """Judge the form alone, where no list is at hand.
-
-    Raises:
-        Refusal: `E_URL`.
-    """
-    _parts(url)
-
-
 def without_query(url: str) -> str:
     """Return an address with what may be its secret cut off."""
     return url.partition("?")[0].partition("#")[0]

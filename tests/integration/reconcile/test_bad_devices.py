@@ -238,7 +238,7 @@ def test_a_refusal_holds_the_rollout_until_a_human_has_looked(street: Street) ->
 
 
 def test_not_now_is_no_failure_and_is_asked_again(street: Street, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in ("fwctl.rollouts.decide", "fwctl.reconcile.exchange"):
+    for module in ("fwctl.rollouts.decide", "fwctl.reconcile.account"):
         monkeypatch.setattr(f"{module}.DEFER_AGAIN", timedelta(seconds=2))
     world = street.world
     other = canonical.digest(b"another order")

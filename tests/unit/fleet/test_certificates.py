@@ -146,7 +146,14 @@ def test_nothing_outlives_its_authority(keystore: KeyStore, authorities: Authori
     _, pem = issue(keystore, now=later)
     device, ca = x509.load_pem_x509_certificate(pem.encode()), certificate(authorities.device_ca)
     assert device.not_valid_after_utc == ca.not_valid_after_utc == NOW + timedelta(days=3652)
-    assert device.not_valid_before_utc == later - timedelta(hours=1)
+    assert device.not_valid_before_utc == ca.not_valid_before_utc, "whatever the clocks of both sides say (A46)"
+
+
+def test_an_authority_that_has_ended_issues_nothing(keystore: KeyStore, authorities: Authorities) -> None:
+    for late in (timedelta(days=3652), timedelta(days=9000)):
+        with pytest.raises(InputError, match="has ended on 2036-11-22") as refused:
+            issue(keystore, now=NOW + late)
+        assert refused.value.code == "E_CA_EXPIRED"
 
 
 def test_a_device_certificate_says_who_and_since_when(keystore: KeyStore, authorities: Authorities) -> None:

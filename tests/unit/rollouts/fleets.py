@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 
+from fwctl.manifests.diagnostic import Diagnostic
 from fwctl.manifests.load import load
 from fwctl.manifests.repo import FleetRepo
-from fwctl.rollouts.compile import compile_rollout
+from fwctl.rollouts.check import check_plan
+from fwctl.rollouts.compile import compile_locked, compile_rollout
 from fwctl.rollouts.plan import Plan
 from fwctl.rollouts.view import DeviceView, RolloutView, WaveView
 
@@ -62,6 +65,15 @@ def repo_of(sources: dict[str, bytes]) -> FleetRepo:
     loaded = load(sources)
     assert loaded.repo is not None, [str(found.message) for found in loaded.diagnostics]
     return loaded.repo
+
+
+def check_plans(repo: FleetRepo, files: Mapping[str, bytes]) -> tuple[Diagnostic, ...]:
+    """Return what compiling finds in all rollouts."""
+    return tuple(
+        found
+        for rollout in repo.rollouts.values()
+        for found in check_plan(repo, rollout, partial(compile_locked, repo, rollout, files))
+    )
 
 
 def plan_of(devices: Iterable[str], spec: Sequence[str] = ("strategy: {type: Direct}",)) -> Plan:

@@ -10,10 +10,9 @@ from hypothesis import strategies as st
 
 from fwctl.errors import InputError
 from fwctl.manifests.load import load
-from fwctl.rollouts.check import check_plans
 from fwctl.rollouts.compile import compile_rollout, mandate_of, read_lock
 from fwctl_agent.protocol.lock import Leaf, Lock
-from tests.unit.rollouts.fleets import KEY, files, plan_of, repo_of
+from tests.unit.rollouts.fleets import KEY, check_plans, files, plan_of, repo_of
 
 DEVICES = st.sets(st.from_regex(r"[a-z][a-z0-9]{0,6}", fullmatch=True), min_size=1, max_size=12)
 

@@ -10,12 +10,11 @@ import pytest
 from fwctl.manifests.repo import FleetRepo
 from fwctl.reconcile.commit import Prepared, prepare
 from fwctl.rollouts.actions import GoBack, Quarantine, Stop, Visit
-from fwctl.rollouts.check import check_plans
 from fwctl.rollouts.compile import compile_rollout
 from fwctl.rollouts.decide import decide
 from fwctl.rollouts.standing import stand
 from fwctl.rollouts.view import Control, DeviceView, Failure, OpenOrder
-from tests.unit.rollouts.fleets import KEY, NOW, files, plan_of, repo_of, view_of
+from tests.unit.rollouts.fleets import KEY, NOW, check_plans, files, plan_of, repo_of, view_of
 
 OTHER = "sha256:" + "2" * 64
 LOCK, CONTROL = "rollouts/dev/sensors.lock", "control/dev/sensors.yaml"
