@@ -65,7 +65,7 @@ class Acting:
             WorldError: ledger or storage failed. What was done is recorded.
         """
         now, versions = self.now, canonical.encode(state.authority.trusted.versions.to_wire()).decode()
-        async with BatchWriter(self.ledger, self.lease) as writer:
+        async with BatchWriter(self.lease) as writer:
             await writer.write(
                 SetMeta(at=now, key="last_attempted_commit", value=state.commit),
                 SetMeta(at=now, key=_TRUST, value=versions),

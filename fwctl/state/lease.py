@@ -5,11 +5,14 @@ from __future__ import annotations
 import fcntl
 import os
 import socket
+import threading
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Self
 
 from fwctl.errors import Busy, FwctlError
 from fwctl.state import faults
+from fwctl.state.changes import Change
 from fwctl.state.events import Chain
 from fwctl.state.ledger import Ledger
 from fwctl.state.rows import LeaseRow
@@ -23,6 +26,8 @@ class Lease:
         self._ledger = ledger
         self._handle = handle
         self.epoch = epoch
+        # an epoch that is adopted while another thread is about to write with the old one would look like a takeover
+        self._one = threading.Lock()
 
     def __enter__(self) -> Self:
         return self
@@ -32,8 +37,13 @@ class Lease:
 
     def renew(self, now: datetime, ttl: timedelta) -> None:
         """Move the end of the lease to `now + ttl`. Raises Busy E_FENCED when somebody took over."""
-        with self._ledger.transaction(epoch=self.epoch) as conn:
+        with self._one, self._ledger.transaction(epoch=self.epoch) as conn:
             conn.execute("UPDATE lease SET renewed_at = ?, expires_at = ?", (to_text(now), to_text(now + ttl)))
+
+    def apply_groups(self, groups: Sequence[Sequence[Change]]) -> list[Exception | None]:
+        """As `Ledger.apply_groups`, under the epoch that this lease has when its turn to write comes."""
+        with self._one:
+            return self._ledger.apply_groups(groups, epoch=self.epoch)
 
     def adopt_epoch(self, seen: int, now: datetime) -> int:
         """Go beyond the highest epoch that a device proved (`seen`), once per lease, and return the new epoch.
@@ -41,8 +51,12 @@ class Lease:
         Nothing happens when ours is higher already. Raises Busy E_EPOCH_MOVED the second time: then somebody else
         is giving orders with our key, and the loop must stop (CONTRACTS, Epoch).
         """
-        if seen < self.epoch:
+        with self._one:
+            if seen >= self.epoch:
+                self._adopt(seen, now)
             return self.epoch
+
+    def _adopt(self, seen: int, now: datetime) -> None:
         with self._ledger.transaction(epoch=self.epoch) as conn:
             if conn.execute("SELECT adopted FROM lease").fetchone()[0]:
                 raise Busy(
@@ -56,7 +70,6 @@ class Lease:
             reason = "a device has seen a higher epoch"
             Chain(conn).append("lease.adopted", at=to_text(now), reason=reason, data=data)
         self.epoch = seen + 1
-        return self.epoch
 
     def release(self) -> None:
         """Give the lease back; does nothing when it was given back or taken over."""

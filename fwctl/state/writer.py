@@ -13,7 +13,6 @@ from typing import Self
 from fwctl.errors import FwctlError
 from fwctl.state.changes import Change
 from fwctl.state.lease import Lease
-from fwctl.state.ledger import Ledger
 
 _MAX_GROUPS = 2000
 _MANY = 3
@@ -35,13 +34,11 @@ class BatchWriter:
 
     def __init__(
         self,
-        ledger: Ledger,
         lease: Lease,
         *,
         gather: Callable[[], Awaitable[None]] = _moment,
     ) -> None:
-        """Take where to write, and how to wait for more where many are writing."""
-        self._ledger = ledger
+        """Take by what right to write, and how to wait for more where many are writing."""
         self._lease = lease
         self._gather = gather
         self._queue: asyncio.Queue[Group | None] = asyncio.Queue()
@@ -105,7 +102,7 @@ class BatchWriter:
 
     async def _commit(self, batch: list[Group]) -> None:
         groups = [changes for changes, _ in batch]
-        failed = await asyncio.to_thread(self._ledger.apply_groups, groups, epoch=self._lease.epoch)
+        failed = await asyncio.to_thread(self._lease.apply_groups, groups)
         for (_, done), error in zip(batch, failed, strict=True):
             if done.done():
                 continue  # its caller was cancelled; the change is recorded all the same

@@ -28,7 +28,7 @@ async def work(writer, turn, n):
     print(number, flush=True)
 
 async def main(ledger, lease):
-    async with BatchWriter(ledger, lease) as writer:
+    async with BatchWriter(lease) as writer:
         await writer.write(rollout())
         start = len(ledger.orders()) + 1
         for turn in itertools.count(start):

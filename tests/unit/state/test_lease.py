@@ -8,13 +8,14 @@ import socket
 import sqlite3
 import subprocess
 import sys
+import threading
 from datetime import datetime
 from pathlib import Path
 
 import pytest
 
 from fwctl.errors import Busy
-from fwctl.state import Lease, Ledger, acquire_lease
+from fwctl.state import Lease, Ledger, SetMeta, acquire_lease
 from tests.unit.state.support import NOW, TTL, later, seen
 
 _HOLDER = """
@@ -119,3 +120,29 @@ def test_an_epoch_is_adopted_once_and_then_the_loop_stops(ledger: Ledger, lease:
     with pytest.raises(Busy, match="E_EPOCH_MOVED"):
         lease.adopt_epoch(43, NOW)
     assert ledger.lease().epoch == 42
+
+
+def test_what_waits_to_be_written_while_an_epoch_is_adopted_is_no_takeover(ledger: Ledger) -> None:
+    """Another thread writes at any moment of it, many times over: it never finds its own lease overtaken."""
+    with acquire_lease(ledger, holder="one", now=NOW, ttl=TTL) as lease:
+        failed: list[BaseException] = []
+        stop = threading.Event()
+
+        def write() -> None:
+            number = 0
+            while not stop.is_set():
+                number += 1
+                try:
+                    lease.apply_groups([[SetMeta(at=NOW, key="k", value=str(number))]])
+                except Busy as error:
+                    failed.append(error)
+                    return
+
+        writers = [threading.Thread(target=write) for _ in range(3)]
+        for writer in writers:
+            writer.start()
+        lease.adopt_epoch(7, NOW)
+        stop.set()
+        for writer in writers:
+            writer.join(20)
+        assert (failed, lease.epoch) == ([], 8)

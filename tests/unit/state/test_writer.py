@@ -12,14 +12,14 @@ from tests.unit.state.support import NOW, intended, order_id, rollout, seen
 
 
 async def test_what_was_acknowledged_is_there(ledger: Ledger, lease: Lease) -> None:
-    async with BatchWriter(ledger, lease) as writer:
+    async with BatchWriter(lease) as writer:
         await asyncio.gather(*(writer.write(seen(f"device-{n}")) for n in range(3000)))
         assert len(ledger.devices()) == 3000
     assert ledger.verify_chain() is None
 
 
 async def test_leaving_commits_what_was_handed_in(ledger: Ledger, lease: Lease) -> None:
-    async with BatchWriter(ledger, lease) as writer:
+    async with BatchWriter(lease) as writer:
         tasks = [asyncio.create_task(writer.write(seen(f"device-{n}"))) for n in range(10)]
         await asyncio.sleep(0)
     await asyncio.gather(*tasks)
@@ -30,7 +30,7 @@ async def test_leaving_commits_what_was_handed_in(ledger: Ledger, lease: Lease) 
 
 async def test_a_wrong_change_fails_its_own_caller_alone(ledger: Ledger, lease: Lease) -> None:
     wrong = OrderMoved(at=NOW, order=order_id(99), status=OrderStatus.SENT)
-    async with BatchWriter(ledger, lease) as writer:
+    async with BatchWriter(lease) as writer:
         results = await asyncio.gather(
             writer.write(rollout(), intended(1)),
             writer.write(seen("half"), wrong),
@@ -47,7 +47,7 @@ async def test_a_wrong_change_fails_its_own_caller_alone(ledger: Ledger, lease: 
 async def test_a_lost_lease_fails_everybody_and_ends_the_writer(ledger: Ledger, lease: Lease) -> None:
     with ledger.transaction(epoch=lease.epoch) as conn:
         conn.execute("UPDATE lease SET epoch = epoch + 1")
-    async with BatchWriter(ledger, lease) as writer:
+    async with BatchWriter(lease) as writer:
         results = await asyncio.gather(*(writer.write(seen(f"d{n}")) for n in range(3)), return_exceptions=True)
         assert [isinstance(result, Busy) for result in results] == [True] * 3
         with pytest.raises(FwctlError, match="E_FENCED"):
@@ -56,7 +56,7 @@ async def test_a_lost_lease_fails_everybody_and_ends_the_writer(ledger: Ledger, 
 
 
 async def test_a_caller_that_gave_up_does_not_disturb_the_others(ledger: Ledger, lease: Lease) -> None:
-    async with BatchWriter(ledger, lease) as writer:
+    async with BatchWriter(lease) as writer:
         first, second = (asyncio.create_task(writer.write(seen(f"device-{n}"))) for n in range(2))
         await asyncio.sleep(0)
         first.cancel()
@@ -84,7 +84,7 @@ async def many(writer: BatchWriter, name: str, number: int) -> None:
 
 async def test_who_writes_alone_waits_for_nobody(ledger: Ledger, lease: Lease) -> None:
     gather, before = Gather(), ledger.revision()
-    async with BatchWriter(ledger, lease, gather=gather) as writer:
+    async with BatchWriter(lease, gather=gather) as writer:
         for n in range(5):
             await many(writer, f"device-{n}", 2)
     assert (gather.times, ledger.revision() - before) == (0, 5)
@@ -92,7 +92,7 @@ async def test_who_writes_alone_waits_for_nobody(ledger: Ledger, lease: Lease) -
 
 async def test_where_many_write_a_batch_waits_for_more_of_them(ledger: Ledger, lease: Lease) -> None:
     gather = Gather()
-    async with BatchWriter(ledger, lease, gather=gather) as writer:
+    async with BatchWriter(lease, gather=gather) as writer:
         await many(writer, "many", 10)
         assert gather.times == 0
         before = ledger.revision()
@@ -110,7 +110,7 @@ async def test_where_many_write_a_batch_waits_for_more_of_them(ledger: Ledger, l
 
 async def test_leaving_ends_a_wait_for_more_with_everything_written(ledger: Ledger, lease: Lease) -> None:
     gather = Gather()
-    async with BatchWriter(ledger, lease, gather=gather) as writer:
+    async with BatchWriter(lease, gather=gather) as writer:
         await many(writer, "many", 10)
         last = asyncio.create_task(writer.write(seen("last")))
         await gather.begun.wait()
@@ -121,7 +121,7 @@ async def test_leaving_ends_a_wait_for_more_with_everything_written(ledger: Ledg
 
 async def test_whoever_waits_in_a_batch_learns_of_the_writers_end(ledger: Ledger, lease: Lease) -> None:
     gather = Gather()
-    writer = BatchWriter(ledger, lease, gather=gather)
+    writer = BatchWriter(lease, gather=gather)
     with pytest.raises(asyncio.CancelledError):
         async with writer:
             await many(writer, "many", 10)
