@@ -9,8 +9,10 @@ from typing import Final, Literal
 
 from fwctl.cli.context import Context
 from fwctl.cli.fleet_id import fleet_id
+from fwctl.cli.open_proposal import Open, open_of
+from fwctl.cli.signing_keys import check_mine, my_keys, not_signer
 from fwctl.cli.trust_history import check_not_taken_back
-from fwctl.errors import Busy, FwctlError, InputError, TrustRefused, UsageError
+from fwctl.errors import Busy, FwctlError, InputError, TrustRefused
 from fwctl.gitrepo import CommitId
 from fwctl.render.words import some
 from fwctl.trust.authority import TRUST
@@ -18,35 +20,14 @@ from fwctl.trust.changes import Change
 from fwctl.trust.difference import difference
 from fwctl.trust.draft import Draft
 from fwctl.trust.keystore import KeyStore
-from fwctl.trust.proposal import PROPOSAL, Need, Proposal, Waste, proposed_paths, standing_trust
+from fwctl.trust.proposal import PROPOSAL, Proposal, proposed_paths
+from fwctl.trust.standing import standing_trust
 from fwctl_agent.errors import Refusal
 from fwctl_agent.trust.metadata import POLICY_TARGET, TrustedMetadata
 
 ROOT = f"{TRUST}1.root.json"
 _CLOCKS_DIFFER: Final = timedelta(days=1)
 State = Literal["changed", "proposed", "signed", "unchanged", "dropped"]
-
-
-@dataclass(frozen=True)
-class Open:
-    """The proposal at HEAD, or why it cannot be one any more."""
-
-    differences: tuple[str, ...]
-    needs: tuple[Need, ...]
-    wasted: tuple[Waste, ...]
-    problem: FwctlError | None = None
-
-    @property
-    def missing(self) -> tuple[Need, ...]:
-        return tuple(need for need in self.needs if not need.holds)
-
-    @property
-    def commands(self) -> tuple[str, ...]:
-        """What those who are missing type, each on their own machine."""
-        if self.problem:
-            return ('fwctl trust drop --reason "it cannot become trust"',)
-        names = dict.fromkeys(name for need in self.missing for name in need.missing)
-        return tuple(f"fwctl trust sign --as {name}" for name in names) or ("fwctl trust sign",)
 
 
 @dataclass(frozen=True)
@@ -95,7 +76,7 @@ def amend(settings: Context, change: Change, *, what: str, signer: str, file: st
     found = Proposal.of(base.current, base.trust, pinned=base.pinned) if proposed_paths(base.trust) else None
     keystore, now = settings.keystore(base.repo_id), settings.now()
     if found and not _is_just(change, found, base.current, now):
-        _check_mine(found, keystore)
+        check_mine(found, keystore)
     draft = Draft.of(found, base.current)
     change(draft)
     files = draft.files(base.current, now)
@@ -128,14 +109,9 @@ def sign_open(settings: Context, signer: str, show: Callable[[tuple[str, ...]], 
         raise _nothing_open()
     proposal = Proposal.of(base.current, base.trust, pinned=base.pinned)
     keystore = settings.keystore(base.repo_id)
-    keys = _my_keys(keystore, proposal, signer)
+    keys = my_keys(keystore, proposal, signer)
     if not keys:
-        raise TrustRefused(
-            "no key on this machine may sign it",
-            code="E_NOT_SIGNER",
-            place=str(keystore.folder / "keys"),
-            remedy=f"Who may: {', '.join(sorted(set(proposal.holders().values())))}. See: fwctl keys list",
-        )
+        raise not_signer(keystore, proposal)
     show(difference(proposal))
     return _sign(settings, base, proposal, keystore, signer=signer, what="sign the open proposal", state="signed")
 
@@ -153,20 +129,11 @@ def drop(settings: Context, reason: str) -> Amended:
     return Amended("dropped", "drop the open proposal", (), (), commit, None, ())
 
 
-def read_open(files: Mapping[str, bytes], pinned: str) -> Open | None:
-    """Return the open proposal of a commit for those who look."""
-    try:
-        proposal = Proposal.read(files, pinned=pinned)
-    except FwctlError as error:
-        return Open((), (), (), error)
-    return _open(proposal) if proposal else None
-
-
 def _sign(
     settings: Context, base: _Base, proposal: Proposal, keystore: KeyStore, *, signer: str, what: str, state: State
 ) -> Amended:
     """Sign with the keys of one person here, then commit either the proposal or, if all thresholds hold, the trust."""
-    keys = _my_keys(keystore, proposal, signer)
+    keys = my_keys(keystore, proposal, signer)
     before = proposal.files.keys() | proposal.signatures.keys()
     made: dict[str, bytes] = {}
     for name in keys:
@@ -199,7 +166,7 @@ def _sign(
         told,
         tuple((f"{one[0]}.json", one[1]) for one in signed),
         commit,
-        None if complete else _open(proposal),
+        None if complete else open_of(proposal),
         versions or (_versions(base.current) if base.current else ()),
         str(keystore.root_path) if pinned else "",
     )
@@ -215,41 +182,6 @@ def _pin(keystore: KeyStore, proposal: Proposal, keys: tuple[str, ...], after: M
     return root
 
 
-def _my_keys(keystore: KeyStore, proposal: Proposal, wanted: str) -> tuple[str, ...]:
-    """Return the keys here that may sign, all of one person: the one named, or the only one there is."""
-    holders, mine = proposal.holders(), dict[str, str]()
-    for name in keystore.people():
-        keyid = _keyid(keystore, name)
-        if keyid in holders:
-            mine[name] = holders[keyid]
-    if wanted:
-        found = tuple(name for name, person in mine.items() if wanted in (name, person))
-        if found:
-            return found
-        raise TrustRefused(
-            f"no key of {wanted[:60]} on this machine may sign it",
-            code="E_NOT_SIGNER",
-            place=str(keystore.folder / "keys"),
-            remedy=f"Who may: {', '.join(sorted(set(holders.values())))}. See: fwctl keys list",
-        )
-    people = sorted(set(mine.values()))
-    if len(people) > 1:
-        raise UsageError(
-            f"keys of {len(people)} people who may sign are on this machine",
-            code="E_KEY_AMBIGUOUS",
-            place=str(keystore.folder / "keys"),
-            remedy=f"Say who you are: --as {' or --as '.join(people)}",
-        )
-    return tuple(mine)
-
-
-def _keyid(keystore: KeyStore, name: str) -> str:
-    try:
-        return keystore.public(name).keyid
-    except FwctlError:
-        return ""  # `fwctl keys list` says what is wrong with it
-
-
 def _judge(proposal: Proposal) -> None:
     try:
         proposal.judge()
@@ -260,31 +192,6 @@ def _judge(proposal: Proposal) -> None:
             place=TRUST,
             remedy="Nothing was changed. Choose other keys, people or thresholds.",
         ) from error
-
-
-def _check_mine(proposal: Proposal, keystore: KeyStore) -> None:
-    """Refuse to amend what others have signed: their signatures would be lost without their knowing.
-
-    And what nobody here has signed: whoever may push can propose, and would get a signature on it with any change.
-    """
-    mine = {_keyid(keystore, name) for name in keystore.people()}
-    holders = proposal.holders()
-    others = sorted(holders[keyid] for keyid in proposal.signed_by() if keyid not in mine)
-    if not others and proposal.unsigned_by(mine):
-        raise Busy(
-            "a proposal is open that you have not signed, and your change would sign all of it",
-            code="E_PROPOSAL_OPEN",
-            place=PROPOSAL,
-            remedy="Look at it: fwctl trust status. Then sign it (fwctl trust sign), or take it away: "
-            'fwctl trust drop --reason "..."',
-        )
-    if others:
-        raise Busy(
-            f"a proposal is open that {', '.join(others)} signed already",
-            code="E_PROPOSAL_OPEN",
-            place=PROPOSAL,
-            remedy='Complete it first (fwctl trust sign), or take it away: fwctl trust drop --reason "..."',
-        )
 
 
 def _base(settings: Context, *, dirty: str = "") -> _Base:
@@ -305,10 +212,6 @@ def _base(settings: Context, *, dirty: str = "") -> _Base:
     if current:
         check_not_taken_back(settings, commit, current, pinned)
     return _Base(repo_id, commit, trust, pinned, current)
-
-
-def _open(proposal: Proposal) -> Open:
-    return Open(difference(proposal), proposal.needs(), proposal.wasted())
 
 
 def _same(files: Mapping[str, bytes], proposal: Proposal) -> bool:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from securesystemslib.signer import SSlibKey
 
-from fwctl.cli.amending import Open, read_open
 from fwctl.cli.context import Context
+from fwctl.cli.open_proposal import Open, read_open
 from fwctl.errors import FwctlError, InputError
 from fwctl.files import read_input, write_atomic
 from fwctl.fleet.certificates import create_authorities, device_ca_digest

@@ -16,7 +16,7 @@ from fwctl.errors import FwctlError, TrustRefused
 from fwctl.gitrepo import CommitId
 from fwctl.gitrepo.history import contents
 from fwctl.trust.authority import TRUST
-from fwctl.trust.proposal import standing_trust
+from fwctl.trust.standing import standing_trust
 from fwctl_agent.errors import Refusal
 from fwctl_agent.trust.metadata import TrustedMetadata, parse_metadata
 

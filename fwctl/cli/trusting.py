@@ -7,8 +7,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from fwctl.cli.amending import ROOT, Open, read_open
+from fwctl.cli.amending import ROOT
 from fwctl.cli.context import Context
+from fwctl.cli.open_proposal import Open, read_open
 from fwctl.reconcile.commit import Prepared
 from fwctl.trust.authority import approver_of
 from fwctl.trust.quorums import holders_of

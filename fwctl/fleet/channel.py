@@ -14,9 +14,10 @@ from typing import Any, Final, NoReturn
 
 import httpx
 
-from fwctl.fleet.connection import Address, carried_names, is_expired, is_wrong_name
+from fwctl.fleet.connection import Address
 from fwctl.fleet.http1 import MAX_HEAD
 from fwctl.fleet.interface import Kind, LinkError
+from fwctl.fleet.mistaken import carried_names, is_expired, is_wrong_name
 from fwctl.fleet.peers import Judge, NotWelcome
 from fwctl.fleet.transport import Connection
 from fwctl_agent.errors import Refusal

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 from fwctl.render.words import document, labelled, visible
 
 if TYPE_CHECKING:
-    from fwctl.cli.amending import Amended, Open
+    from fwctl.cli.amending import Amended
+    from fwctl.cli.open_proposal import Open
     from fwctl.trust.proposal import Need
 
 _STATES = {

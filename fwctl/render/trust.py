@@ -10,7 +10,7 @@ from fwctl.render.amending import open_json, open_markdown, open_text
 from fwctl.render.words import ago, columns, document, labelled, stamp
 
 if TYPE_CHECKING:
-    from fwctl.cli.amending import Open
+    from fwctl.cli.open_proposal import Open
     from fwctl.cli.trusting import ApprovalLine, TrustStatus
 
 

@@ -7,45 +7,30 @@ because tokens lock themselves. What fails in the end is `E_SIGNER`, before anyt
 from __future__ import annotations
 
 import json
-import os
-import queue
 import random
-import re
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 from urllib import parse
 
 from securesystemslib.exceptions import UnsupportedLibraryError, UnverifiedSignatureError
 from securesystemslib.signer import HSMSigner, Key, Signature, Signer, SSlibKey
 
-from fwctl.errors import FwctlError, InputError, WorldError
+from fwctl.errors import FwctlError, InputError
 from fwctl.files import read_input
 from fwctl.trust import passphrase
 from fwctl.trust.public_key import MAX_BYTES, key_object, mismatch, refused
+from fwctl.trust.token_module import FINAL, PIN_REFUSED, begin_again, broken, opened, within, words
 from fwctl_agent.errors import Refusal
 from fwctl_agent.protocol import canonical
 from fwctl_agent.protocol.fields import Fields
 from fwctl_agent.trust.keys import load_key, vet
 
-T = TypeVar("T")
-MODULE: Final = "PYKCS11LIB"
-"""the variable in which HSMSigner looks for the PKCS#11 module"""
 TRIES: Final = 3
 BACKOFF_SECONDS: Final = 0.5
 PATIENCE_SECONDS: Final = 30.0
-PIN_REFUSED: Final = frozenset({"PinIncorrect", "PinInvalid", "PinLenRange", "PinExpired", "PinLocked"})
-FINAL: Final = PIN_REFUSED | {"UserPinNotInitialized", "MechanismInvalid", "KeyTypeInconsistent"}
-"""what the token says that another try cannot change, or must not try to change"""
-
-_module_lock = threading.RLock()
-"""the module is initialised for one thread, and HSMSigner reads its path from the environment"""
-_hung: dict[str, threading.Thread] = {}
-"""modules that do not answer, with the thread that is still inside: whoever waited for it has given up"""
 _wrong_pins: set[tuple[str, str]] = set()
 """tokens with PINs that they refused: another try would bring them nearer to their lock"""
 
@@ -125,7 +110,7 @@ def import_key(address: str, module: str) -> HardwareKey:
         return passphrase.secret(passphrase.PIN, "in the token", address)
 
     try:
-        with _module(module):
+        with opened(module):
             uri, public = HSMSigner.import_(number, label, pin)
         return HardwareKey(uri, module, vet(public))
     except UnsupportedLibraryError as error:
@@ -140,7 +125,7 @@ def import_key(address: str, module: str) -> HardwareKey:
             remedy=f"Look at what is there: pkcs11-tool --module {module} --list-objects",
         ) from error
     except RuntimeError as error:  # the base of all that pkcs11 raises
-        raise _broken(place, _words(error)) from error
+        raise broken(place, words(error)) from error
 
 
 def no_library() -> InputError:
@@ -165,7 +150,7 @@ class _Pin:
     def __call__(self, _prompt: str) -> str:
         self.used = passphrase.secret(passphrase.PIN, self.name, self.token)
         if (self.token, self.used) in _wrong_pins:
-            raise _broken(self.address, "it has refused this PIN before")
+            raise broken(self.address, "it has refused this PIN before")
         return self.used
 
     def refused(self) -> None:
@@ -215,7 +200,7 @@ class HardwareSigner(Signer):
             WorldError: `E_SIGNER`, also at once after an earlier failure: one pass asks a broken token once.
             InputError: `E_PIN` where nobody can be asked, `E_KEY_MISMATCH` if the token signs with another key.
         """
-        with _module(self.module):
+        with opened(self.module):
             if self._failed is not None:
                 raise self._failed
             try:
@@ -232,81 +217,13 @@ class HardwareSigner(Signer):
     def _patiently(self, payload: bytes) -> Signature:
         for attempt in range(1, TRIES + 1):
             try:
-                return _within(self.patience, self.module, lambda: self.backend.sign(payload))
+                return within(self.patience, self.module, lambda: self.backend.sign(payload))
             except (RuntimeError, ValueError, OSError) as error:  # RuntimeError is the base of all that pkcs11 raises
                 kind = type(error).__name__
                 if kind in PIN_REFUSED:
                     self.wrong_pin()
                 if attempt == TRIES or kind in FINAL or isinstance(error, TimeoutError):
-                    raise _broken(self.place, _words(error)) from error
+                    raise broken(self.place, words(error)) from error
             self.sleep(BACKOFF_SECONDS * 2 ** (attempt - 1) * random.uniform(0.5, 1.5))  # noqa: S311
-            _begin_again(self.module)
+            begin_again(self.module)
         raise AssertionError("the last try returns or raises")
-
-
-@contextmanager
-def _module(path: str) -> Iterator[None]:
-    """Have the module at `path` for oneself."""
-    with _module_lock:
-        if path in _hung and _hung[path].is_alive():
-            raise _broken(path, "it has not answered an earlier question yet")
-        before = os.environ.get(MODULE)
-        os.environ[MODULE] = path
-        try:
-            yield
-        finally:
-            if before is None:
-                del os.environ[MODULE]
-            else:
-                os.environ[MODULE] = before
-
-
-def _within(seconds: float, module: str, ask: Callable[[], T]) -> T:
-    """Return what `ask` answers in time. One that hangs is left alone: its thread does not keep the process alive."""
-    answers: queue.SimpleQueue[T | BaseException] = queue.SimpleQueue()
-
-    def run() -> None:
-        try:
-            answers.put(ask())
-        except BaseException as error:  # noqa: BLE001  it is raised where it was asked
-            answers.put(error)
-
-    thread = threading.Thread(target=run, daemon=True)
-    thread.start()
-    try:
-        answer = answers.get(timeout=seconds)
-    except queue.Empty as error:
-        _hung[module] = thread
-        raise TimeoutError(f"no answer within {seconds:g} s") from error
-    if isinstance(answer, BaseException):
-        raise answer
-    return answer
-
-
-def _begin_again(module: str) -> None:
-    """Forget sessions and slots: a token that was plugged in again is another one to its module."""
-    import pkcs11
-
-    try:
-        pkcs11.lib(module).reinitialize()
-    except RuntimeError:
-        return  # the next try says what is wrong
-
-
-def _words(error: Exception) -> str:
-    kind = type(error).__name__
-    if kind in PIN_REFUSED:
-        return "it refuses the PIN, which is not tried again because tokens lock themselves"
-    if isinstance(error, ValueError | TimeoutError):
-        return str(error)
-    return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", kind).lower()
-
-
-def _broken(place: str, why: str) -> WorldError:
-    return WorldError(
-        f"the token does not sign: {why}",
-        code="E_SIGNER",
-        place=place,
-        remedy=f"Look at the token, its module and the PIN ({passphrase.PIN.variable}), then run the command again: "
-        "nothing unsigned was sent, and what was done before is recorded.",
-    )

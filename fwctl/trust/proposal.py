@@ -11,34 +11,27 @@ counts only in the assembled metadata, which `assemble` judges as a device would
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import cached_property
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 from securesystemslib.signer import Signature, Signer, SSlibKey
 from tuf.api.metadata import Metadata, Root, Targets
 
-from fwctl.errors import Busy, InputError, TrustRefused
+from fwctl.errors import InputError, TrustRefused
 from fwctl.trust.authority import TRUST
-from fwctl.trust.quorums import Quorum, holders_of, holds, keys_by_id, read_signature
+from fwctl.trust.proposed import Content
+from fwctl.trust.quorums import Quorum, holders_of, holds, read_signature
 from fwctl.trust.repository import TrustPlan, readable, unsigned
+from fwctl.trust.standing import PROPOSAL as PROPOSAL
+from fwctl.trust.standing import bundle, standing_trust
 from fwctl_agent.errors import Refusal
 from fwctl_agent.trust.keys import vet
-from fwctl_agent.trust.metadata import POLICY_ROLE, POLICY_TARGET, TrustedMetadata, parse_metadata
-from fwctl_agent.trust.policy import Policy
-from fwctl_agent.trust.roles import check_apart, check_delegation, check_root, policy_target
+from fwctl_agent.trust.metadata import POLICY_ROLE, POLICY_TARGET, TrustedMetadata
 
-PROPOSAL: Final = f"{TRUST}proposal/"
 SIGNATURES: Final = f"{PROPOSAL}signatures/"
-_ROOT: Final = re.compile(r"([1-9][0-9]{0,8})\.root\.json")
-_BEFORE_ANY: Final = datetime(1970, 1, 1, tzinfo=UTC)
-"""a time at which nothing has expired: expired trust is a reason to change it, not to be stuck with it"""
-
-
-T = TypeVar("T", Root, Targets)
 
 
 @dataclass(frozen=True)
@@ -65,37 +58,18 @@ class Waste:
     why: str
 
 
-def standing_trust(files: Mapping[str, bytes], pinned: str) -> TrustedMetadata:
-    """Return the trust of a commit, verified from the pinned root; expiry is not looked at.
-
-    Raises:
-        TrustRefused: it is not signed as it demands.
-    """
-    try:
-        return TrustedMetadata.bootstrap(pinned).advance(_bundle(files), now=_BEFORE_ANY, fresh=False)
-    except Refusal as error:
-        raise TrustRefused(
-            f"the repository's trust is refused: {error.message}",
-            code=error.code,
-            place=TRUST,
-            remedy="Find out who changed `trust/` (`git log trust/`); nothing is changed on top of it.",
-        ) from error
-
-
 def new_trust(plan: TrustPlan, *, now: datetime) -> dict[str, bytes]:
     """Return a first trust as a proposal to commit: nobody has signed it, and it is completed as any other is."""
     return {f"{PROPOSAL}{name}": text.encode() for name, text in unsigned(plan, now=now).items()}
 
 
 @dataclass(frozen=True)
-class Proposal:
-    """One change of trust. `current` is the trust that it changes; None for a fleet's first trust.
+class Proposal(Content):
+    """One change of trust with its signatures.
 
-    `files` and `signatures` are by path in the repository; `trust` are the commit's files below `trust/`.
+    `signatures` are by path in the repository; `trust` are the commit's files below `trust/`.
     """
 
-    current: TrustedMetadata | None
-    files: Mapping[str, bytes]
     signatures: Mapping[str, bytes]
     trust: Mapping[str, bytes]
     pinned: str = ""
@@ -132,54 +106,6 @@ class Proposal:
                 remedy='Take it away and make the change again: fwctl trust drop --reason "..."',
             ) from error
         return proposal
-
-    @cached_property
-    def root(self) -> Metadata[Root] | None:
-        """The proposed root; None if it stays."""
-        names = [path for path in self.files if _ROOT.fullmatch(path.removeprefix(PROPOSAL))]
-        if len(names) > 1:
-            raise Refusal("E_SCHEMA", "it has more than one root")
-        return self._parsed(names[0].removeprefix(PROPOSAL), Root) if names else None
-
-    @cached_property
-    def targets(self) -> Metadata[Targets] | None:
-        """The proposed targets; None if they stay."""
-        return self._parsed("targets.json", Targets)
-
-    @cached_property
-    def role(self) -> Metadata[Targets] | None:
-        """The proposed metadata of the policy role; None if it stays."""
-        return self._parsed("policy.json", Targets)
-
-    @cached_property
-    def policy_text(self) -> str:
-        """The policy target as it will be."""
-        data = self.files.get(f"{PROPOSAL}{POLICY_TARGET}")
-        if data is not None:
-            return _text(data)
-        if self.current is None:
-            raise Refusal("E_META_MISMATCH", f"trust/proposal/{POLICY_TARGET} is missing")
-        return self.current.files[POLICY_TARGET]
-
-    @property
-    def new_root(self) -> Root:
-        """The root as it will be."""
-        return _chosen(self.root, self.current.root if self.current else None, "root.json")
-
-    @property
-    def new_targets(self) -> Targets:
-        """Targets as they will be."""
-        return _chosen(self.targets, self.current.targets if self.current else None, "targets.json")
-
-    @property
-    def new_role(self) -> Targets:
-        """The policy role's metadata as it will be."""
-        return _chosen(self.role, self.current.role if self.current else None, "policy.json")
-
-    @cached_property
-    def policy(self) -> Policy:
-        """The policy as it will be."""
-        return policy_target(self.new_role, self.policy_text)
 
     def needs(self) -> tuple[Need, ...]:
         """Return every threshold of every file, with who has signed and who may still."""
@@ -224,7 +150,7 @@ class Proposal:
                 continue
             path = f"{SIGNATURES}{quorum.file.removesuffix('.json')}.{one.person}.{mine[:8]}.json"
             if path not in made:
-                signature = signer.sign(self._metadata(quorum.file).signed_bytes)
+                signature = signer.sign(self.metadata(quorum.file).signed_bytes)
                 value = {"keyid": one.keyid, "sig": signature.signature, "person": one.person}
                 made[path] = (json.dumps(value, indent=1, sort_keys=True) + "\n").encode()
         return made
@@ -251,15 +177,15 @@ class Proposal:
             TrustRefused: a threshold does not hold, or a verifier would refuse it.
         """
         made = {f"{TRUST}{POLICY_TARGET}": self.policy_text.encode()} if self.role else {}
-        for file in self._signed_files():
-            metadata: Metadata[Any] = Metadata(self._metadata(file).signed)
+        for file in self.signed_files():
+            metadata: Metadata[Any] = Metadata(self.metadata(file).signed)
             metadata.signatures = {keyid: one for keyid, (_, one) in sorted(self._valid(file).items())}
             made[f"{TRUST}{file}"] = readable(metadata).encode()
         try:
-            bundle = _bundle({**self.trust, **made})
-            pinned = self.pinned or bundle["1.root.json"]
+            found = bundle({**self.trust, **made})
+            pinned = self.pinned or found["1.root.json"]
             for start in (TrustedMetadata.bootstrap(pinned), *((self.current,) if self.current else ())):
-                start.advance(bundle, now=now, fresh=False)
+                start.advance(found, now=now, fresh=False)
         except Refusal as error:
             raise TrustRefused(
                 f"the proposed trust would be refused: {error.message}",
@@ -269,79 +195,9 @@ class Proposal:
             ) from error
         return {**made, **dict.fromkeys((*self.files, *self.signatures))}
 
-    def judge(self) -> None:
-        """Refuse what could never become trust, whoever signs it.
-
-        Raises:
-            Refusal: with the code that a verifier would give.
-            Busy: `E_PROPOSAL_STALE`.
-        """
-        known = {f"{PROPOSAL}{name}" for name in ("targets.json", "policy.json", POLICY_TARGET)}
-        if strange := [path for path in self.files if path not in known and not _is_root(path)]:
-            raise Refusal("E_SCHEMA", f"{strange[0].removeprefix(TRUST)} has no place in it")
-        if not self._signed_files():
-            raise Refusal("E_SCHEMA", "it changes nothing")
-        self._check_versions()
-        for file in self._signed_files():
-            if self._metadata(file).signatures:
-                raise Refusal("E_SCHEMA", f"{file} carries signatures; they have files of their own")
-        check_root(self.new_root)
-        check_delegation(self.new_targets)
-        self._check_key_ids()
-        check_apart(self.new_root, self.new_targets, self.policy)
-        if self.current and self.current.policy and self.policy.repo_id != self.current.policy.repo_id:
-            raise Refusal("E_META_MISMATCH", "its policy belongs to another repository")
-
-    def _check_versions(self) -> None:
-        """Every file is the next one of its kind, or the trust has moved since."""
-        for file in self._signed_files():
-            signed, old = self._metadata(file).signed, self._standing(file)
-            match = _ROOT.fullmatch(file)
-            if match and int(match[1]) != signed.version:
-                raise Refusal("E_SCHEMA", f"{file} is version {signed.version}")
-            if signed.version != old + 1:
-                raise Busy(
-                    f"the open proposal has {file} as version {signed.version}, but version {old} is the trust by now",
-                    code="E_PROPOSAL_STALE",
-                    place=PROPOSAL,
-                    remedy='Take it away and make the change again: fwctl trust drop --reason "stale"',
-                )
-
-    def _check_key_ids(self) -> None:
-        """One id is one key, before and after: signatures of both sides are told apart by it."""
-        if self.current is None or self.current.targets is None:
-            return
-        for old, new in ((self.current.root.signed, self.new_root), (self.current.targets.signed, self.new_targets)):
-            before, after = keys_by_id(old), keys_by_id(new)
-            for keyid in before.keys() & after.keys():
-                if before[keyid] != after[keyid]:
-                    raise Refusal("E_KEY_DUPLICATE", f"the key id {keyid[:12]} would be that of another key")
-
-    def _standing(self, file: str) -> int:
-        if self.current is None:
-            return 0
-        versions = self.current.versions
-        return {"targets.json": versions.targets, "policy.json": versions.policy}.get(file, versions.root)
-
-    def _signed_files(self) -> tuple[str, ...]:
-        """Return the proposed metadata files, root first."""
-        names = [path.removeprefix(PROPOSAL) for path in self.files]
-        roots = [name for name in names if _ROOT.fullmatch(name)]
-        return (*roots, *(name for name in ("targets.json", "policy.json") if name in names))
-
-    def _metadata(self, file: str) -> Metadata[Any]:
-        found: Metadata[Any] | None = {"targets.json": self.targets, "policy.json": self.role}.get(file, self.root)
-        if found is None:
-            raise Refusal("E_SCHEMA", f"{file} is missing")
-        return found
-
-    def _parsed(self, name: str, kind: type[Any]) -> Metadata[Any] | None:
-        data = self.files.get(f"{PROPOSAL}{name}")
-        return None if data is None else parse_metadata(_text(data), kind, name)
-
     def _quorums(self) -> tuple[Quorum, ...]:
         found: list[Quorum] = []
-        for file in self._signed_files():
+        for file in self.signed_files():
             if file == "targets.json":
                 found.append(self._quorum(file, self.new_root, "targets"))
             elif file == "policy.json":
@@ -368,14 +224,14 @@ class Proposal:
 
     @cached_property
     def _all_valid(self) -> dict[str, dict[str, tuple[str, Signature]]]:
-        found: dict[str, dict[str, tuple[str, Signature]]] = {file: {} for file in self._signed_files()}
+        found: dict[str, dict[str, tuple[str, Signature]]] = {file: {} for file in self.signed_files()}
         holders = {(one.file, it.keyid): it for one in self._quorums() for it in one.holders}
         for path, data in sorted(self.signatures.items()):
             name = path.removeprefix(SIGNATURES)
             file = next((file for file in found if name.startswith(file.removesuffix("json"))), "")
             signature = read_signature(data)
             one = holders.get((file, signature.keyid)) if signature else None
-            if signature and one and holds(one.key, signature, self._metadata(file).signed_bytes):
+            if signature and one and holds(one.key, signature, self.metadata(file).signed_bytes):
                 found[file][one.keyid] = (path, signature)
         return found
 
@@ -383,30 +239,3 @@ class Proposal:
 def proposed_paths(files: Iterable[str]) -> tuple[str, ...]:
     """Return the paths of an open proposal, whatever is in them."""
     return tuple(path for path in files if path.startswith(PROPOSAL))
-
-
-def _is_root(path: str) -> bool:
-    return bool(_ROOT.fullmatch(path.removeprefix(PROPOSAL)))
-
-
-def _chosen(proposed: Metadata[T] | None, standing: Metadata[T] | None, name: str) -> T:
-    found = proposed or standing
-    if found is None:
-        raise Refusal("E_META_MISMATCH", f"trust/proposal/{name} is missing")
-    return found.signed
-
-
-def _bundle(files: Mapping[str, bytes]) -> dict[str, str]:
-    """Return the files below `trust/` by the names that a verifier knows."""
-    found = {}
-    for path, data in files.items():
-        if path.startswith(TRUST) and not path.startswith(PROPOSAL):
-            found[path.removeprefix(TRUST)] = _text(data)
-    return found
-
-
-def _text(data: bytes) -> str:
-    try:
-        return data.decode()
-    except UnicodeDecodeError as error:
-        raise Refusal("E_SCHEMA", "a file is not UTF-8") from error

@@ -290,6 +290,11 @@ def pipe(path: Path) -> None:
     os.mkfifo(path)
 
 
+def a_folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
 def no_end(path: Path) -> None:
     path.unlink()
     path.symlink_to("/dev/zero")
@@ -314,7 +319,7 @@ TRICKS: dict[str, tuple[str, Callable[[Path], None]]] = {
     "a large certificate": (CERTIFICATE, large),
     "settings without an end": (SETTINGS, no_end),
     "behind a link": (CERTIFICATE, behind_a_link),
-    "a folder": (ROOT, lambda path: (path.unlink(), path.mkdir())[1]),
+    "a folder": (ROOT, a_folder),
 }
 
 

@@ -134,7 +134,7 @@ class Judge:
         """Return the tests that reach the function, all if none is known to; the likely and the quick ones first."""
         function = mutant.rpartition("__mutmut_")[0]
         found = [test for test, names in self.reached.functions.items() if function in names] or list(self.items)
-        hint, own = self.task["hints"].get(mutant), ("test_boundaries.py", f"test_{mutant.split('.')[-2]}.py")
+        hint, own = self.task["hints"].get(mutant), ("_boundaries.py", f"_{mutant.split('.')[-2]}.py")
         seconds = self.reached.seconds
         likely = {test for test in found if test.partition("::")[0].endswith(own) and seconds[test] < 0.2}
         return sorted(found, key=lambda test: (test != hint, test not in likely, seconds[test]))

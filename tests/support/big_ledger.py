@@ -12,6 +12,7 @@ from itertools import islice
 from pathlib import Path
 
 from fwctl.reconcile.commit import CommitState, Prepared
+from fwctl.reconcile.ending import of_machine
 from fwctl.reconcile.summarising import stored, stored_fleet, summarise
 from fwctl.reconcile.views import rollout_view
 from fwctl.rollouts.decide import decide
@@ -77,8 +78,9 @@ def fill(fleet: Fleet) -> None:
 def sum_up(fleet: Fleet, ledger: Ledger, state: CommitState, epoch: int, at: datetime | None = None) -> None:
     """Write the summaries of a commit, as a pass does when it ends."""
     now, revision = at or datetime.now(UTC), ledger.revision()
-    pinned = fleet.context.keystore(state.repo.fleet.spec.repo_id).pinned_root()
-    changes = [stored_fleet(state, pinned=pinned, now=now, revision=revision, looks=None)]
+    keystore = fleet.context.keystore(state.repo.fleet.spec.repo_id)
+    pinned, here = keystore.pinned_root(), of_machine(keystore)
+    changes = [stored_fleet(state, pinned=pinned, now=now, revision=revision, looks=None, certificates=here)]
     for prepared in state.rollouts.values():
         view = rollout_view(ledger, prepared)
         decision, until = decide(prepared.plan, view, now), state.authority.next_change(now)

@@ -10,8 +10,9 @@ from securesystemslib.signer import CryptoSigner
 
 from fwctl.trust.changes import Change
 from fwctl.trust.draft import Draft
-from fwctl.trust.proposal import PROPOSAL, Proposal, proposed_paths, standing_trust
+from fwctl.trust.proposal import PROPOSAL, Proposal, proposed_paths
 from fwctl.trust.repository import mint_freshness
+from fwctl.trust.standing import standing_trust
 from fwctl_agent.trust.metadata import TrustedMetadata
 
 

@@ -303,4 +303,5 @@ def test_certificates_that_cannot_be_used_say_where_they_lie(
         (folder / name).write_bytes(change((folder / name).read_bytes()))
     with pytest.raises(InputError) as caught:
         Links(Authorities(folder), REPO)
-    assert (caught.value.code, caught.value.place) == ("E_PKI", str(folder))
+    place = folder / name if name == "device-ca.cert.pem" else folder  # OpenSSL does not say which of the pair it is
+    assert (caught.value.code, caught.value.place) == ("E_PKI", str(place))

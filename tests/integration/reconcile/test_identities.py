@@ -142,7 +142,8 @@ class Thief:
     def at(self, device: str) -> Client:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.load_verify_locations(self._street.pki.device_ca)
-        context.load_cert_chain(*self._files)
+        certificate, key = self._files
+        context.load_cert_chain(certificate, key)
         return Client(device, self._street.agents[device].address, context)
 
 

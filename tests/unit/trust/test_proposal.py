@@ -9,8 +9,9 @@ import pytest
 from securesystemslib.signer import CryptoSigner
 
 from fwctl.errors import TrustRefused
-from fwctl.trust.proposal import PROPOSAL, Need, Proposal, new_trust, standing_trust
+from fwctl.trust.proposal import PROPOSAL, Need, Proposal, new_trust
 from fwctl.trust.repository import RolePlan, TrustPlan, development_policy
+from fwctl.trust.standing import standing_trust
 from tests.support.signing import NOW, REPO
 
 PEOPLE = {name: CryptoSigner.generate_ed25519() for name in ("alice", "bob", "carol", "dave")}
