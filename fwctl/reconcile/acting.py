@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from fwctl.errors import FwctlError, InputError
-from fwctl.fleet.certificates import Authorities
+from fwctl.errors import FwctlError, InputError, TrustRefused
+from fwctl.fleet.certificates import Authorities, device_ca_digest
 from fwctl.fleet.link import Links
 from fwctl.gitrepo import CommitId, Repo
 from fwctl.reconcile.authority import Freshness, Pen
@@ -27,6 +27,7 @@ from fwctl.trust.keystore import FRESHNESS, ORDER
 from fwctl.trust.repository import check_machine
 from fwctl_agent.protocol import canonical
 from fwctl_agent.protocol.messages import TrustVersions
+from fwctl_agent.trust.policy import Policy
 
 _TRUST = "trust_versions"
 
@@ -84,6 +85,7 @@ class Acting:
         keys, fleet = self.setting.keystore, state.repo.fleet.spec
         order, freshness = keys.signer(ORDER), keys.signer(FRESHNESS)
         check_machine(state.authority.trusted, order=order, freshness=freshness)
+        _check_device_ca(state.authority.policy, Authorities(keys.pki))
         tools = Tools(
             state=state,
             ledger=self.ledger,
@@ -96,6 +98,23 @@ class Acting:
             watcher=self.watcher,
         )
         return Loop(state, self.ledger, self.lease, writer, tools, self.deadline, pinned, of_machine(keys))
+
+
+def _check_device_ca(policy: Policy, here: Authorities) -> None:
+    """Refuse to take an authority's word for who is a device, if the policy names others (none named: any).
+
+    Raises:
+        TrustRefused: `E_DEVICE_CA`.
+        InputError: `E_PKI`.
+    """
+    if policy.device_cas and device_ca_digest(here) not in policy.device_cas:
+        raise TrustRefused(
+            "the device CA on this machine is not one that the policy names",
+            code="E_DEVICE_CA",
+            place=str(here.device_ca),
+            remedy="Put the fleet's device CA certificate there; or, if it was replaced, have `deviceCas` of the "
+            "policy changed: fwctl trust policy FILE.",
+        )
 
 
 def _images(state: CommitState, state_dir: Path) -> Images:

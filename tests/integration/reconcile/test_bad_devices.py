@@ -70,9 +70,11 @@ def street(tmp_path: Path) -> Iterator[Street]:
 
 
 def reasons(world: World) -> dict[str, str]:
-    """Return what the ledger says about each device that could not be reached."""
+    """Return what was said first of each device that cannot be reached: later tries may find it busy with others."""
     with world.ledger() as ledger:
-        return {row.id: row.reason for row in ledger.devices() if not row.reachable}
+        away = {row.id for row in ledger.devices() if not row.reachable}
+        told = [event for event in ledger.events() if event.kind == "device.unreachable" and event.device in away]
+        return {event.device: event.reason for event in reversed(told)}
 
 
 async def cut_off(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
