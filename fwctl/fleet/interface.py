@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import Final, Literal, Protocol
@@ -19,6 +20,7 @@ _REMEDIES: Final[Mapping[Kind, str]] = {
     "reply": "Check the agent's version and log on the device.",
 }
 _MAX_MESSAGE: Final = 400
+_QUERY: Final = re.compile(r"(https?://[^\s?]*)\?\S*", re.IGNORECASE)
 
 
 class LinkError(DeviceError):
@@ -97,5 +99,9 @@ class DeviceLinks(Protocol):
 
 
 def printable(text: str) -> str:
-    """Return text that came from outside, cut and without characters that could steer a terminal."""
-    return "".join(char if char.isprintable() else "?" for char in text[:_MAX_MESSAGE])
+    """Return text that came from outside, cut, without characters that could steer a terminal, or secrets of addresses.
+
+    A device is told addresses with their query, and may say them again.
+    """
+    plain = _QUERY.sub(r"\1?...", text[: _MAX_MESSAGE * 8])
+    return "".join(char if char.isprintable() else "?" for char in plain[:_MAX_MESSAGE])

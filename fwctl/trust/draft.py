@@ -14,7 +14,6 @@ from fwctl.errors import InputError
 from fwctl.trust.proposal import PROPOSAL, Proposal
 from fwctl.trust.repository import ROOT_LIFE, TARGETS_LIFE, policy_text, readable, role_of, whole
 from fwctl_agent.errors import Refusal
-from fwctl_agent.protocol import canonical
 from fwctl_agent.trust.metadata import POLICY_ROLE, POLICY_TARGET, TrustedMetadata
 from fwctl_agent.trust.policy import Policy
 
@@ -104,8 +103,9 @@ def _proposed(proposal: Proposal) -> dict[str, object]:
 
 
 def _content(signed: Root | Targets) -> bytes:
+    """Return all but version and end, to be compared. ECDSA keys are PEM, whose line ends our own form refuses."""
     fields = {name: value for name, value in signed.to_dict().items() if name not in ("version", "expires")}
-    return canonical.encode(fields)
+    return json.dumps(fields, sort_keys=True).encode()
 
 
 def _holds(delegator: Root | Targets, role: str, metadata: Metadata[Targets]) -> bool:

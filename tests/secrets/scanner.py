@@ -14,7 +14,7 @@ from typing import Final
 from urllib.parse import quote, quote_plus
 
 _LEAST: Final = 12
-"""bytes of a form that are worth searching for: a shorter one would be found by chance"""
+"""bytes of a form that are worth searching for: a shorter one would be found by chance; the value itself always is"""
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Mark:
                 # what stands before and behind decides the first and the last digits: only those between are sure
                 text = encode(b"\0" * shift + value + b"\0\0")
                 found.add(text[(0, 2, 3)[shift] : 4 * ((shift + len(value)) // 3)])
-        return tuple(sorted(form for form in found if len(form) >= _LEAST))
+        return tuple(sorted({value} | {form for form in found if len(form) >= _LEAST}))
 
 
 @dataclass(frozen=True)

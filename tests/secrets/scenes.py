@@ -13,6 +13,8 @@ import pytest
 from fwctl.storage.choose import CA_FILE, QUERY_FILE
 from tests.secrets.scanner import Mark, pem_marks
 from tests.support.storage_server import StorageServer
+from tests.support.token import PIN as TOKEN_PIN
+from tests.support.token import SO_PIN
 from tests.support.world import IDENTITY, Ran, World
 
 PASSPHRASE = "CANARY-passphrase-Zr5/tq+81"
@@ -81,6 +83,8 @@ class Marked:
             Mark("passphrase", PASSPHRASE.encode()),
             Mark("mistyped passphrase", WRONG_PASSPHRASE.encode()),
             Mark("PIN", PIN.encode()),
+            Mark("PIN of the token", TOKEN_PIN.encode()),
+            Mark("PIN of its officer", SO_PIN.encode()),
             Mark("presigned query", b"CANARY-presigned-Kd93hfQz"),
             Mark("token in an address", TOKEN.encode()),
             Mark("environment", ENVIRONMENT.encode()),

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+import re
 import shutil
+import ssl
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from fwctl_agent.protocol.statements import InstallOrder, Pull
 from tests.secrets.scanner import Hit, scan
 from tests.secrets.scenes import (
     DEVICE,
@@ -19,8 +24,12 @@ from tests.secrets.scenes import (
     Marked,
     marked,
 )
+from tests.support.impostor import Impostor, Speaks, context_of
 from tests.support.storage_server import Fault, always
+from tests.support.token import Token
 from tests.support.world import MODEL, firmware
+
+IMAGE = firmware("2.5.0", 20_000)
 
 
 @pytest.fixture
@@ -59,6 +68,28 @@ def test_a49_keys_passphrases_and_pins(scene: Marked) -> None:
     assert hits(scene) == []
 
 
+def test_a49_a_token_that_works_that_refuses_and_that_is_gone(scene: Marked) -> None:
+    """A real PKCS#11 token: who signs with it, with a wrong PIN, with none, and while it is not there."""
+    token = Token.make(scene.secrets / "token", scene.patch)
+    address = token.key(1)
+    assert scene.run("keys", "import", "dave", "--hsm", address, "--module", token.module).code == 0
+    public = scene.folder / "dave.pub.json"
+    assert scene.run("keys", "export", "dave", "--out", public).code == 0, scene.said
+    assert scene.run("trust", "rotate-root", "--add", public, "--as", "alice").code == 0, scene.said
+    assert scene.run("trust", "renew", "--as", "dave").code == 0, scene.said
+    assert scene.run("trust", "drop", "--reason", "once more").code == 0, scene.said
+    token.tries(WRONG_PASSPHRASE)
+    scene.fails("trust", "renew", "--as", "dave")
+    scene.fails("keys", "import", "erin", "--hsm", address, "--module", token.module)
+    token.pin_file.unlink()
+    scene.fails("trust", "renew", "--as", "dave")
+    token.tries(PIN)
+    token.store.rename(token.folder / "gone")
+    scene.fails("trust", "renew", "--as", "dave")
+    look(scene)
+    assert hits(scene) == []
+
+
 @pytest.mark.parametrize(
     "address",
     [
@@ -84,6 +115,66 @@ def test_a49_a_token_in_the_remote_of_the_work_tree(scene: Marked) -> None:
     for command in ("status", "doctor", "validate", "trust status", "events", "drift"):
         scene.run(*command.split())
     assert hits(scene) == []
+
+
+@pytest.mark.e2e
+@pytest.mark.parametrize("peer", ["no TLS", "another's certificate", "an old protocol", "cuts the handshake"])
+def test_a49_a_peer_that_is_not_the_device(scene: Marked, peer: str) -> None:
+    """Whatever stands at the device's address gets nothing, and neither does who reads what is said of it."""
+    contexts: dict[str, ssl.SSLContext | None] = dict.fromkeys(("no TLS", "cuts the handshake"))
+    if peer == "another's certificate":
+        contexts[peer] = context_of(scene.world.enroll("unit-2"))
+        scene.world.commit("Enrol another")
+    elif peer == "an old protocol":
+        contexts[peer] = context_of(scene.world.folder / "devices" / DEVICE)
+        contexts[peer].maximum_version = ssl.TLSVersion.TLSv1_2  # type: ignore[union-attr]
+    heard: list[bytes] = []
+
+    async def listen(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heard.append(await reader.read(1 << 16))
+        if peer == "no TLS":
+            writer.write(b"HTTP/1.1 400 Bad\r\n\r\n" + heard[-1])
+
+    scene.server.add(IMAGE)
+    scene.world.release(IMAGE)
+    with Impostor(address_of(scene), listen, contexts[peer]) as server:
+        scene.run("reconcile", "--once", "--max-duration", "4")
+        scene.run("device", "show", DEVICE)
+        assert server.connections or heard or peer not in ("no TLS", "cuts the handshake")
+    scene.said["heard"] = b"".join(heard).decode("latin-1")
+    look(scene)
+    assert hits(scene) == []
+
+
+@pytest.mark.e2e
+@pytest.mark.parametrize("said", ["a message", "a code"])
+def test_a49_an_impostor_that_says_again_what_it_was_told(scene: Marked, said: str) -> None:
+    """With the device's own key it is handed the address, query and all: the operator is not told it once more."""
+    folder = scene.world.folder / "devices" / DEVICE
+    told: list[str] = []
+
+    def answer(order: InstallOrder) -> tuple[int, Any]:
+        assert isinstance(order.delivery, Pull)
+        url = order.delivery.url
+        told.append(url)
+        return 422, {"class": "refused", "code": "E_URL", "message": "no"} | {
+            "a code": {"code": url},
+            "a message": {"message": f"cannot get {url} ({url})"},
+        }[said]
+
+    scene.server.add(IMAGE)
+    scene.world.release(IMAGE)
+    with Impostor(address_of(scene), Speaks(DEVICE, answer, {}), context_of(folder)):
+        scene.run("reconcile", "--once", "--max-duration", "4")
+        look(scene)
+    assert told, scene.said
+    assert hits(scene) == []
+
+
+def address_of(scene: Marked) -> str:
+    inventory = scene.world.repo / "devices"
+    found = re.findall(r"127\.[0-9.]+:[0-9]+", "".join(path.read_text() for path in sorted(inventory.rglob("*.yaml"))))
+    return str(found[0])
 
 
 @pytest.mark.e2e

@@ -10,7 +10,8 @@ import pytest
 
 from fwctl_agent.errors import Refusal
 from fwctl_agent.trust.metadata import TrustedMetadata
-from tests.contract.tuf_history import Repo, edit
+from fwctl_agent.trust.roles import PERSON
+from tests.contract.tuf_history import Repo, edit, key
 from tests.support.signing import NOW
 
 REPO = Repo()
@@ -65,3 +66,13 @@ def test_a_role_that_lists_an_unknown_key() -> None:
 def test_a10_a_key_of_another_kind(keytype: str, scheme: Any) -> None:
     keyval = {"identity": "alice@example.com", "issuer": "https://login.example.com", "public": "00"}
     assert bootstrap(key={"keytype": keytype, "scheme": scheme, "keyval": keyval}) == "E_KEY_ALG"
+
+
+def test_a04_somebody_twice_with_another_person_between() -> None:
+    """By what the metadata says of the first key, and by what the policy says of the third."""
+    repo = Repo()
+    first, second = key(), key()
+    first.public_key.unrecognized_fields[PERSON] = "alice"
+    second.public_key.unrecognized_fields[PERSON] = "bob"
+    repo.rotate(targets=[first, second, repo.person])
+    assert refused(repo) == "E_KEY_DUPLICATE"
