@@ -99,7 +99,7 @@ def test_a_transfer_that_never_succeeds_is_not_the_firmwares_fault(four: CanaryW
 
 
 def test_who_is_not_ready_is_asked_again_and_nothing_counts(four: CanaryWorld) -> None:
-    four.simulate(fault("unready", until=2, reason="on battery"))
+    four.simulate(fault("unready", until=3600, reason="on battery"))
     four.release(BAD, strategy=TWO % "1s")
     four.world.once(duration=1)
     assert four.waves() == {"wave-1": "open"}
