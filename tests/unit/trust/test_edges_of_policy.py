@@ -34,3 +34,15 @@ def test_an_approval_may_hold_from_one_day_to_ten_years() -> None:
     assert [parse(sample() | {"maxApprovalDays": days}).max_approval_days for days in (1, 3650)] == [1, 3650]
     for days in (0, 3651):
         refused(sample() | {"maxApprovalDays": days}, "E_POLICY_INVALID")
+
+
+@pytest.mark.parametrize("paths", ["", "rollouts/\x1b[2J", "rollouts/ü", "a\nb", "rollouts/../x y"])
+def test_paths_of_a_rule_are_written_plainly(paths: str) -> None:
+    rule = {"paths": paths, "group": "owners", "threshold": 1, "stage": 1}
+    refused(sample() | {"approvalRules": [rule]}, "E_POLICY_INVALID")
+
+
+@pytest.mark.parametrize("part", [{"host": "a b"}, {"host": ""}, {"cidr": "x"}, {"cidr": "10.0.0.0/8 "}])
+def test_a_storage_of_the_policy_is_written_plainly(part: dict[str, str]) -> None:
+    (entry,) = sample()["storage"]
+    refused(sample() | {"storage": [entry | part]}, "E_POLICY_INVALID")
