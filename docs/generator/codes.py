@@ -1,4 +1,7 @@
-"""Every code that fwctl and its agent can say, collected from the sources so that none is forgotten."""
+"""Every code that fwctl and its agent can say: what `fwctl.codes` tells of it, and where the sources say it.
+
+The sources are read so that no code is forgotten there, and no code stays there that nothing says any more.
+"""
 
 from __future__ import annotations
 
@@ -21,88 +24,6 @@ MAKERS = {
     "self._channel.nonsense": "DeviceError",
     "RefusedReply": "DeviceError",
 }
-_NOBODY = "there is no … called …"
-# Codes whose words are put together where the scan cannot see them.
-CHOSEN = {
-    "E_CA_EXPIRED": (
-        "DeviceError",
-        "the device CA is past its end, and so is every certificate that it has signed",
-        "Make a new device CA and enroll the devices again (docs/how-to/identities.md).",
-    ),
-    "E_CERT_EXPIRED": (
-        "DeviceError",
-        "the device's certificate is past its end",
-        "Renew it where the device CA's key is: `fwctl device renew NAME`.",
-    ),
-    "E_DEVICE_REPLY": ("DeviceError", "the device answers what it must not", "Check the agent's version and log."),
-    "E_MANIFESTS": ("InputError", "the manifests have … errors", "Run `fwctl validate` and mend what it shows."),
-    "E_NO_FIRMWARE": ("InputError", _NOBODY, "See: fwctl firmware list"),
-    "E_NO_GROUP": ("InputError", _NOBODY, "See: fwctl group list"),
-    "E_NO_SUBJECT": ("InputError", _NOBODY, "Name a rollout or a device."),
-    "E_REDIRECT": (
-        "DeviceError",
-        "the device, or the storage, sends us elsewhere; no redirect is followed",
-        "Check what listens at its address.",
-    ),
-    "E_STORAGE_CUT": (
-        "WorldError",
-        "the storage broke off, is too slow, or does not speak HTTP",
-        "Look at the storage.",
-    ),
-    "E_STORAGE_QUERY": (
-        "InputError",
-        "the file with the storage's token cannot be used",
-        "One line such as sig=...&se=..., percent-encoded.",
-    ),
-    "E_STORAGE_STATUS": (
-        "WorldError",
-        "the storage answers with something else than the image",
-        "Look at the storage.",
-    ),
-    "E_STORAGE_TLS": (
-        "WorldError",
-        "the storage does not prove who it is",
-        "Look at its certificate; FWCTL_STORAGE_CA names the file of a private CA.",
-    ),
-    "E_STORAGE_UNREACHABLE": ("WorldError", "the storage cannot be reached", "Look at the storage."),
-    "E_TLS": (
-        "DeviceError",
-        "somebody else answers there, or the device refuses our certificate",
-        "Check the address.",
-    ),
-    "E_UNREACHABLE": ("DeviceError", "nobody answers, or the connection broke", "It is tried again with backoff."),
-}
-# What the device signs into an outcome: class and meaning are decided in the state machine, not at one call.
-OUTCOMES = {
-    "E_BOOT": ("health", "The new slot did not start often enough, so the boot loader fell back."),
-    "E_BOOT_STATUS": ("install", "The `status` command of the installer printed neither `a` nor `b`."),
-    "E_COMMAND": ("install", "A command of the installer failed, was missing, or took too long."),
-    "E_DISK_FULL": ("install", "The device's disk is full."),
-    "E_HASH": ("download, install", "The bytes that arrived, or were read back, are not those that were signed."),
-    "E_IO": ("install", "The device's disk failed."),
-    "E_LENGTH": ("download, install", "The image is longer or shorter than signed."),
-    "E_PROBE_FAILED": ("health", "A probe was bad in the trial or in the watch; the device went back."),
-    "E_PROBE_TIMEOUT": ("health", "The probes did not end before `confirmWithin`; the device went back."),
-    "E_RANGE": ("download", "The storage answered with another part of the image than the device asked for."),
-    "E_REDIRECT": ("download", "The storage sent the device elsewhere; no redirect is followed."),
-    "E_RESTARTS": ("install", "The agent was started again and again without progress."),
-    "E_STORAGE_CUT": ("download", "The storage broke off again and again, or is too slow."),
-    "E_STORAGE_MISSING": ("download", "The storage does not have the image."),
-    "E_STORAGE_STATUS": ("download", "The storage answered with something else than the image."),
-    "E_STORAGE_TLS": (
-        "download",
-        "The storage did not prove who it is; `[download] ca` in agent.toml is a private CA.",
-    ),
-    "E_STORAGE_UNREACHABLE": ("download", "The device cannot reach the storage."),
-    "E_UNCONFIRMED": ("unconfirmed", "No confirmation came within `confirmWithin`; the device went back."),
-    "E_URL": ("download", "The storage's name leads to an address that the signed policy does not allow."),
-}
-BESIDE = {
-    "E_NEVER_ARRIVED": "The rollout went back before an order reached its device: there is nothing to take back.",
-    "E_BUSY": "A device runs another order; the reply names it.",
-    "E_GIT_EMPTY": "The repository has no commit yet.",
-    "E_UNKNOWN_ORDER": "A device forgot the order that it was asked for; it is looked at again.",
-}
 
 
 @dataclass
@@ -122,34 +43,50 @@ class Said:
 
 def codes() -> str:
     """Return every code that fwctl and its agent can say: findings, errors, refusals, outcomes."""
-    from fwctl.manifests.codes import CODES
+    from fwctl.codes import FINDINGS, OUTCOMES, STOPS
 
     errors, refusals, everything = scan()
+    missing = everything - {*FINDINGS, *STOPS, *OUTCOMES}
+    if missing:
+        raise ValueError(f"fwctl/codes does not know what these codes mean: {', '.join(sorted(missing))}")
     lines = ["# Codes", "", "Stable, and the same in text and in `--format json`. `fwctl explain CODE` says the same."]
-    lines += ["", "## Findings in manifests", ""]
-    lines += ["`fwctl validate` shows them all at once, with file, line, column and excerpt. `E_` fails, `W_` warns,"]
-    lines += ["`I_` informs.", "", "| code | what | meaning | what to do |", "|---|---|---|---|"]
-    lines += [f"| `{c}` | {cell(k.title)} | {cell(k.meaning)} | {cell(k.remedy)} |" for c, k in sorted(CODES.items())]
+    lines += ["", "## Findings", ""]
+    lines += [
+        "`fwctl validate` shows those of manifests all at once, with file, line, column and excerpt; `fwctl doctor`"
+    ]
+    lines += ["and `fwctl trust lint` show the others. `E_` fails, `W_` warns, `I_` informs."]
+    lines += ["", *_head("code", "what", "meaning", "what to do")]
+    lines += [_row(code, one.title, one.meaning, one.remedy) for code, one in sorted(FINDINGS.items())]
     lines += ["", "## Errors that end a command", "", "`…` stands for a name or a number.", ""]
-    lines += ["| code | [exit](exit-codes.md) | says | what to do |", "|---|---|---|---|"]
-    for code, said in sorted(errors.items()):
-        lines.append(f"| `{code}` | {_exits(said)} | {_some(said.messages)} | {_some(said.remedies)} |")
+    lines += _head("code", "[exit](exit-codes.md)", "meaning", "what to do", "says")
+    for code, stop in sorted(STOPS.items()):
+        if stop.exits:
+            exits = ", ".join(map(str, stop.exits))
+            lines.append(_row(code, exits, stop.meaning, stop.remedy, says=errors.get(code, Said()).messages))
     lines += ["", "## What the verifier and the agent refuse", ""]
     lines += ["One verifier judges in the pull request, in the loop (exit code 4) and on the device (HTTP 422)."]
     lines += ["`refused` stops the rollout until somebody looks; `deferred` is tried again; `resync` means that the"]
-    lines += ["device knows more than the ledger."]
-    lines += ["", "| code | class | says |", "|---|---|---|"]
-    for code, said in sorted(refusals.items()):
-        lines.append(f"| `{code}` | {', '.join(sorted(said.classes))} | {_some(said.messages)} |")
-    lines += ["", "## Codes in a device's signed outcome", "", "| code | failure class | meaning |", "|---|---|---|"]
-    lines += [f"| `{code}` | {klass} | {meaning} |" for code, (klass, meaning) in sorted(OUTCOMES.items())]
-    listed = {*CODES, *errors, *refusals, *OUTCOMES}
-    lines += ["", "## Others", "", "| code | meaning |", "|---|---|"]
-    lines += [f"| `{code}` | {meaning} |" for code, meaning in sorted(BESIDE.items())]
-    missing = everything - listed - set(BESIDE)
-    if missing:
-        raise ValueError(f"docs/generate.py does not know what these codes mean: {', '.join(sorted(missing))}")
+    lines += ["device knows more than the ledger.", "", *_head("code", "class", "meaning", "what to do", "says")]
+    for code, stop in sorted(STOPS.items()):
+        if stop.device:
+            said = refusals.get(code, Said()).messages
+            lines.append(_row(code, ", ".join(stop.device), stop.meaning, stop.remedy, says=said))
+    lines += ["", "## Codes in a device's signed outcome", ""]
+    lines += _head("code", "failure class", "meaning", "what to do")
+    lines += [_row(code, ", ".join(one.failure), one.meaning, one.remedy) for code, one in sorted(OUTCOMES.items())]
+    lines += ["", "## Others", "", *_head("code", "meaning", "what to do")]
+    others = {code: stop for code, stop in STOPS.items() if not stop.exits and not stop.device}
+    lines += [_row(code, stop.meaning, stop.remedy) for code, stop in sorted(others.items())]
     return "\n".join(lines) + "\n"
+
+
+def _head(*names: str) -> list[str]:
+    return [f"| {' | '.join(names)} |", "|" + "---|" * len(names)]
+
+
+def _row(code: str, *texts: str, says: list[str] | None = None) -> str:
+    cells = [f"`{code}`", *map(cell, texts), *([] if says is None else [_some(says)])]
+    return f"| {' | '.join(cells)} |"
 
 
 def scan() -> tuple[dict[str, Said], dict[str, Said], set[str]]:
@@ -157,7 +94,8 @@ def scan() -> tuple[dict[str, Said], dict[str, Said], set[str]]:
     errors: dict[str, Said] = {}
     refusals: dict[str, Said] = {}
     everything: set[str] = set()
-    for path in (path for folder in SOURCES for path in sorted((ROOT / folder).rglob("*.py"))):
+    files = (path for folder in SOURCES for path in sorted((ROOT / folder).rglob("*.py")))
+    for path in (path for path in files if path.parent != ROOT / "fwctl" / "codes"):
         tree = ast.parse(path.read_text("utf-8"))
         everything |= {
             node.value
@@ -166,8 +104,6 @@ def scan() -> tuple[dict[str, Said], dict[str, Said], set[str]]:
         }
         for call in (node for node in ast.walk(tree) if isinstance(node, ast.Call)):
             _judge(call, errors, refusals)
-    for code, (cls, message, remedy) in CHOSEN.items():
-        errors.setdefault(code, Said()).add(cls, message, remedy)
     return errors, refusals, everything - NO_CODES
 
 
@@ -212,8 +148,9 @@ def _error_classes() -> dict[str, Any]:
     return {name: found for name, found in vars(errors).items() if isinstance(found, type)}
 
 
-def _exits(said: Said) -> str:
-    return ", ".join(sorted({str(_error_classes()[name].exit_code) for name in said.classes}))
+def exits(said: Said) -> set[int]:
+    """Return the exit codes of the classes that a code is raised as."""
+    return {_error_classes()[name].exit_code for name in said.classes}
 
 
 def _some(texts: list[str]) -> str:

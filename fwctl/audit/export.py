@@ -38,6 +38,8 @@ class Exported:
     outcomes: int
     events: tuple[int, int]
     """first and last number of the slice"""
+    newer: str = ""
+    """the mandate that is approved by now, if it is another one: of that nothing has run, and nothing is shown"""
 
 
 def export(ledger: Ledger, key: str, read: Read, *, device_ca: bytes, out: Path) -> Exported:

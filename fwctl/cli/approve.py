@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from fwctl.cli.context import Context, next_is, say, talk
 from fwctl.cli.options import Rollout
+
+if TYPE_CHECKING:
+    from fwctl.cli.missing import Missing
 
 
 def register(app: typer.Typer) -> None:
@@ -41,7 +44,7 @@ def approve(
     ready = check(settings, Request(rollout, signer, days, stage, meaning, renew, clock_is_right))
     if ready.standing is not None:
         say(standing(ready))
-        _next(ready.result.prepared.key, ready.missing)
+        _next(settings, ready.result.prepared.key, ready.missing)
         return
     say(text([ready.result]))
     say("\n" + statement(ready))
@@ -58,12 +61,15 @@ def approve(
     say(f"wrote   {done.path}")
     if told := signature_line(settings):
         talk(told)
-    _next(ready.result.prepared.key, done.missing)
+    _next(settings, ready.result.prepared.key, done.missing)
 
 
-def _next(rollout: str, missing: str) -> None:
-    if missing:
-        talk(f"Still missing: {missing}")
-        next_is("fwctl trust status", f"fwctl approve {rollout} --as NAME")
-    else:
-        next_is("fwctl reconcile --once")
+def _next(settings: Context, key: str, missing: Missing) -> None:
+    """Say who is missing. Only people whose keys are here can go on here; the others need the commit first."""
+    from fwctl.cli.nexts import shared
+
+    if missing.why:
+        talk(f"Still missing: {', and '.join(missing.people) or missing.why}")
+    here = [f"fwctl approve {key} --as {name}" for name in missing.here[:1]]
+    go_on = ["fwctl reconcile --once"] if missing.stage or not missing.why else []
+    next_is(*shared(settings), *here, *(go_on or [f"fwctl status {key}"]))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from fwctl.cli.context import Context
+from fwctl.cli.missing import Missing, read_missing
 from fwctl.cli.planning import PlanResult, find_rollouts, forecast
 from fwctl.errors import Busy, InputError, TrustRefused, UsageError
 from fwctl.reconcile.commit import CommitState, Prepared
@@ -49,8 +50,8 @@ class Ready:
     stages: int
     standing: Vote | None
     """the same person's approval of the same content, if it covers this one already"""
-    missing: str
-    """what is missing before this approval; empty if nothing is"""
+    missing: Missing
+    """what is missing before this approval"""
     path: str
     """where it is committed: never over another one"""
     renews: Approval | None
@@ -63,7 +64,7 @@ class Approved:
 
     path: str
     commit: str
-    missing: str
+    missing: Missing
 
 
 def check(settings: Context, request: Request) -> Ready:
@@ -110,7 +111,7 @@ def check(settings: Context, request: Request) -> Ready:
     path = approval_path(prepared.mandate, signer, stage)
     if path in files:
         path = approval_path(prepared.mandate, signer, stage, renewed=at)
-    shown, missing = forecast(settings, state.repo, prepared), _missing(prepared)
+    shown, missing = forecast(settings, state.repo, prepared), read_missing(keystore, state, prepared)
     return Ready(shown, commit, approval, stages, standing, missing, path, renews)
 
 
@@ -136,11 +137,7 @@ def sign_and_commit(settings: Context, ready: Ready) -> Approved:
     message = f"{verb} {ready.result.prepared.key} as {approval.signer}\n\nMandate: {mandate.id}\n"
     commit = settings.repo.commit_files({path: data}, message)
     after = settings.read(settings.committed()[1], commit)
-    return Approved(path, commit, _missing(after.rollouts[ready.result.prepared.key]))
-
-
-def _missing(prepared: Prepared) -> str:
-    return "" if prepared.approved_stage and not prepared.not_approved else prepared.not_approved
+    return Approved(path, commit, read_missing(keystore, after, after.rollouts[ready.result.prepared.key]))
 
 
 def _earlier(state: CommitState, mandate: Mandate, signer: str, now: datetime) -> tuple[Approval, ...]:

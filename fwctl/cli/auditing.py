@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from fwctl.audit.result import Judged
 from fwctl.audit.verify import Claims, verify
 from fwctl.cli.context import Context
 from fwctl.cli.planning import find_rollouts
-from fwctl.errors import InputError
+from fwctl.errors import FwctlError, InputError
 from fwctl.files import read_input
 from fwctl.fleet.certificates import Authorities
 from fwctl.reconcile.commit import CommitState, load_repo, read_commit
@@ -44,7 +45,19 @@ def export_evidence(settings: Context, rollout: str, out: Path) -> Exported:
                 place=str(settings.state_dir(repo_id)),
                 remedy="Run it where `fwctl reconcile` runs.",
             )
-        return export(ledger, key, read, device_ca=device_ca, out=out)
+        made = export(ledger, key, read, device_ca=device_ca, out=out)
+    return replace(made, newer=_newer(settings, key, made))
+
+
+def _newer(settings: Context, key: str, made: Exported) -> str:
+    """Return the mandate that is approved now, if it is not the one that ran; nothing where that cannot be told."""
+    try:
+        commit, files = settings.committed()
+        prepared = settings.read(files, commit).rollouts[key]
+    except FwctlError:
+        return ""
+    mandate = prepared.mandate.id if prepared.mandate and prepared.approved_stage else ""
+    return "" if mandate == made.mandate else mandate
 
 
 def verify_evidence(settings: Context, folder: Path, root: Path | None) -> Judged:

@@ -108,6 +108,7 @@ def rollback(
 def _do(settings: Context, wish: Wish, format_: str, *, confirm: str = "", ask: bool = False) -> None:
     """Show what it means, ask if it is severe, write it, and say what comes next."""
     from fwctl.cli.controlling import carry_out, confirmed, propose
+    from fwctl.cli.nexts import shared
     from fwctl.render.control import CONTROL, after, meaning
 
     proposal = propose(settings, wish)
@@ -118,6 +119,6 @@ def _do(settings: Context, wish: Wish, format_: str, *, confirm: str = "", ask: 
         raise typer.Exit(1)
     done = carry_out(settings, proposal)
     say(CONTROL[format_](done))
-    next_is(*after(done))
+    next_is(*(shared(settings) if done.commit else ()), *after(done))
     if not done.ok:
         raise typer.Exit(1)

@@ -59,14 +59,15 @@ def revoke(
     format_: TextOrJson = "text",
 ) -> None:
     """Revoke a key that a reconciler had: no device that has the new policy lets it in."""
+    from fwctl.cli.nexts import shared
     from fwctl.render.identity import REVOKED
 
     done = revoke_key(context.obj, key, reason, signer)
     say(REVOKED[format_](done))
     if done.amended is not None and done.amended.open is not None:
-        next_is(*done.amended.open.commands)
+        next_is(*shared(context.obj), *done.amended.open.commands)
     else:
-        next_is("fwctl reconcile --once")
+        next_is(*shared(context.obj), "fwctl reconcile --once")
 
 
 def replace(settings: Context) -> Replaced:

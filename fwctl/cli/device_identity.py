@@ -83,6 +83,7 @@ def revoke(
     It goes into quarantine at once. Its keys go into the policy, which those sign who sign policies; from then on no
     reconciler talks to it. To use it again, enroll it with a new key.
     """
+    from fwctl.cli.nexts import shared
     from fwctl.cli.revoking import revoke_device
     from fwctl.render.identity import REVOKED
 
@@ -90,9 +91,9 @@ def revoke(
     done = revoke_device(settings, name, reason, old=old, certificate=certificate, signer=signer)
     say(REVOKED[format_](done))
     if done.amended is not None and done.amended.open is not None:
-        next_is(*done.amended.open.commands)
+        next_is(*shared(settings), *done.amended.open.commands)
     else:
-        next_is("fwctl trust status", f"fwctl device show {name}")
+        next_is(*shared(settings), "fwctl trust status", f"fwctl device show {name}")
 
 
 def _after(failed: tuple[str, ...], verb: str) -> tuple[str, ...]:

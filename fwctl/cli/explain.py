@@ -22,14 +22,20 @@ def explain(
         typer.Argument(
             metavar="ROLLOUT|DEVICE|KIND.FIELD|CODE",
             help="Such as dev/sensors, rollout.spec.gates or E_LOCK_STALE.",
-            autocompletion=completing.rollouts_or_devices,
+            autocompletion=_topics,
         ),
     ] = "",
     format_: TextOrJson = "text",
 ) -> None:
     """Tell why something does not move; explain fields and codes."""
-    from fwctl.cli.explaining import explain_topic, is_kind_or_code
+    from fwctl.cli.explained import explain_code
     from fwctl.render.explain import RENDERERS
+
+    code = explain_code(topic)
+    if code is not None:
+        return say(RENDERERS[format_](code))
+
+    from fwctl.cli.explaining import explain_topic, is_kind_or_code
 
     if topic and not is_kind_or_code(topic):
         from fwctl.cli.stuck import names
@@ -43,6 +49,12 @@ def explain(
     elif not topic:
         next_is("fwctl explain ROLLOUT", "fwctl explain rollout.spec", "fwctl explain E_LOCK_STALE")
     return None
+
+
+def _topics(context: typer.Context, incomplete: str) -> list[str]:
+    from fwctl.cli.explained import codes
+
+    return codes(incomplete) or completing.rollouts_or_devices(context, incomplete)
 
 
 def _stuck(settings: Context, topic: str, format_: str) -> None:

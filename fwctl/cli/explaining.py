@@ -4,42 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
+from fwctl.cli.explained import Explained, FieldHelp, explain_code
+from fwctl.codes import FINDINGS, every_code
 from fwctl.errors import InputError
-from fwctl.manifests.codes import CODES
 from fwctl.manifests.fields import did_you_mean, fields_of, models_in
 from fwctl.manifests.models import KINDS, plain
 from fwctl.manifests.models.base import Model
 from fwctl.manifests.scalars import WORDS
-
-
-@dataclass(frozen=True)
-class FieldHelp:
-    """One field of a model. `within` names the variant where a union has several."""
-
-    name: str
-    takes: str
-    required: bool
-    default: str
-    about: str
-    within: str = ""
-
-
-@dataclass(frozen=True)
-class Explained:
-    """What is known about a topic."""
-
-    topic: str
-    about: str
-    facts: tuple[tuple[str, str], ...] = ()
-    fields: tuple[FieldHelp, ...] = ()
-    choices: Mapping[str, str] = field(default_factory=dict)
-    """other topics, with what they are"""
 
 
 def is_kind_or_code(topic: str) -> bool:
@@ -56,12 +32,12 @@ def explain_topic(topic: str) -> Explained:
     """
     if not topic:
         kinds = {kind: _doc(model) for kind, model in KINDS.items()}
-        return Explained("", "", choices=kinds | {code: entry.title for code, entry in CODES.items()})
-    if topic.upper() in CODES:
-        code = CODES[topic.upper()]
-        return Explained(topic.upper(), code.meaning, (("title", code.title), ("remedy", code.remedy)))
+        return Explained("", "", choices=kinds | {code: entry.title for code, entry in FINDINGS.items()})
+    known = explain_code(topic)
+    if known is not None:
+        return known
     if topic[:2].upper() in ("E_", "W_", "I_"):
-        raise _unknown(topic, "code", list(CODES))
+        raise _unknown(topic, "code", every_code())
     head, *path = topic.replace("[]", "").split(".")
     kind = find_kind(head)
     return _walk(f"{kind.lower()}", KINDS[kind], path)

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from fwctl.cli import completing
-from fwctl.cli.context import Context, next_is, say
+from fwctl.cli.context import Context, next_is, say, talk
 from fwctl.cli.options import TextOrJson
 
 Named = Annotated[
@@ -48,7 +48,9 @@ def add(
     pairs = [("image", added.digest), ("release", added.release), ("stored", str(added.storage))]
     say(f"Firmware {model} {version}: {added.length:,} bytes")
     say("\n".join(labelled([*pairs, *(("wrote", str(path)) for path in added.paths)])))
-    next_is(f"fwctl rollout create NAME --firmware {model}@{version} --all")
+    if added.onwards.told:
+        talk(added.onwards.told)
+    next_is(*added.onwards.commands)
 
 
 @group.command("list")
@@ -66,14 +68,17 @@ def list_(context: typer.Context, format_: TextOrJson = "text") -> None:
 def show(context: typer.Context, firmware: Named, format_: TextOrJson = "text") -> None:
     """Show one firmware: digests, boards, signatures, use."""
     from fwctl.cli.looking import open_book
-    from fwctl.cli.releasing import find_firmware
+    from fwctl.cli.releasing import find_firmware, onwards
     from fwctl.render.catalogue import FIRMWARE_SHOW
 
     settings: Context = context.obj
     book = open_book(settings)
     wanted = find_firmware(book.repo, firmware)
     say(FIRMWARE_SHOW[format_](next(line for line in book.firmware() if line.firmware is wanted)))
-    next_is(f"fwctl rollout create NAME --firmware {firmware} --all")
+    further = onwards(book.repo, wanted.model.spec.model, wanted.model.spec.version)
+    if further.told:
+        talk(further.told)
+    next_is(*further.commands)
 
 
 @group.command()

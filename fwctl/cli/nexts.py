@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from fwctl.cli.context import Context
     from fwctl.reconcile.reports import PassReport
 
 NEXT: Mapping[str, tuple[str, ...]] = {
@@ -52,6 +53,12 @@ def next_for(key: str, state: str, *, locked: bool, wants_approval: bool) -> tup
     if wants_approval and state in ("waiting", "progressing"):
         return (f"fwctl approve {key}",)
     return next_commands(key, state)
+
+
+def shared(settings: Context) -> tuple[str, ...]:
+    """Return what hands a new commit to others; nothing where the repository has no remote."""
+    command = settings.repo.push_command()
+    return (command,) if command else ()
 
 
 def after_pass(report: PassReport) -> tuple[str, ...]:

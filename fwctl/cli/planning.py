@@ -29,8 +29,8 @@ class PlanResult:
 
     prepared: Prepared
     skips: tuple[Skip, ...]
-    observed: int
-    """devices of the plan that the ledger has seen"""
+    observed: int | None
+    """devices of the plan that the ledger has seen; None where no ledger is"""
 
     @property
     def to_update(self) -> int:
@@ -109,7 +109,9 @@ def forecast(settings: Context, repo: FleetRepo, prepared: Prepared) -> PlanResu
     return _forecast(prepared, _observed(settings, repo))
 
 
-def _forecast(prepared: Prepared, rows: Mapping[str, DeviceRow]) -> PlanResult:
+def _forecast(prepared: Prepared, rows: Mapping[str, DeviceRow] | None) -> PlanResult:
+    if rows is None:
+        return PlanResult(prepared, _skips(prepared, {}), None)
     return PlanResult(prepared, _skips(prepared, rows), sum(device in rows for device in prepared.plan.members))
 
 
@@ -127,10 +129,10 @@ def write_locks(settings: Context, results: Sequence[PlanResult]) -> tuple[Path,
     return tuple(written)
 
 
-def _observed(settings: Context, repo: FleetRepo) -> dict[str, DeviceRow]:
-    """Return what the ledger last saw, if there is a ledger here; a pull request runner has none."""
+def _observed(settings: Context, repo: FleetRepo) -> dict[str, DeviceRow] | None:
+    """Return what the ledger last saw; None without a ledger, as on a reviewer's machine."""
     with settings.ledger(repo.fleet.spec.repo_id) as ledger:
-        return {row.id: row for row in ledger.devices()} if ledger else {}
+        return {row.id: row for row in ledger.devices()} if ledger else None
 
 
 def _skips(prepared: Prepared, rows: Mapping[str, DeviceRow]) -> tuple[Skip, ...]:

@@ -38,6 +38,10 @@ spec:
 {sbom}{notes}"""
 
 
+_NAMED = 3
+"""so many rollouts are named"""
+
+
 @dataclass(frozen=True)
 class Image:
     """What the person says about a file."""
@@ -61,6 +65,15 @@ class Added:
     storage: str
     """where it lies"""
     paths: tuple[Path, ...]
+    onwards: Onwards
+
+
+@dataclass(frozen=True)
+class Onwards:
+    """How a firmware gets to devices: by rollouts of its model that there are, or by a new one."""
+
+    told: str
+    commands: tuple[str, ...]
 
 
 def add_firmware(settings: Context, file: Path, image: Image, signer: str) -> Added:
@@ -100,7 +113,21 @@ def add_firmware(settings: Context, file: Path, image: Image, signer: str) -> Ad
     repo = load_repo(settings.edited())
     signed = sign_firmware(settings, repo, repo.firmware[image.model, image.version], signer)
     release = release_of(repo.firmware[image.model, image.version].model).digest
-    return Added(digest, length, release, where, (path, *kept, signed))
+    paths = (path, *kept, signed)
+    return Added(digest, length, release, where, paths, onwards(repo, image.model, image.version))
+
+
+def onwards(repo: FleetRepo, model: str, version: str) -> Onwards:
+    """Return how to roll out a firmware: a rollout of its model only needs another version."""
+    found = {key: one for key, one in repo.rollouts.items() if one.model.spec.firmware.model == model}
+    if not found:
+        return Onwards("", (f"fwctl rollout create NAME --firmware {model}@{version} --all",))
+    if here := [key for key, one in found.items() if one.model.spec.firmware.version == version]:
+        return Onwards("", tuple(f"fwctl plan {key}" for key in here[:_NAMED]))
+    files = ", ".join(one.path for one in list(found.values())[:_NAMED])
+    more = f" and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
+    told = f'To roll it out, write version: "{version}" into {files}{more}; then plan it.'
+    return Onwards(told, tuple(f"fwctl plan {key} --lock" for key in list(found)[:_NAMED]))
 
 
 def _store(settings: Context, repo: FleetRepo, digest: str, file: Path) -> str:

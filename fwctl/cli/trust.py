@@ -65,7 +65,7 @@ def sign(
             raise typer.Exit(1)
 
     settings: Context = context.obj
-    tell(sign_open(settings, signer, show), format_)
+    tell(settings, sign_open(settings, signer, show), format_)
 
 
 @group.command()
@@ -78,16 +78,17 @@ def drop(
     from fwctl.cli import amending
 
     settings: Context = context.obj
-    tell(amending.drop(settings, reason), format_)
+    tell(settings, amending.drop(settings, reason), format_)
 
 
-def tell(done: Amended, format_: str) -> None:
+def tell(settings: Context, done: Amended, format_: str) -> None:
     """Say what a command did to the trust, and what is next."""
+    from fwctl.cli.nexts import shared
     from fwctl.render.amending import AMENDED, missing_of
 
     say(AMENDED[format_](done))
     if done.open:
         talk(f"Still missing: {missing_of(done.open)}")
-        next_is(*done.open.commands)
+        next_is(*shared(settings), *done.open.commands)
     else:
-        next_is("fwctl trust status")
+        next_is(*shared(settings), "fwctl trust status")

@@ -177,7 +177,7 @@ def _do(settings: Context, change: Change, what: str, signer: str, format_: str,
     from fwctl.cli.amending import amend
     from fwctl.cli.trust import tell
 
-    tell(amend(settings, change, what=what, signer=signer, file=file), format_)
+    tell(settings, amend(settings, change, what=what, signer=signer, file=file), format_)
 
 
 _COMMANDS: Mapping[str, Callable[..., None]] = {

@@ -27,7 +27,9 @@ class Lines:
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
-        self._counts: dict[str, Counter[str]] = {}
+        self._ends: dict[str, dict[str, str]] = {}
+        """rollout -> device -> how it stands: a device that is visited ten times is one device"""
+        self._told = _Told()
         self._last = time.monotonic()
 
     def opened(self, rollout: str, devices: int) -> None:
@@ -38,14 +40,30 @@ class Lines:
         if not what.startswith(_SETTLED):
             return
         kind = what.partition(" ")[0]
-        counts = self._counts.setdefault(rollout, Counter())
-        counts[kind] += 1
-        if kind != "confirmed" and counts[kind] <= _ALOUD:
-            self._stream.write(f"{rollout} {device} {what}: {reason}\n")
+        self._ends.setdefault(rollout, {})[device] = kind
+        line = f"{rollout} {device} {what}: {reason}"
+        if kind != "confirmed" and self._told.anew(f"{rollout} {kind}", line, most=_ALOUD):
+            self._stream.write(f"{line}\n")
         if time.monotonic() - self._last >= _EVERY:
             self._last = time.monotonic()
-            for key, found in self._counts.items():
-                self._stream.write(f"{key}: {', '.join(f'{n:,} {word}' for word, n in found.items())} so far\n")
+            for key, ends in self._ends.items():
+                counts = Counter(ends.values())
+                self._stream.write(f"{key}: {', '.join(f'{n:,} {word}' for word, n in counts.items())} so far\n")
+
+
+class _Told:
+    """What has been said, so that nothing is said twice."""
+
+    def __init__(self) -> None:
+        self._lines: dict[str, set[str]] = {}
+
+    def anew(self, kind: str, line: str, *, most: int) -> bool:
+        """Tell whether a line is new, and one of the first of its kind; remember it."""
+        lines = self._lines.setdefault(kind, set())
+        if line in lines or len(lines) >= most:
+            return False
+        lines.add(line)
+        return True
 
 
 @contextmanager

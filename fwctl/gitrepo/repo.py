@@ -175,6 +175,17 @@ class Repo:
         where, signing = (self.git_dir, self.worktree), self._signing()
         return CommitId(commit_files(*where, files, message, head=head or "", env=identity, signing=signing))
 
+    def push_command(self) -> str:
+        """Return what hands the commits of this branch to others; empty where nobody takes them."""
+        branch = self._git("symbolic-ref", "--quiet", "--short", "HEAD") if self.worktree is not None else None
+        if branch is None or branch.status != 0:
+            return ""
+        name = branch.text()
+        if self._git("config", "--get", f"branch.{name}.remote").status == 0:
+            return "git push"
+        remotes = self._git("remote").text().split()
+        return f"git push -u origin {name}" if "origin" in remotes else ""
+
     def user(self) -> str:
         """Return the name that commits of this user carry. Raises InputError E_GIT_IDENTITY when git has none."""
         return self._identity()["GIT_AUTHOR_NAME"]

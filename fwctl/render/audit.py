@@ -22,7 +22,8 @@ def exported_text(made: Exported) -> str:
         ("outcomes", str(made.outcomes)),
         ("events", f"{first} to {last}" if first else "none"),
     ]
-    return "\n".join([f"Evidence written to {made.path}", *labelled(pairs)])
+    newer = [f"Approved since, and not run yet: mandate {made.newer}. It is not part of this."] if made.newer else []
+    return "\n".join([f"Evidence written to {made.path}", *labelled(pairs), *newer])
 
 
 def exported_json(made: Exported) -> str:
@@ -35,6 +36,7 @@ def exported_json(made: Exported) -> str:
             "commit": made.commit,
             "outcomes": made.outcomes,
             "events": {"first": first, "last": last},
+            "newer": made.newer or None,
         }
     )
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from fwctl.render.words import columns, document
 
 if TYPE_CHECKING:
-    from fwctl.cli.explaining import Explained, FieldHelp
+    from fwctl.cli.explained import Explained, FieldHelp
 
 _WIDTH = 79
 

@@ -53,13 +53,19 @@ def _one(result: PlanResult) -> str:
     lines += ["", f"  gates: {gates(plan)}", f"  then:  {_then(plan)}"]
     lines += _beside("Skipped for now", [f"{skip.device}: {skip.reason}" for skip in result.skips])
     lines += _beside("Not covered by the lock (run `fwctl plan --lock` to add them)", plan.not_covered)
-    seen = f"{result.observed} of {len(plan.members)} seen by the ledger" if result.observed else "no device seen yet"
     lines += [
         "",
         f"{_devices(len(plan.members))} in {len(plan.waves)} wave{'s' * (len(plan.waves) != 1)}, "
-        f"{result.to_update} to update, {len(result.skips)} skipped; {seen}.",
+        f"{result.to_update} to update, {len(result.skips)} skipped; {_seen(result)}.",
     ]
     return "\n".join(lines)
+
+
+def _seen(result: PlanResult) -> str:
+    if result.observed is None:
+        return "no ledger is here, so what they run now is not known"
+    total = len(result.prepared.plan.members)
+    return f"{result.observed} of {total} seen by the ledger" if result.observed else "no device seen yet"
 
 
 def _waves(plan: Plan, steps: Mapping[str, str]) -> Iterator[str]:

@@ -87,6 +87,27 @@ def test_later_commits_do_not_change_what_was_approved(told: tuple[World, Path],
         world.git("reset", "--quiet", "--hard", before)
 
 
+def test_what_is_approved_since_and_has_not_run_is_named(told: tuple[World, Path], tmp_path: Path) -> None:
+    world, folder = told
+    before = world.git("rev-parse", "HEAD")
+    manifest = world.repo / "rollouts" / "dev" / "sensors.yaml"
+    manifest.write_text(manifest.read_text() + "# another round\n")
+    try:
+        world.fwctl("plan", "sensors", "--lock")
+        world.commit("Again")
+        world.fwctl("approve", "sensors", "--yes")
+        made = world.fwctl("audit", "export", "--rollout", "sensors", "--out", tmp_path / "a", "--format", "json")
+        text = world.fwctl("audit", "export", "--rollout", "sensors", "--out", tmp_path / "b").out
+    finally:
+        world.git("reset", "--quiet", "--hard", before)
+    found = json.loads(made.out)
+    assert found["mandate"] == json.loads((folder / "audit.json").read_text())["mandate"]
+    assert found["newer"] not in (None, found["mandate"])
+    assert f"Approved since, and not run yet: mandate {found['newer']}." in text
+    again = world.fwctl("audit", "export", "--rollout", "sensors", "--out", tmp_path / "c", "--format", "json")
+    assert json.loads(again.out)["newer"] is None
+
+
 def test_another_root_vouches_for_nothing(told: tuple[World, Path], tmp_path: Path) -> None:
     world, folder = told
     with World(tmp_path) as other:

@@ -28,13 +28,16 @@ _WORDS: Final = {
     "vet": (1,),
     "cast": (0,),
     "parse_metadata": (2,),
+    "_named": (0,),
+    "_refused": (0,),
+    "_unreadable": (0,),
     "unreadable": (1,),
     "_check_version": (0,),
     "_check_expiry": (1,),
     "_check_meta": (3,),
 }
 """calls that take a text for people (or, as `cast` does, for type checkers alone), and which arguments it is"""
-_SAID: Final = ("names", "why", "ignored")
+_SAID: Final = ("names", "why", "ignored", "asked")
 """variables of text for people; `ignored` only where it is joined"""
 
 

@@ -84,8 +84,6 @@ def test_a_renewal_and_a_rotation_are_taken(keystore: KeyStore, own: Own) -> Non
         ({"key": ec.generate_private_key(ec.SECP256R1()).public_key()}, "E_CERT_KEY"),
         ({"now": NOW - timedelta(days=800)}, "E_CERT_OLD"),
         ({"now": NOW - timedelta(days=850)}, "E_CERT_OLD"),
-        ({"now": NOW + timedelta(days=2)}, "E_CERTIFICATE"),
-        ({"now": NOW + timedelta(days=2), "key": PENDING.public_key()}, "E_CERTIFICATE"),
     ],
 )
 def test_a45_what_does_not_fit_is_refused(keystore: KeyStore, own: Own, changes: dict[str, Any], code: str) -> None:
