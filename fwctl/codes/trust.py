@@ -18,6 +18,11 @@ TRUST: Final[Mapping[str, Stop]] = {
         "Look at what changed and approve again: `fwctl approve ROLLOUT`.",
         device=("refused",),
     ),
+    "E_DEVICE_CA": Stop(
+        "The device CA on this machine is not one that the policy names, so its devices are not the fleet's.",
+        "Put the fleet's device CA certificate in place, or have `deviceCas` of the policy changed.",
+        exits=(4,),
+    ),
     "E_EXPIRED": Stop(
         (
             "A signature, approval or metadata is past its end, dated in the future, or valid for longer than the "
