@@ -24,9 +24,14 @@ WORK: Final[Mapping[str, Stop]] = {
         exits=(5,),
     ),
     "E_CLOCK": Stop(
-        ("This machine's clock contradicts the times of commits and approvals, so a signature's time would be wrong."),
-        "Set the clock; if it is right and the fleet was silent for long, add --clock-is-right.",
+        (
+            "This machine's clock contradicts the times of commits and approvals, so a signature's time would be wrong. "
+            "Or a device has an order that is dated ahead of its clock."
+        ),
+        "Set the clock, here or on the device; if it is right and the fleet was silent for long, add --clock-is-right "
+        "where you approve.",
         exits=(3,),
+        device=("refused",),
     ),
     "E_CONFIRM": Stop(
         "The name after --confirm is not that of the rollout that the command is about.",
