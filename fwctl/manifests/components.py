@@ -7,6 +7,7 @@ signed release.
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -59,7 +60,9 @@ def read_bill(data: bytes, *, place: str) -> tuple[Component, ...]:
 
     try:
         read: Callable[[object], Bom] = getattr(Bom, "from_json")  # noqa: B009  a decorator of the library makes it
-        bill = read(_needed(document))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # what is too long for us is refused below, in our words
+            bill = read(_needed(document))
         main = bill.metadata.component if bill.metadata else None
         found = {_component(one) for one in _flat([*([main] if main else []), *bill.components])}
     except RecursionError:
