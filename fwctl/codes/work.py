@@ -25,8 +25,8 @@ WORK: Final[Mapping[str, Stop]] = {
     ),
     "E_CLOCK": Stop(
         (
-            "This machine's clock contradicts the times of commits and approvals, so a signature's time would be wrong. "
-            "Or a device has an order that is dated ahead of its clock."
+            "This machine's clock contradicts the times of commits and approvals, so a signature's time would be "
+            "wrong. Or a device has an order that is dated ahead of its clock."
         ),
         "Set the clock, here or on the device; if it is right and the fleet was silent for long, add --clock-is-right "
         "where you approve.",
