@@ -33,6 +33,8 @@ TREES: Final = "commit/trees/"
 REPOSITORY: Final = "repository/"
 _CHUNK: Final = 1 << 20
 _LINE: Final = 4 << 20
+_MOST: Final = 512 << 20
+"""bytes of a file that is read whole: ten times the plan of a million devices"""
 
 
 @dataclass(frozen=True)
@@ -63,22 +65,22 @@ class Folder:
         Raises:
             InputError: `E_AUDIT`, it is missing or no plain file.
         """
-        path = self.path / name
-        if path.is_symlink() or not path.is_file():
-            raise self.unusable(f"{name} is missing")
+        path = self._plain(name)
         try:
+            if path.stat().st_size > _MOST:
+                raise self.unusable(f"{name} is larger than {_MOST >> 20} MiB")
             return path.read_bytes()
         except OSError as error:
             raise self.unusable(f"{name} cannot be read: {error.strerror}") from error
 
     def lines(self, name: str) -> Iterator[tuple[int, dict[str, Any]]]:
-        """Yield the objects of a file of JSON lines, numbered from 1; None of them is trusted.
+        """Yield the objects of a file of JSON lines, numbered from 1; none of them is trusted.
 
         Raises:
             InputError: `E_AUDIT`, a line is not one object.
         """
         try:
-            with (self.path / name).open("rb") as file:
+            with self._plain(name).open("rb") as file:
                 for number, line in enumerate(iter(lambda: file.readline(_LINE), b""), 1):
                     try:
                         value = json.loads(line)
@@ -89,6 +91,13 @@ class Folder:
                     yield number, value
         except OSError as error:
             raise self.unusable(f"{name} cannot be read: {error.strerror}") from error
+
+    def _plain(self, name: str) -> Path:
+        """Return where a plain file lies: a pipe would be waited for without end, a link leads elsewhere."""
+        path = self.path / name
+        if path.is_symlink() or not path.is_file():
+            raise self.unusable(f"{name} is missing, or no plain file")
+        return path
 
     def names(self) -> set[str]:
         """Return every file in the folder but its index; links count as files."""

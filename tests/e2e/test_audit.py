@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -288,6 +289,17 @@ def test_a_link_in_the_folder_is_not_followed(told: tuple[World, Path], tmp_path
     (copy / "plan.json").unlink()
     (copy / "plan.json").symlink_to(folder / "plan.json")
     assert judge(world, copy).code == 3
+
+
+@pytest.mark.parametrize("name", ["audit.json", "plan.json", "outcomes.jsonl", "events.jsonl", "device-ca.pem"])
+def test_a_pipe_in_the_folder_is_not_waited_for(told: tuple[World, Path], tmp_path: Path, name: str) -> None:
+    world, folder = told
+    copy = tmp_path / "evidence"
+    shutil.copytree(folder, copy)
+    (copy / name).unlink()
+    os.mkfifo(copy / name)
+    ran = judge(world, copy)
+    assert (ran.code, json.loads(ran.out)["error"]["code"]) == (3, "E_AUDIT"), ran.text
 
 
 def test_an_export_never_writes_over_something(told: tuple[World, Path]) -> None:
