@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from datetime import date
 from typing import Annotated, Any, Final, Literal, NamedTuple, TypeVar
 
-from pydantic import BeforeValidator, Field, PlainValidator, Strict, StringConstraints, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, Strict, StringConstraints, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 _T = TypeVar("_T")
@@ -45,7 +46,10 @@ STORAGE_URL_PATTERN: Final = (
 )
 STORE_PATH_PATTERN: Final = r"^/?[A-Za-z0-9_][A-Za-z0-9._+-]*(/[A-Za-z0-9_][A-Za-z0-9._+-]*)*$"
 CRON_PATTERN: Final = r"^[0-9*,/-]+( [0-9*,/-]+){4}$"
-WAVE_PATTERN: Final = r"^(wave-[1-9][0-9]{0,3}|activate)$"
+DATE_PATTERN: Final = r"^20[0-9]{2}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])$"
+WAVE_PATTERN: Final = r"^wave-[1-9][0-9]{0,3}$"
+REGION_OR_WAVE_PATTERN: Final = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(/wave-[1-9][0-9]{0,3})?$"
+ANY_WAVE_PATTERN: Final = r"^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?/)?(wave-[1-9][0-9]{0,3}|late)$"
 
 # What a person needs to read instead of a pattern: (what it is, an example of it).
 WORDS: Final[dict[str, tuple[str, str]]] = {
@@ -72,12 +76,23 @@ WORDS: Final[dict[str, tuple[str, str]]] = {
     ),
     STORE_PATH_PATTERN: ("a path without `..`, `~` or blanks", "images"),
     CRON_PATTERN: ("five cron fields of numbers, `*`, `,`, `-` and `/`", '"0 1 * * *"'),
+    DATE_PATTERN: ("a day, quoted", '"2027-03-01"'),
     WAVE_PATTERN: ("the name of a wave", "wave-2"),
+    REGION_OR_WAVE_PATTERN: ("a region, or a wave of it", "eu/wave-2"),
+    ANY_WAVE_PATTERN: ("the name of a wave", "wave-2 or eu/wave-2"),
 }
 
 
 def _text(pattern: str) -> Any:
     return StringConstraints(pattern=pattern)
+
+
+def _day(text: str) -> str:
+    try:
+        date.fromisoformat(text)
+    except ValueError:
+        raise PydanticCustomError("fwctl_text", "{what}", {"what": DATE_PATTERN}) from None
+    return text
 
 
 Id = Annotated[str, _text(ID_PATTERN)]
@@ -92,7 +107,10 @@ WindowZone = Annotated[str, _text(WINDOW_ZONE_PATTERN)]
 ImageUri = Annotated[str, _text(URI_PATTERN)]
 StorageUrl = Annotated[str, _text(STORAGE_URL_PATTERN)]
 StorePath = Annotated[str, _text(STORE_PATH_PATTERN)]
+Date = Annotated[str, _text(DATE_PATTERN), AfterValidator(_day)]
 WaveName = Annotated[str, _text(WAVE_PATTERN)]
+RegionOrWave = Annotated[str, _text(REGION_OR_WAVE_PATTERN)]
+AnyWave = Annotated[str, _text(ANY_WAVE_PATTERN)]
 Prose = Annotated[str, StringConstraints(max_length=16384)]
 Percent = Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=0, le=10_000_000)]

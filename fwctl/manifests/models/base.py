@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
@@ -28,6 +28,10 @@ class Model(BaseModel):
         hide_input_in_errors=True,
     )
 
+    LATER: ClassVar[frozenset[str]] = frozenset()
+    """Fields that came after approvals existed: where they say no more than their default, `plain` leaves them out, so
+    that a new version of fwctl makes no approval worthless."""
+
 
 class Metadata(Model):
     """Who this document is."""
@@ -50,8 +54,13 @@ def plain(value: object) -> Any:
     are decimal text, whole ones ints: the canonical JSON under digests knows no floats (CONTRACTS, Encodings).
     """
     if isinstance(value, Model):
-        fields = type(value).model_fields
-        return {field.alias or name: plain(getattr(value, name)) for name, field in fields.items()}
+        fields, later = type(value).model_fields, type(value).LATER
+        given = {name: getattr(value, name) for name in fields}
+        return {
+            field.alias or name: plain(given[name])
+            for name, field in fields.items()
+            if name not in later or given[name] != field.get_default(call_default_factory=True)
+        }
     if isinstance(value, dict):
         return {key: plain(item) for key, item in value.items()}
     if isinstance(value, tuple | list):

@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from fwctl.manifests.models.base import ApiVersion, Metadata, Model
-from fwctl.manifests.scalars import Digest, Name, Seq, WaveName
+from fwctl.manifests.scalars import AnyWave, Digest, Name, Seq
 
 ControlState = Literal["running", "paused", "aborted", "rolledBack"]
 
@@ -29,7 +29,7 @@ class ControlSpec(Model):
     )
     actor: Name = Field(description="Who decided it.")
     revert: bool = Field(False, description="With `aborted`: also take back the devices that have the firmware.")
-    promoted: Seq[WaveName] = Field(
+    promoted: Seq[AnyWave] = Field(
         (), description="Waves that pass without waiting for gate and soak; a failed gate stays failed."
     )
     mandate: Digest | None = Field(

@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from fwctl.manifests.models.base import ApiVersion, Model, OptionalMetadata
-from fwctl.manifests.scalars import Counter, Digest, Id, ImageUri, Prose, Seq, Version, version_key
+from fwctl.manifests.scalars import Counter, Date, Digest, Id, ImageUri, Prose, Seq, Version, version_key
 
 
 class Image(Model):
@@ -52,6 +52,14 @@ class DataFormat(Model):
         return frozenset((self.writes, *self.reads))
 
 
+class Deprecation(Model):
+    """How a deprecated firmware ends."""
+
+    sunset: Date = Field(description="From this day (UTC) on it counts as sunset.")
+    reason: Annotated[str, Field(max_length=500)] = Field("", description="Why, for people.")
+    successor: Version | None = Field(None, description="The version that devices are to go to instead.")
+
+
 class FirmwareSpec(Model):
     """One image for one model and version, as the release statement says it too."""
 
@@ -67,8 +75,14 @@ class FirmwareSpec(Model):
         None, description="Which versions can go to this one directly; null: all."
     )
     data: DataFormat = Field(default_factory=DataFormat, description="Formats of persistent data.")
+    stop: bool = Field(
+        False, description="Whether every device that goes from below this version to above it must pass through it."
+    )
     state: Literal["draft", "candidate", "released", "deprecated", "sunset", "withdrawn"] = Field(
         "released", description="Its life cycle; sunset and withdrawn firmware cannot be rolled out."
+    )
+    deprecation: Deprecation | None = Field(
+        None, description="Since when and why it is deprecated, and until when it may still be rolled out."
     )
     notes: Prose = Field("", description="Release notes, for people.")
     sbom: Digest | None = Field(None, description="SHA-256 of the software bill of materials.")

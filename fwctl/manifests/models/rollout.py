@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
@@ -11,6 +11,7 @@ from fwctl.manifests.models.base import ApiVersion, Metadata, Model
 from fwctl.manifests.models.fleet import FleetSpec
 from fwctl.manifests.models.rollout_parts import (
     Gates,
+    GuardRailException,
     LateJoiners,
     Limits,
     Preconditions,
@@ -65,6 +66,8 @@ class Targets(Model):
 class RolloutSpec(Model):
     """Which devices shall run which firmware, and how carefully to get there."""
 
+    LATER: ClassVar[frozenset[str]] = frozenset({"exceptions"})
+
     firmware: FirmwareRef = Field(description="The firmware that the targets shall run.")
     targets: Targets = Field(description="Which devices.")
     strategy: Strategy = Field(default_factory=lambda: Canary(type="Canary"), description="How they get there.")
@@ -84,6 +87,9 @@ class RolloutSpec(Model):
     )
     round: Annotated[int, Field(ge=1, le=1_000_000)] = Field(
         1, description="Raise it to approve the same content again after a rollback."
+    )
+    exceptions: Seq[GuardRailException] = Field(
+        (), description="Rules of guard rails that do not hold for this rollout, each with its reason."
     )
     watch: Duration | None = Field(
         None, description="How long a device keeps probing itself after confirmation; the strategy's soak if not given."

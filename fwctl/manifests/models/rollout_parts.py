@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
@@ -18,6 +18,7 @@ from fwctl.manifests.scalars import (
     LabelKey,
     LabelValue,
     Metric,
+    Name,
     Percent,
     PositiveCount,
     Seq,
@@ -71,9 +72,15 @@ class Preconditions(Model):
 class MaxFailureRate(Model):
     """How many may fail before the rollout stops."""
 
+    LATER: ClassVar[frozenset[str]] = frozenset({"confidence"})
+
     percent: Percent = Field(2.0, description="More failures than this share stop the rollout.")
     min_sample: PositiveCount = Field(
         20, description="Only the early stop waits for so many settled devices; the end of a wave does not."
+    )
+    confidence: Annotated[float, Field(gt=0.5, lt=1)] | None = Field(
+        None,
+        description="How sure it must be that the true rate is too high (Wilson's bound); not asked, if not given.",
     )
 
 
@@ -101,10 +108,22 @@ class Limit(Model):
 class CompareWithControl(Model):
     """Comparison of updated devices with those not yet updated."""
 
+    LATER: ClassVar[frozenset[str]] = frozenset({"less_is_worse", "min_sample"})
+
     metrics: Seq[Metric] = Field(min_length=1, description="The metrics compared.")
+    less_is_worse: Seq[Metric] = Field((), description="Those of `metrics` of which less is worse; of others more is.")
     confidence: Annotated[float, Field(gt=0.5, lt=1)] = Field(
         0.99, description="How sure the difference must be before it counts."
     )
+    min_sample: PositiveCount = Field(10, description="Fewer devices on either side prove nothing.")
+
+    @model_validator(mode="after")
+    def _known(self) -> Self:
+        if unknown := sorted(set(self.less_is_worse) - set(self.metrics)):
+            raise PydanticCustomError(
+                "fwctl_at", "`{name}` is not among `metrics`", {"field": "lessIsWorse", "name": unknown[0]}
+            )
+        return self
 
 
 class Health(Model):
@@ -175,11 +194,36 @@ class Disruption(Model):
     max_unavailable: AmountOf = amount(1, "Devices per place, as a number or a share.")
 
 
+class IncreaseEvery(Model):
+    """What must have happened before each increase of a rate."""
+
+    reached: PositiveCount | None = Field(None, description="So many more devices run the firmware, confirmed.")
+    started: PositiveCount | None = Field(None, description="So many more devices were started.")
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        if (self.reached is None) == (self.started is None):
+            raise PydanticCustomError("fwctl_needs", "`increaseEvery` needs `reached` or `started`, one of them")
+        return self
+
+
+class Ramp(Model):
+    """A rate that begins low and rises: base * factor^n, at most `maxPerMinute`."""
+
+    base_per_minute: PositiveCount = Field(description="Devices started per minute at first.")
+    factor: Annotated[float, Field(gt=1, le=10)] = Field(2.0, description="Each increase is by so many times.")
+    increase_every: IncreaseEvery = Field(description="When the rate rises: `{reached: N}` or `{started: N}`.")
+
+
 class Limits(Model):
     """How much happens at once."""
 
+    LATER: ClassVar[frozenset[str]] = frozenset({"ramp", "jitter"})
+
     max_concurrent: PositiveCount = Field(500, description="Devices in flight at once.")
     max_per_minute: PositiveCount = Field(5000, description="Devices started per minute.")
+    ramp: Ramp | None = Field(None, description="A rate that begins low and rises to `maxPerMinute`.")
+    jitter: Duration = duration("0s", "After its wave has opened, a device starts up to so much later, by lot.")
     disruption: Disruption | None = Field(None, description="Devices per place that may be out of service.")
     bytes_per_minute_per_site: ByteSize | None = Field(None, description="Image bytes sent to one site per minute.")
 
@@ -209,3 +253,13 @@ class LateJoiners(Model):
     """Devices that match only after the approval."""
 
     max: Count = Field(description="How many of them may join under this approval.")
+
+
+class GuardRailException(Model):
+    """One rule of a guard rail that does not hold for this rollout."""
+
+    policy: Name = Field(description="The RolloutPolicy.")
+    rule: Id = Field(description="Its rule, such as `minimumSoak`; a finding names it.")
+    reason: Annotated[str, Field(min_length=1, max_length=500)] = Field(
+        description="Why, for those who approve it and for the record."
+    )

@@ -10,7 +10,7 @@ from pydantic_core import PydanticCustomError
 
 from fwctl.manifests.models.base import Model
 from fwctl.manifests.models.rollout_parts import Window
-from fwctl.manifests.scalars import AmountOf, Duration, Id, Seq, WaveName, amount, duration
+from fwctl.manifests.scalars import AmountOf, Duration, Id, RegionOrWave, Seq, WaveName, amount, duration
 
 _APPROVAL = "Waves that wait for a further approval."
 _SOAK = "How long a wave is watched before the next one starts."
@@ -77,7 +77,9 @@ class Regional(Model):
     order: Literal["Sequential", "Parallel"] = Field("Sequential", description="One after another, or at once.")
     inner: Inner = Field(default_factory=lambda: Canary(type="Canary"), description="How each region goes.")
     soak: Duration = duration("1h", "How long a region is watched before the next one starts.")
-    approval_before: Seq[WaveName] = Field((), description=_APPROVAL)
+    approval_before: Seq[RegionOrWave] = Field(
+        (), description="Regions (their first wave), or waves such as `eu/wave-2`, that wait for a further approval."
+    )
 
     @model_validator(mode="after")
     def _once(self) -> Self:
@@ -91,9 +93,15 @@ class BlueGreen(Model):
     """Write the standby slots of all targets, then switch everywhere at once."""
 
     type: Literal["BlueGreen"] = Field(description="`BlueGreen`: stage everywhere, then switch at once.")
+    switch: Literal["Automatic", "Manual"] = Field(
+        "Automatic", description="Switch when the gate of the staged slots passes, or wait for `fwctl promote`."
+    )
     soak: Duration = duration("30m", "How long the fleet is watched after the switch.")
-    retain: Duration = duration("24h", "How long the old slot is kept for an instant switch back.")
-    approval_before: Seq[WaveName] = Field((), description=_APPROVAL)
+    retain: Duration = duration(
+        "24h",
+        "How long after the soak the rollout keeps watch over the old slots: until then late failures still take "
+        "everybody back. `fwctl promote` ends it.",
+    )
 
 
 Strategy = Annotated[Direct | Rolling | Canary | Regional | BlueGreen, Field(discriminator="type")]
