@@ -74,8 +74,7 @@ class Device(Receiving, Rotating):
         job, stored = record.job, record.outcome(order)
         under_way = job is not None and job.active and not job.watching
         if job is not None and under_way and order in (job.order.id, *job.also):
-            held = job.state == "staged" and not job.activating and stored is not None
-            if not held:
+            if not job.held or stored is None:
                 return self._progress(order, job)
         if stored is None:
             return None
@@ -220,13 +219,26 @@ class Device(Receiving, Rotating):
 
     def _flip(self, job: Job) -> None:
         if self._hashed != job.slot:
-            # Time has passed since staging: somebody may have written to the slot (I2, A42).
-            check_content(self._installer, job.slot, job.image)
+            # Time has passed since staging: somebody may have written to the slot, or it has rotted (I2, A42).
+            self._hash_again(job)
         try:
             self._boot.try_slot(job.slot, self.settings.tries)
         except InstallFailed as error:
             raise Refusal(error.code, error.detail) from error
         self._follow_selector(job.slot)
+
+    def _hash_again(self, job: Job) -> None:
+        """Prove a slot that is about to be booted. One that cannot be read any more holds no image either.
+
+        Raises:
+            Refusal: with the code of what failed; nothing has been selected.
+        """
+        try:
+            check_content(self._installer, job.slot, job.image)
+        except InstallFailed as error:
+            raise Refusal(error.code, error.detail) from error
+        except OSError as error:
+            raise Refusal(*what_failed(error)) from error
 
     def _mark_good(self, job: Job) -> None:
         try:

@@ -52,11 +52,10 @@ def _referred(record: Record, order: FollowUp) -> Job:
 
 
 def _activate(record: Record, job: Job, order: FollowUp, now: Moment) -> Change:
-    held = job.state == "staged" and not job.activating
     again = job.state == "reverted" and job.reason == "unconfirmed"
     if job.state in ("accepted", "downloading", "verified"):
         raise _not_ready(job)
-    if not held and not again:
+    if not job.held and not again:
         raise _ended(job)
     if job.activations >= machine.MAX_ACTIVATIONS:
         raise Refusal("E_ACTIVATIONS", "the slot was activated again once already")

@@ -74,6 +74,11 @@ class Job:
         )
 
     @property
+    def held(self) -> bool:
+        """True while a staged slot waits for the order to activate it."""
+        return self.state == "staged" and not self.activating
+
+    @property
     def image(self) -> Image:
         release = self.release
         running = RunningImage(release.digest, release.image, release.version, self.order.mandate)

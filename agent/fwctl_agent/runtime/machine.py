@@ -224,8 +224,8 @@ def with_outcomes(record: Record, stored: tuple[Stored, ...]) -> Record:
 def started(record: Record, *, limit: int, now: Moment) -> Change:
     """Count a start of the agent: a crash loop before the trial ends the order (D15); a trial is probed again."""
     job = record.job
-    if job is None or not job.active:
-        return Change(record)
+    if job is None or not job.active or job.held:
+        return Change(record)  # a held slot waits for an order, however often the machine starts meanwhile
     if job.state == "trial" and job.confirm is None:
         return Change(replace(record, job=replace(job, probes="pending")))
     if job.state in ("trial", "confirmed", "reverting"):

@@ -121,7 +121,7 @@ def _bytes_wanted(job: Job) -> Step:
 
 
 def _staged(record: Record, job: Job, selector: Selector, booted: str, now: Moment) -> Step:
-    if not job.activating:
+    if job.held:
         return AwaitOrder()
     if selector.failed == job.slot:
         return Move(machine.begin_revert(record, "health", "E_BOOT", now=now))
