@@ -72,10 +72,9 @@ class Device(Receiving, Rotating):
         """Return where `order` stands; None if this device has never accepted it, or has forgotten it."""
         record = self.record
         job, stored = record.job, record.outcome(order)
-        under_way = job is not None and job.active and not job.watching
+        under_way = job is not None and job.active and not job.watching and not (job.held and stored)
         if job is not None and under_way and order in (job.order.id, *job.also):
-            if not job.held or stored is None:
-                return self._progress(order, job)
+            return self._progress(order, job)
         if stored is None:
             return None
         return OrderReply(order, stored.state, None, stored.envelope, None)
