@@ -85,7 +85,7 @@ def rollout_status(prepared: Prepared, ledger: Ledger | None, now: datetime) -> 
     word, reason = standing_of(prepared, view, decision, row)
     standings = tuple(decision.standings.values())
     waves = wave_lines(
-        board_of(decision), decision.holding, ledger.waves(plan.key, mandate) if ledger and mandate else ()
+        board_of(decision), decision.holdings, ledger.waves(plan.key, mandate) if ledger and mandate else ()
     )
     back = None
     if ledger is not None and view.back_since is not None:

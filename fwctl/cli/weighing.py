@@ -123,7 +123,7 @@ def _wave(case: Case) -> Wave | None:
     plan, name = case.prepared.plan, case.wish.wave
     if not name and not case.seen:
         raise _cannot(case, "this machine has no ledger, so it does not know the current wave", "Say --wave NAME.")
-    waves = {wave.name: wave for wave in plan.waves}
+    waves = {wave.name: wave for wave in plan.all_waves}
     if name and name not in waves:
         raise UsageError(
             f"{case.key} has no wave {name[:40]}",
@@ -132,21 +132,30 @@ def _wave(case: Case) -> Wave | None:
             remedy=f"One of: {', '.join(list(waves)[:10])}",
         )
     if not name:
-        return current(plan, case.view)
+        return _only(case, current(plan, case.view))
     view = case.view.waves.get(name)
     return None if view is not None and view.state == "passed" else waves[name]
 
 
+def _only(case: Case, waves: Sequence[Wave]) -> Wave | None:
+    """Return the one current wave; where regions go side by side a person must say which."""
+    if len(waves) > 1:
+        names = ", ".join(wave.name for wave in waves)
+        raise _cannot(case, f"{len(waves)} waves are at work: {names}", f"Say which: --wave {waves[0].name}")
+    return waves[0] if waves else None
+
+
 def _promotable(case: Case) -> Wave:
     wave, at = _wave(case), current(case.prepared.plan, case.view)
-    if wave is None or at is None:
+    if wave is None or not at:
         raise TypeError("a wave that has passed is told before")
     if case.state == "paused":
         raise _cannot(case, "it is paused", f"Resume it first: fwctl resume {case.key} --reason WHY")
     if case.view.stopped:
         raise _cannot(case, f"it is {case.view.stopped}", f"See why: fwctl explain {case.key}")
-    if case.seen and wave.name != at.name:
-        raise _cannot(case, f"{wave.name} waits for {at.name}", f"Promote {at.name} first, if you mean it.")
+    if case.seen and wave not in at:
+        first = next((one for one in at if one.track == wave.track), at[0]).name
+        raise _cannot(case, f"{wave.name} waits for {first}", f"Promote {first} first, if you mean it.")
     if wave.stage > case.prepared.approved_stage:
         raise TrustRefused(
             f"{wave.name} is not approved; a promotion shortens a wait and approves nothing",
@@ -207,7 +216,8 @@ def effects_of(case: Case) -> Iterator[Effect]:
 
 
 def _promotion(case: Case) -> Iterator[Effect]:
-    waves, wave = case.prepared.plan.waves, _promotable(case)
+    plan, wave = case.prepared.plan, _promotable(case)
+    waves = plan.tracks[wave.track]
     later = waves[waves.index(wave) + 1 :]
     what = f"gate and soak of {wave.name} are not waited for"
     yield Effect(wave.name, len(wave.devices), what)

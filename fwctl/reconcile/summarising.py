@@ -55,7 +55,7 @@ def summarise(
     plan, mandate, board = prepared.plan, prepared.mandate.id if prepared.mandate else "", board_of(decision)
     row = ledger.rollout(plan.key) if ledger else None
     word, reason = standing_of(prepared, view, decision, row)
-    lines = wave_lines(board, decision.holding, ledger.waves(plan.key, mandate) if ledger and mandate else ())
+    lines = wave_lines(board, decision.holdings, ledger.waves(plan.key, mandate) if ledger and mandate else ())
     back = None
     if ledger is not None and view.back_since is not None:
         back = way_back(ledger, plan, view.back_since, mandate, decision.counts.get("in-flight", 0), now)

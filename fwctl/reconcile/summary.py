@@ -34,7 +34,7 @@ RolloutResult = Literal[
     "rolled-back",
     "not-approved",
 ]
-WaveStateWord = Literal["waiting", "open", "soaking", "passed", "failed"]
+WaveStateWord = Literal["waiting", "open", "switching", "soaking", "passed", "failed"]
 
 
 @dataclass(frozen=True, slots=True)

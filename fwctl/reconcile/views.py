@@ -9,7 +9,7 @@ from typing import Literal, cast
 from fwctl.reconcile.commit import Prepared
 from fwctl.rollouts.actions import Finish
 from fwctl.rollouts.view import DeviceView, Failure, OpenOrder, OrderState, RolloutView, WaveView, WaveWord
-from fwctl.state import DeviceRow, Ledger, OrderRow, OrderStatus, RolloutRow, RolloutState, WaveState
+from fwctl.state import DeviceRow, Ledger, OrderRow, OrderStatus, RolloutRow, RolloutState, WaveRow
 from fwctl_agent.protocol.statements import FailureClass, Verb
 
 _STOPPED = (RolloutState.HELD, RolloutState.STOPPED, RolloutState.ABORTED)
@@ -51,7 +51,7 @@ class Live:
             finished=_finish(row, mandate),
             control=prepared.control,
             visiting=visiting,
-            waves={wave.wave: WaveView(_word(wave.state), wave.reason, wave.soak_since) for wave in waves},
+            waves={wave.wave: _wave(wave) for wave in waves},
             devices=self.devices,
         )
 
@@ -109,6 +109,9 @@ def device_view(
         quarantined=quarantined,
         forgiven=_forgiven(installs, released),
         install=last.id if last else None,
+        ordered=last.release if last else None,
+        started_at=last.intended_at if last else None,
+        version=row.running_version if row else "",
         back=_open(back) if back is not None and back.status is not OrderStatus.SETTLED else None,
         taken_back=any(one.status is OrderStatus.SETTLED and not one.failure_class for one in backs),
         back_refused=f"{back.code}: {back.reason}" if back is not None and back.failure_class == "refused" else None,
@@ -145,8 +148,9 @@ def _open(order: OrderRow) -> OpenOrder:
     return OpenOrder(order.id, order.attempt, state, order.intended_at, accepted, cast(Verb, order.verb))
 
 
-def _word(state: WaveState) -> WaveWord:
-    return cast(WaveWord, str(state))
+def _wave(row: WaveRow) -> WaveView:
+    state = cast(WaveWord, str(row.state))
+    return WaveView(state, row.reason, row.soak_since, row.opened_at, row.judged_at)
 
 
 def _failure(order: OrderRow) -> Failure:
@@ -192,6 +196,6 @@ def bare_view(ledger: Ledger, prepared: Prepared) -> RolloutView:
         back_since=row.back_since if row and row.mandate == mandate else None,
         finished=_finish(row, mandate),
         control=prepared.control,
-        waves={wave.wave: WaveView(_word(wave.state), wave.reason, wave.soak_since) for wave in waves},
+        waves={wave.wave: _wave(wave) for wave in waves},
         devices={},
     )

@@ -42,26 +42,26 @@ class WaveLine:
         return self.soak_since + timedelta(seconds=self.wave.soak) if self.soak_since else None
 
 
-def wave_lines(board: Board, holding: str, rows: Iterable[WaveRow] = ()) -> tuple[WaveLine, ...]:
-    """Return the waves of a plan; `holding` is why the current one does not move.
+def wave_lines(board: Board, holdings: Mapping[str, str], rows: Iterable[WaveRow] = ()) -> tuple[WaveLine, ...]:
+    """Return the waves of a plan; `holdings` says why the current ones do not move.
 
     `rows` bring the times of those that were opened.
     """
     known = {row.wave: row for row in rows}
-    here = board.current.name if board.current is not None and not board.back else ""
+    holdings = {} if board.back else holdings
     needy, flying = board.first(ATTENTION, NAMED), board.first(("in-flight",), NAMED)
     return tuple(
         replace(
-            _line(board, number, known.get(wave.name), holding if wave.name == here else ""),
+            _line(board, number, known.get(wave.name), holdings.get(wave.name, "")),
             needy=needy[number],
             flying=flying[number],
         )
-        for number, wave in enumerate(board.plan.waves)
+        for number, wave in enumerate(board.plan.all_waves)
     )
 
 
 def _line(board: Board, number: int, row: WaveRow | None, holding: str) -> WaveLine:
-    wave, hold, counts = board.plan.waves[number], board.holds[number], board.counts.standing(number)
+    wave, hold, counts = board.plan.all_waves[number], board.holds[number], board.counts.standing(number)
     at = board.rollout.waves.get(wave.name)
     state: WaveStateWord = at.state if at else "waiting"
     reason = at.reason if at and at.state in ("passed", "failed") else ""

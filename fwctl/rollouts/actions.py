@@ -17,10 +17,10 @@ class Visit:
 
 @dataclass(frozen=True)
 class MoveWave:
-    """A wave opens, begins its soak, passes or fails."""
+    """A wave opens, switches (where it holds what it staged), begins its soak, passes or fails."""
 
     wave: str
-    state: Literal["open", "soaking", "passed", "failed"]
+    state: Literal["open", "switching", "soaking", "passed", "failed"]
     reason: str
 
 

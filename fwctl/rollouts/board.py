@@ -37,11 +37,11 @@ class Board(Mapping[str, Standing]):
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
-        self._members = plan.members
+        self._members = tuple(device for wave in plan.all_waves for device in wave.devices)
         self._seats = {device: seat for seat, device in enumerate(self._members)}
         self._dropped = frozenset(self._seats[device] for device in plan.dropped if device in self._seats)
-        self._starts = list(accumulate((len(wave.devices) for wave in plan.waves), initial=0))
-        self._numbers = {wave.name: number for number, wave in enumerate(plan.waves)}
+        self._starts = list(accumulate((len(wave.devices) for wave in plan.all_waves), initial=0))
+        self._numbers = {wave.name: number for number, wave in enumerate(plan.all_waves)}
         self.counts = Counts()
         self._begun = False
 
@@ -103,7 +103,7 @@ class Board(Mapping[str, Standing]):
 
     def looks(self) -> list[str]:
         """Return who is looked at because its wave soaks."""
-        return [self._members[seat] for seat in self.soak.looks(self.now)] if self.soak else []
+        return [self._members[seat] for soak in self.soaks.values() for seat in soak.looks(self.now)]
 
     def _may_start(self, seat: int) -> bool:
         verdict = self._verdicts[seat]
@@ -124,7 +124,7 @@ class Board(Mapping[str, Standing]):
         seats = self._marks.of(states, free=False)
         # Whoever could start is held with the wave.
         seats |= {seat for seat in self._marks.of(states, free=True) if self.holds[self._wave(seat)] is None}
-        found: list[list[Standing]] = [[] for _ in self.plan.waves]
+        found: list[list[Standing]] = [[] for _ in self.plan.all_waves]
         for seat in sorted(seats):
             if len(wave := found[self._wave(seat)]) < limit:
                 wave.append(self._standing(seat))
@@ -147,7 +147,7 @@ class Board(Mapping[str, Standing]):
             if self._frame != _frame(rollout):
                 self._reframe()
                 self.counts.hold(self.holds)
-                self._begin_soak()
+                self._begin_soaks()
             ended = self._until.due(now)
             self._touch({*self._known(changed), *self._known(before.visiting ^ rollout.visiting), *ended})
         self._turns.tick(now, self._visiting)
@@ -156,15 +156,15 @@ class Board(Mapping[str, Standing]):
         self._begun = True
         self.back = self.rollout.back_since is not None
         self._verdicts: list[Verdict] = [NEVER_TOUCHED if self.back else MAY_START] * len(self._members)
-        self._turns = Turns(self.plan.waves, self._starts, back=self.back)
+        self._turns = Turns(self.plan.all_waves, self._starts, back=self.back)
         self._until = Timers()
         self._marks = Marks()
         self._refused: set[int] = set()
         self._lasting: set[int] = set()
-        self.soak: Soak | None = None
+        self.soaks: dict[str, Soak] = {}
         self._reframe()
         self._judge_all()
-        self._begin_soak()
+        self._begin_soaks()
 
     def _judge_all(self) -> None:
         """Judge who is known. Most have nothing to wait for, or only their turn: for these the verdict is all."""
@@ -192,17 +192,17 @@ class Board(Mapping[str, Standing]):
         """Take in what holds for whole waves."""
         self._frame = _frame(self.rollout)
         context = Context(self.plan, self.rollout)
-        self.current: Wave | None = context.at
-        self.holds: list[Hold | None] = [None if self.back else hold_of(context, wave) for wave in self.plan.waves]
+        self.current: tuple[Wave, ...] = tuple(context.at.values())
+        self.holds: list[Hold | None] = [None if self.back else hold_of(context, wave) for wave in self.plan.all_waves]
 
-    def _begin_soak(self) -> None:
-        self.soak = None
-        view = self.rollout.waves.get(self.current.name) if self.current else None
-        if self.current is None or view is None or view.soak_since is None or self.back:
-            return
-        self.soak = Soak(self.current, view, view.soak_since)
-        for device in self.current.devices:
-            self._note(self._seats[device], self.rollout.devices.get(device))
+    def _begin_soaks(self) -> None:
+        self.soaks = {}
+        for wave in () if self.back else self.current:
+            view = self.rollout.waves.get(wave.name)
+            if view is not None and view.soak_since is not None:
+                self.soaks[wave.name] = Soak(wave, view, view.soak_since)
+                for device in wave.devices:
+                    self._note(self._seats[device], self.rollout.devices.get(device))
 
     def _touch(self, seats: Iterable[int]) -> None:
         devices = self.rollout.devices
@@ -227,9 +227,10 @@ class Board(Mapping[str, Standing]):
         self._note(seat, device)
 
     def _note(self, seat: int, device: DeviceView | None) -> None:
-        if self.soak is not None and self.current is self.plan.waves[self._wave(seat)]:
+        soak = self.soaks.get(self.plan.all_waves[self._wave(seat)].name) if self.soaks else None
+        if soak is not None:
             runs = self._verdicts[seat].state == "reached" and seat not in self._dropped
-            self.soak.note(seat, device if runs else None, visiting=self._visiting(seat))
+            soak.note(seat, device if runs else None, visiting=self._visiting(seat))
 
     # -- small ---------------------------------------------------------------------------------------------------------
 

@@ -80,6 +80,7 @@ def plan_of(
         dropped=dropped,
         not_covered=not_covered,
         confirm_within=repo.fleet.spec.confirm_seconds,
+        profile=lambda device: repo.devices.profile(device) if device in repo.devices else None,
     )
 
 

@@ -26,7 +26,7 @@ from fwctl.rollouts.plan import Plan
 from fwctl.rollouts.readiness import not_ready
 from fwctl.rollouts.standing import Standing, stand
 from fwctl.rollouts.view import DeviceView, RolloutView
-from fwctl.rollouts.waves import WaveStep, looks, move_waves
+from fwctl.rollouts.waves import WaveStep, holding_all, looks, move_waves
 
 DEFER_AGAIN = timedelta(minutes=5)
 """a device that is not ready is asked again so often"""
@@ -42,11 +42,13 @@ class Decision:
     next_due: datetime | None
     wave_due: datetime | None = None
     holding: str = ""
-    """why the current wave does not move, if it does not"""
+    """why the current waves do not move, if they do not"""
     counts: Mapping[str, int] = field(default_factory=dict)
     """how many devices stand how"""
     prompt_due: datetime | None = None
     """when the next device is due that is no straggler"""
+    holdings: Mapping[str, str] = field(default_factory=dict)
+    """wave -> why it does not move"""
 
     def soon(self, now: datetime) -> datetime | None:
         """Return when there is something to do again, without the hours after which stragglers are looked for."""
@@ -70,7 +72,7 @@ def decide_on(board: Board) -> Decision:
         return _go_back(board)
     if (stop := _must_stop(board)) is not None:
         return _decision(board, [stop])
-    step = WaveStep(holding=rollout.stopped) if rollout.stopped else move_waves(board)
+    step = holding_all(board, rollout.stopped) if rollout.stopped else move_waves(board)
     quarantines = [Quarantine(one.device, one.reason) for one in board.lasting()]
     if step.actions:
         return _decision(board, [*quarantines, *step.actions])
@@ -110,7 +112,7 @@ def _decision(board: Board, actions: list[Action], step: WaveStep | None = None)
     if step is None:
         return Decision(tuple(actions), board, None, counts=board.counts.by_state, prompt_due=prompt)
     due = _next_due([due, step.due], board.now)
-    return Decision(tuple(actions), board, due, step.due, step.holding, board.counts.by_state, prompt)
+    return Decision(tuple(actions), board, due, step.due, step.holding, board.counts.by_state, prompt, step.holdings)
 
 
 def _visits(board: Board) -> list[Action]:
@@ -135,7 +137,7 @@ def _must_stop(board: Board) -> Stop | GoBack | None:
 
 
 def _finished(board: Board) -> Finish | None:
-    if board.current is not None or not board.counts.settled:
+    if board.current or not board.counts.settled:
         return None
     counts = board.counts.by_state
     words = (("straggler", "stragglers"), ("failed", "failed"), ("held", "in quarantine"))

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Any, Final
 
 from fwctl.errors import InputError
+from fwctl.manifests.models import Regional
+from fwctl.manifests.models.rollout_parts import Window
 from fwctl.manifests.repo import FleetRepo, LoadedRollout
 from fwctl.rollouts.compile import Compiled, plan_of
 from fwctl.rollouts.plan import Plan, Wave
 from fwctl_agent.protocol.lock import Lock
 
-_FORMAT: Final = "fwctl-plan-1"
+_FORMAT: Final = "fwctl-plan-2"
 
 
 class LateLock(Lock):
@@ -68,6 +70,8 @@ def _head(wave: Wave) -> dict[str, Any]:
         "soak": wave.soak,
         "activation": wave.activation,
         "maxUnavailable": wave.max_unavailable,
+        "region": wave.region,
+        "track": wave.track,
     }
 
 
@@ -87,7 +91,7 @@ def from_bytes(
         plan = plan_of(
             repo,
             rollout,
-            waves=_waves(head["waves"], members),
+            waves=_waves(head["waves"], members, _windows(rollout)),
             dropped=tuple(head["dropped"]),
             not_covered=tuple(head["notCovered"]),
         )
@@ -106,12 +110,31 @@ def _same(
     return Compiled(rollout, plan, None if digest is None else LateLock(digest, lock, place))
 
 
-def _waves(heads: list[dict[str, Any]], members: tuple[str, ...]) -> tuple[Wave, ...]:
+def _windows(rollout: LoadedRollout) -> Mapping[str, Window | None]:
+    """Return the window of each region."""
+    strategy = rollout.model.spec.strategy
+    return {step.name: step.window for step in strategy.regions} if isinstance(strategy, Regional) else {}
+
+
+def _waves(
+    heads: list[dict[str, Any]], members: tuple[str, ...], windows: Mapping[str, Window | None]
+) -> tuple[Wave, ...]:
     waves, begin = [], 0
     for head in heads:
         end = begin + head["devices"]
-        soak, activation, limit = head["soak"], head["activation"], head["maxUnavailable"]
-        waves.append(Wave(head["name"], head["stage"], members[begin:end], soak, activation, limit))
+        waves.append(
+            Wave(
+                head["name"],
+                head["stage"],
+                members[begin:end],
+                head["soak"],
+                head["activation"],
+                head["maxUnavailable"],
+                head["region"],
+                head["track"],
+                windows.get(head["region"]),
+            )
+        )
         begin = end
     if begin != len(members):
         raise ValueError("waves that do not hold their members")

@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal
 
 from fwctl.manifests.models import RolloutSpec, plain
-from fwctl.manifests.models.rollout_parts import Limits, Retry
+from fwctl.manifests.models.rollout_parts import Limits, Retry, Window
+from fwctl.manifests.table import Profile
 from fwctl_agent.protocol import canonical
 from fwctl_agent.protocol.lock import Leaf, Lock
 from fwctl_agent.protocol.statements import Release
+
+LATE = "late"
+"""name and track of the wave of late joiners, which goes after all others"""
+
+
+def _unknown(_device: str) -> Profile | None:
+    return None
 
 
 @dataclass(frozen=True)
@@ -28,9 +36,16 @@ class Wave:
     activation: Literal["now", "hold"] = "now"
     max_unavailable: int | None = None
     """how many of its devices may be in flight at once, below the rollout's own limit"""
+    region: str = ""
+    """of a Regional rollout"""
+    track: str = ""
+    """waves of one track go one after another; tracks go side by side"""
+    window: Window | None = None
+    """when its devices may start, beside the rollout's own window; follows from the spec"""
 
     def to_json(self) -> dict[str, Any]:
-        return {
+        later = {"region": self.region, "track": self.track}
+        return {name: value for name, value in later.items() if value} | {
             "name": self.name,
             "stage": self.stage,
             "devices": list(self.devices),
@@ -57,6 +72,12 @@ class Plan:
     """targeted, but not in the lock: they need a new lock and approval"""
     confirm_within: int = 0
     """seconds after which a device goes back unless it is confirmed; the fleet's, so not in the digest"""
+    stops: tuple[Release, ...] = ()
+    """releases that some devices must run on their way to `release`, oldest first"""
+    late: tuple[Wave, ...] = ()
+    """one wave of devices that match only since the approval, or none; not in the digest, not in the lock"""
+    profile: Callable[[str], Profile | None] = field(default=_unknown, compare=False, repr=False)
+    """site, zone and labels of a device, as the inventory has them today; None if it has left the fleet"""
 
     @property
     def key(self) -> str:
@@ -69,7 +90,7 @@ class Plan:
     @cached_property
     def chain(self) -> tuple[str, ...]:
         """The releases on the way to the target, oldest first; the target is the last."""
-        return (self.release.digest,)
+        return (*(stop.digest for stop in self.stops), self.release.digest)
 
     @cached_property
     def digest(self) -> str:
@@ -78,7 +99,20 @@ class Plan:
 
     @cached_property
     def wave_of(self) -> Mapping[str, Wave]:
-        return {device: wave for wave in self.waves for device in wave.devices}
+        return {device: wave for wave in self.all_waves for device in wave.devices}
+
+    @cached_property
+    def all_waves(self) -> tuple[Wave, ...]:
+        """The approved waves, and the one of late joiners."""
+        return (*self.waves, *self.late)
+
+    @cached_property
+    def tracks(self) -> Mapping[str, Sequence[Wave]]:
+        """The waves that go one after another, by track."""
+        found: dict[str, list[Wave]] = {}
+        for wave in self.all_waves:
+            found.setdefault(wave.track, []).append(wave)
+        return found
 
     @property
     def retry(self) -> Retry:

@@ -6,14 +6,14 @@ happened to is kept from round to round, and one verdict serves all devices that
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import cached_property, lru_cache
 from typing import Literal, NamedTuple
 
 from fwctl.rollouts.failures import CLASSES, attempts_allowed, retry_at
-from fwctl.rollouts.plan import Plan, Wave
+from fwctl.rollouts.plan import LATE, Plan, Wave
 from fwctl.rollouts.view import DeviceView, OpenOrder, RolloutView
 from fwctl_agent.protocol.statements import FailureClass
 
@@ -22,7 +22,9 @@ STRAGGLER_RETRY = timedelta(hours=1)
 GRACE = timedelta(minutes=1)
 """after `confirmWithin`, until a device that took an order and is silent since is given up"""
 
-StandingState = Literal["pending", "held", "in-flight", "retry", "reached", "failed", "straggler", "back", "untouched"]
+StandingState = Literal[
+    "pending", "held", "in-flight", "retry", "staged", "reached", "failed", "straggler", "back", "untouched"
+]
 FINAL: tuple[StandingState, ...] = ("reached", "failed", "straggler")
 
 
@@ -52,9 +54,14 @@ class Context:
     rollout: RolloutView
 
     @cached_property
-    def at(self) -> Wave | None:
-        """The first wave that has not passed."""
-        return next((wave for wave in self.plan.waves if _unfinished(self.rollout, wave.name)), None)
+    def at(self) -> Mapping[str, Wave]:
+        """The first wave of each track that has not passed; late joiners come after all others."""
+        found = {
+            track: wave
+            for track, waves in self.plan.tracks.items()
+            if (wave := next((wave for wave in waves if _unfinished(self.rollout, wave.name)), None)) is not None
+        }
+        return found if found.keys() <= {LATE} else {track: wave for track, wave in found.items() if track != LATE}
 
 
 Rule = Callable[[Context, Wave], str | None]
@@ -74,7 +81,7 @@ def approved(context: Context, wave: Wave) -> str | None:
 def wave_open(context: Context, wave: Wave) -> str | None:
     if wave.name in context.rollout.waves:
         return None
-    at = context.at.name if context.at else wave.name
+    at = context.at.get(wave.track, next(iter(context.at.values()), wave)).name
     return f"{wave.name} waits for {at}" if at != wave.name else f"{wave.name} is not open yet"
 
 

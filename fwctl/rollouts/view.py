@@ -58,6 +58,14 @@ class DeviceView:
     """the install order under way"""
     install: str | None = None
     """the latest install order of this mandate: what a revert refers to"""
+    ordered: str | None = None
+    """release digest of that order"""
+    started_at: datetime | None = None
+    """when that order was intended"""
+    staged: bool = False
+    """it holds the firmware in its other slot, and waits for the order to switch"""
+    version: str = ""
+    """what runs, as the device names it"""
     failure: Failure | None = None
     confirmed: bool = False
     """a signed outcome of this mandate says confirmed"""
@@ -112,7 +120,8 @@ class Control:
         return f"{self.actor}: {self.reason}"
 
 
-WaveWord = Literal["open", "soaking", "passed", "failed"]
+WaveWord = Literal["open", "switching", "soaking", "passed", "failed"]
+"""`switching` only where a wave holds what it has staged"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +131,8 @@ class WaveView:
     state: WaveWord
     reason: str = ""
     soak_since: datetime | None = None
+    opened_at: datetime | None = None
+    judged_at: datetime | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

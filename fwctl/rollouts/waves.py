@@ -1,8 +1,9 @@
-"""The life of a wave: it opens, its devices settle, it soaks, it is judged. Only one wave is at this at a time."""
+"""The life of a wave: it opens, its devices settle, it soaks, it is judged. One wave of each track is at this."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import assert_never
 
@@ -10,34 +11,57 @@ from fwctl.rollouts.actions import Action, GoBack, MoveWave, Stop, Visit
 from fwctl.rollouts.board import Board
 from fwctl.rollouts.gates import Fail, Inconclusive, Pass, Undecided, judge, too_many
 from fwctl.rollouts.plan import Plan, Wave
+from fwctl.rollouts.standing import Context
 from fwctl.rollouts.view import RolloutView, WaveView
 
 
-def current(plan: Plan, rollout: RolloutView) -> Wave | None:
-    """Return the first wave that has not passed."""
-    return next((wave for wave in plan.waves if _view(rollout, wave).state != "passed"), None)
+def current(plan: Plan, rollout: RolloutView) -> tuple[Wave, ...]:
+    """Return the first wave of each track that has not passed; late joiners come after all others."""
+    return tuple(Context(plan, rollout).at.values())
 
 
 @dataclass(frozen=True)
 class WaveStep:
-    """What the current wave does: act, wait until `due`, or hold for a reason."""
+    """What the current waves do: act, wait until `due`, or hold for a reason."""
 
     actions: tuple[Action, ...] = ()
     due: datetime | None = None
     holding: str = ""
+    holdings: Mapping[str, str] = field(default_factory=dict)
+    """wave -> why it does not move"""
+
+
+def holding_all(board: Board, reason: str) -> WaveStep:
+    """Return that no wave moves, for one reason."""
+    return WaveStep(holding=reason, holdings={wave.name: reason for wave in board.current})
 
 
 def move_waves(board: Board) -> WaveStep:
-    """Return what the current wave does next. An inconclusive gate holds: stragglers or a person may still move it.
+    """Return what the current waves do next. One that fails stops the others, too."""
+    if board.rollout.finished is None and (late := _failed_later(board)):
+        return WaveStep(late)
+    steps = {wave.name: _move(board, wave) for wave in board.current}
+    for step in steps.values():
+        if any(isinstance(action, Stop | GoBack) for action in step.actions):
+            return step
+    return _together(steps)
+
+
+def _together(steps: Mapping[str, WaveStep]) -> WaveStep:
+    return WaveStep(
+        actions=tuple(action for step in steps.values() for action in step.actions),
+        due=min((step.due for step in steps.values() if step.due is not None), default=None),
+        holding="; ".join(dict.fromkeys(step.holding for step in steps.values() if step.holding)),
+        holdings={name: step.holding for name, step in steps.items() if step.holding},
+    )
+
+
+def _move(board: Board, wave: Wave) -> WaveStep:
+    """Return what one wave does next. An inconclusive gate holds: stragglers or a person may still move it.
 
     An open wave whose approvals count no more is judged all the same: what was begun may fail, and must go back then.
     """
     plan, rollout = board.plan, board.rollout
-    if rollout.finished is None and (late := _failed_later(board)):
-        return WaveStep(late)
-    wave = board.current
-    if wave is None:
-        return WaveStep()
     unapproved = wave.stage > rollout.approved_stage
     waits = f"{wave.name} waits for approval: {rollout.not_approved}" if unapproved else ""
     view = rollout.waves.get(wave.name)
@@ -66,15 +90,15 @@ def move_waves(board: Board) -> WaveStep:
 
 
 def looks(board: Board) -> list[Visit]:
-    """Return the visits that a soak needs: some while it lasts, and one of every device after its end."""
-    wave = board.current
-    return [Visit(device, f"{wave.name} soaks: does it still run well?") for device in board.looks()] if wave else []
+    """Return the visits that soaks need: some while they last, and one of every device after the end."""
+    wave_of = board.plan.wave_of
+    return [Visit(device, f"{wave_of[device].name} soaks: does it still run well?") for device in board.looks()]
 
 
 def _passing(board: Board, wave: Wave, view: WaveView, reason: str) -> WaveStep:
     if not wave.soak:
         return WaveStep((MoveWave(wave.name, "passed", reason),))
-    soak = board.soak
+    soak = board.soaks.get(wave.name)
     if view.soak_since is None or soak is None:
         return WaveStep((MoveWave(wave.name, "soaking", f"{reason}; soak for {wave.soak} s"),))
     if board.now < soak.end:
@@ -92,7 +116,7 @@ def _failed_later(board: Board) -> tuple[Action, ...]:
     """
     plan = board.plan
     for number in board.counts.blamed:
-        wave = plan.waves[number]
+        wave = plan.all_waves[number]
         if _view(board.rollout, wave).state == "passed":
             tally = board.counts.tally(number)
             if too_many(plan.spec.gates, tally.counted, len(wave.devices)):

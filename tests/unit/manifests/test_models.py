@@ -162,7 +162,7 @@ def test_the_rich_rollout_of_the_design_is_read(clean: dict[str, bytes]) -> None
         "{type: Direct}",
         "{type: Rolling, batchSize: 5%, maxUnavailable: 3}",
         "{type: Regional, regions: [{name: eu, strategy: {type: Direct}}, {name: us}], order: Parallel}",
-        "{type: BlueGreen, approvalBefore: [activate]}",
+        "{type: BlueGreen, switch: Manual, retain: 1h}",
     ],
 )
 def test_every_strategy_is_read(clean: dict[str, bytes], strategy: str) -> None:

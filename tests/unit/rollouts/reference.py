@@ -77,9 +77,9 @@ def _visits(plan: Plan, rollout: RolloutView, standings: Mapping[str, Standing],
         chosen.append(device)
     busy = {*rollout.visiting, *chosen}
     looks = [device for device in _looks(plan, rollout, standings, now) if device not in busy]
-    wave_name = getattr(current(plan, rollout), "name", "")
+    wave_of = plan.wave_of
     visits: list[Action] = [Visit(device, standings[device].reason) for device in chosen]
-    return visits + [Visit(device, f"{wave_name} soaks: does it still run well?") for device in looks]
+    return visits + [Visit(device, f"{wave_of[device].name} soaks: does it still run well?") for device in looks]
 
 
 def _in_flight(rollout: RolloutView, standing: Standing) -> bool:
@@ -90,9 +90,13 @@ def _in_flight(rollout: RolloutView, standing: Standing) -> bool:
 
 
 def _looks(plan: Plan, rollout: RolloutView, standings: Mapping[str, Standing], now: datetime) -> list[str]:
-    wave = current(plan, rollout)
-    view = rollout.waves.get(wave.name) if wave else None
-    if wave is None or view is None or view.state != "soaking" or view.soak_since is None:
+    waves = current(plan, rollout)
+    return [device for wave in waves for device in _looks_of(rollout, standings, now, wave)]
+
+
+def _looks_of(rollout: RolloutView, standings: Mapping[str, Standing], now: datetime, wave: Wave) -> list[str]:
+    view = rollout.waves.get(wave.name)
+    if view is None or view.state != "soaking" or view.soak_since is None:
         return []
     end = view.soak_since + timedelta(seconds=wave.soak)
     every = max(timedelta(seconds=5), timedelta(seconds=wave.soak) / 4)
@@ -161,9 +165,20 @@ def _back(plan: Plan, rollout: RolloutView, standings: Mapping[str, Standing], n
 def _wave(plan: Plan, rollout: RolloutView, standings: Mapping[str, Standing], now: datetime) -> WaveStep:
     if rollout.finished is None and (late := _failed_later(plan, rollout, standings)):
         return WaveStep(late)
-    wave = current(plan, rollout)
-    if wave is None:
-        return WaveStep()
+    steps = [_one_wave(plan, rollout, standings, now, wave) for wave in current(plan, rollout)]
+    for step in steps:
+        if any(isinstance(action, Stop | GoBack) for action in step.actions):
+            return step
+    return WaveStep(
+        tuple(action for step in steps for action in step.actions),
+        min((step.due for step in steps if step.due), default=None),
+        "; ".join(dict.fromkeys(step.holding for step in steps if step.holding)),
+    )
+
+
+def _one_wave(
+    plan: Plan, rollout: RolloutView, standings: Mapping[str, Standing], now: datetime, wave: Wave
+) -> WaveStep:
     unapproved = wave.stage > rollout.approved_stage
     waits = f"{wave.name} waits for approval: {rollout.not_approved}" if unapproved else ""
     view = rollout.waves.get(wave.name)

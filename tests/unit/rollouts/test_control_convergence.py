@@ -62,8 +62,8 @@ class Governed(Model):
                 self.pauses.add(self.control.words)
             case "resume" if not self.over:
                 self.control = Control("running", reason, "alice", promoted=promoted)
-            case "promote" if not self.over and not self.stopped and (wave := current(self.plan, self.view())):
-                self.control = Control("running", reason, "alice", promoted=promoted | {wave.name})
+            case "promote" if not self.over and not self.stopped and (now := current(self.plan, self.view())):
+                self.control = Control("running", reason, "alice", promoted=promoted | {now[0].name})
             case "abort" if not self.over:
                 self.control = Control("aborted", reason, "alice")
             case "abort --revert":
