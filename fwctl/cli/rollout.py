@@ -88,7 +88,7 @@ def show(context: typer.Context, rollout: Rollout, format_: TextOrJson = "text")
 def report(
     context: typer.Context,
     rollout: Rollout,
-    format_: Annotated[Literal["text", "json", "html"], typer.Option("--format", help="How to write it.")] = "text",
+    format_: Annotated[Literal["text", "json", "html", "svg"], typer.Option("--format", help="How to write it.")] = "text",
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="Where to; standard output by default.")] = None,
 ) -> None:
     """Tell how a rollout went: waves, failures, times back."""

@@ -4,12 +4,27 @@ from __future__ import annotations
 
 from typing import Final
 
-STYLE: Final = """
+COLOURS: Final = """
 :root{color-scheme:light dark;--page:#f4f5f8;--card:#fff;--ink:#19212e;--soft:#5a6577;--line:#e1e5ec;--rail:#edf0f5;
 --open:#3b76e0;--warn:#d08a00;--good:#1c8c52;--bad:#d03c3c;--back:#8450cf;--plain:#5a6577;
 --shadow:0 1px 2px #1a233814,0 6px 24px #1a23380d}
 @media (prefers-color-scheme:dark){:root{--page:#0f131a;--card:#181e28;--ink:#e6eaf1;--soft:#98a4b7;--line:#2a3342;
 --rail:#222a37;--open:#6aa0ff;--warn:#e8b04a;--good:#4cc38a;--bad:#f2706d;--back:#b692f6;--plain:#98a4b7;--shadow:none}}
+"""
+DRAWING: Final = """
+svg text{fill:var(--soft);font:12px system-ui,-apple-system,"Segoe UI",sans-serif;font-variant-numeric:tabular-nums}
+svg .name{fill:var(--ink);font-weight:600}
+svg .grid{stroke:var(--line)}
+svg .open{fill:var(--open)}svg .soak{fill:var(--warn)}svg .back{fill:var(--back)}
+svg .passed{fill:var(--good)}svg .failed{fill:var(--bad)}
+svg .band{fill:var(--back);opacity:.1}
+svg .curve{fill:none;stroke-width:2;stroke-linejoin:round}
+svg .c-good{stroke:var(--good)}svg .c-bad{stroke:var(--bad)}svg .c-back{stroke:var(--back)}
+svg .mark{stroke:var(--card);stroke-width:2}
+"""
+STYLE: Final = (
+    f"""{COLOURS}{DRAWING}"""
+    + """
 *{box-sizing:border-box}
 body{margin:0;background:var(--page);color:var(--ink);font:15px/1.5 system-ui,-apple-system,"Segoe UI",sans-serif}
 main{max-width:64rem;margin:0 auto;padding:2.5rem 1.25rem 1rem}
@@ -65,15 +80,6 @@ ul{margin:.6rem 0 0;padding:0;list-style:none}
 dl{display:grid;grid-template-columns:6rem 1fr;gap:.35rem 1rem;margin:0;font-size:.9rem}
 dt{color:var(--soft)}dd{margin:0;min-width:0}
 svg{display:block;width:100%;height:auto;min-width:40rem}
-svg text{fill:var(--soft);font:12px system-ui,-apple-system,"Segoe UI",sans-serif;font-variant-numeric:tabular-nums}
-svg .name{fill:var(--ink);font-weight:600}
-svg .grid{stroke:var(--line)}
-svg .open{fill:var(--open)}svg .soak{fill:var(--warn)}svg .back{fill:var(--back)}
-svg .passed{fill:var(--good)}svg .failed{fill:var(--bad)}
-svg .band{fill:var(--back);opacity:.1}
-svg .curve{fill:none;stroke-width:2;stroke-linejoin:round}
-svg .c-good{stroke:var(--good)}svg .c-bad{stroke:var(--bad)}svg .c-back{stroke:var(--back)}
-svg .mark{stroke:var(--card);stroke-width:2}
 .legend{display:flex;flex-wrap:wrap;gap:.3rem 1.2rem;margin-top:.8rem;color:var(--soft);font-size:.82rem}
 .legend i{display:inline-block;width:.75rem;height:.75rem;margin-right:.4rem;border-radius:.2rem;vertical-align:-.08rem;
 background:var(--tone)}
@@ -82,3 +88,4 @@ footer{max-width:64rem;margin:0 auto;padding:0 1.25rem 2.5rem;color:var(--soft);
 body{font-size:11px}main{padding:0;max-width:none}.card,.tile{border:1px solid var(--line);break-inside:avoid}
 *{print-color-adjust:exact;-webkit-print-color-adjust:exact}}
 """
+)

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from fwctl.reconcile.summarising import back_summary, wave_summary
+from fwctl.render.picture import picture
 from fwctl.render.report_html import page
 from fwctl.render.status import back_json, back_lines, standing_counts, standings_json, wave_json
 from fwctl.render.words import STATE_ICONS, WAVE_ICONS, columns, counted, document, labelled, some, stamp, visible
@@ -117,4 +118,4 @@ def _group_json(group: FailureGroup) -> dict[str, Any]:
     }
 
 
-RENDERERS: Mapping[str, Callable[[Report], str]] = {"text": text, "json": as_json, "html": page}
+RENDERERS: Mapping[str, Callable[[Report], str]] = {"text": text, "json": as_json, "html": page, "svg": picture}

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from fwctl.cli.reporting import Report
     from fwctl.reconcile.waving import WaveLine
 
-_WIDTH, _LEFT, _RIGHT = 960, 84, 64
+WIDTH, _LEFT, _RIGHT = 960, 84, 64
 _ROW, _TOP, _CURVE = 30, 8, 150
 _STEPS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 43200, 86400, 172800, 604800)
 _POINTS = 400
@@ -28,7 +28,7 @@ class _Scale:
 
     def x(self, moment: datetime) -> float:
         share = (moment - self.begin) / (self.end - self.begin)
-        return _LEFT + max(0.0, min(1.0, share)) * (_WIDTH - _LEFT - _RIGHT)
+        return _LEFT + max(0.0, min(1.0, share)) * (WIDTH - _LEFT - _RIGHT)
 
     @property
     def seconds(self) -> float:
@@ -37,6 +37,15 @@ class _Scale:
 
 def timeline(report: Report) -> str:
     """Return the drawing with its legend. It tells nothing that the tables do not: it is for the eye."""
+    label = f"Waves and devices of {report.status.key} over time"
+    parts, height = drawing(report)
+    svg = f'<svg viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{escape(label, quote=True)}">{"".join(parts)}</svg>'
+    legend = "".join(f"<span><i class={kind}></i>{words}</span>" for kind, words in legend_of(report))
+    return f'<div class="scroll">{head}{"".join(parts)}</svg></div><div class="legend">{legend}</div>'
+
+
+def drawing(report: Report) -> tuple[list[str], int]:
+    """Return the parts of the drawing and its height; its width is `WIDTH`."""
     scale = _scale(report)
     rows = _TOP + _ROW * len(report.waves)
     floor = rows + 24 + _CURVE
@@ -46,12 +55,7 @@ def timeline(report: Report) -> str:
         *(_wave(line, scale, _TOP + _ROW * at, report) for at, line in enumerate(report.waves)),
         *_curves(report, scale, rows + 24, floor),
     ]
-    label = f"Waves and devices of {report.status.key} over time"
-    drawing = (
-        f'<svg viewBox="0 0 {_WIDTH} {floor + 26}" role="img" aria-label="{escape(label, quote=True)}">'
-        f"{''.join(parts)}</svg>"
-    )
-    return f'<div class="scroll">{drawing}</div>{_legend(report)}'
+    return parts, floor + 26
 
 
 def _scale(report: Report) -> _Scale:
@@ -76,7 +80,7 @@ def _ticks(scale: _Scale, floor: int) -> Iterable[str]:
         yield f'<line class="grid" x1="{x:.1f}" x2="{x:.1f}" y1="{_TOP}" y2="{floor}"/>'
         yield f'<text x="{x:.1f}" y="{floor + 18}" text-anchor="middle">{words}</text>'
         at += step
-    yield f'<line class="grid" x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{floor}" y2="{floor}"/>'
+    yield f'<line class="grid" x1="{_LEFT}" x2="{WIDTH - _RIGHT}" y1="{floor}" y2="{floor}"/>'
 
 
 def _band(report: Report, scale: _Scale, floor: int) -> str:
@@ -99,7 +103,7 @@ def _wave(line: WaveLine, scale: _Scale, y: int, report: Report) -> str:
         if line.judged is not None:
             x, kind = scale.x(line.judged), escape(line.state, quote=True)
             parts.append(f'<circle class="mark {kind}" cx="{x:.1f}" cy="{middle:.1f}" r="7"/>')
-    parts.append(f'<text x="{_WIDTH}" y="{middle + 4:.0f}" text-anchor="end">{len(line.wave.devices):,}</text>')
+    parts.append(f'<text x="{WIDTH}" y="{middle + 4:.0f}" text-anchor="end">{len(line.wave.devices):,}</text>')
     return "".join(parts)
 
 
@@ -114,7 +118,7 @@ def _curves(report: Report, scale: _Scale, top: int, floor: int) -> Iterable[str
     for number in dict.fromkeys((0, total // 2, total)):
         y = floor - (floor - top) * number / total
         yield f'<text x="{_LEFT - 10}" y="{y + 4:.0f}" text-anchor="end">{number:,}</text>'
-        yield f'<line class="grid" x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>'
+        yield f'<line class="grid" x1="{_LEFT}" x2="{WIDTH - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>'
     for tone, moments in (("good", report.confirmed), ("bad", report.failed), ("back", report.taken_back)):
         if moments:
             yield f'<path class="curve c-{tone}" d="{_path(moments, total, scale, top, floor)}"/>'
@@ -131,10 +135,10 @@ def _path(moments: Sequence[datetime], total: int, scale: _Scale, top: int, floo
     return "".join([*parts, f"H{scale.x(scale.end):.1f}"])
 
 
-def _legend(report: Report) -> str:
+def legend_of(report: Report) -> list[tuple[str, str]]:
+    """Return the tones in use with what they mean."""
     told = [("open", "wave open"), ("soaking", "soak"), ("good", "passed; devices confirmed")]
     told += (
         [("bad", "failed; devices failed")] if report.failed or any(w.state == "failed" for w in report.waves) else []
     )
-    told += [("back", "going back; devices taken back")] if report.back else []
-    return f'<div class="legend">{"".join(f"<span><i class={kind}></i>{words}</span>" for kind, words in told)}</div>'
+    return told + ([("back", "going back; devices taken back")] if report.back else [])
