@@ -39,7 +39,7 @@ def timeline(report: Report) -> str:
     """Return the drawing with its legend. It tells nothing that the tables do not: it is for the eye."""
     label = f"Waves and devices of {report.status.key} over time"
     parts, height = drawing(report)
-    svg = f'<svg viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{escape(label, quote=True)}">{"".join(parts)}</svg>'
+    head = f'<svg viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{escape(label, quote=True)}">'
     legend = "".join(f"<span><i class={kind}></i>{words}</span>" for kind, words in legend_of(report))
     return f'<div class="scroll">{head}{"".join(parts)}</svg></div><div class="legend">{legend}</div>'
 
