@@ -35,6 +35,7 @@ from fwctl.cli import (
     status,
     trust,
     validate,
+    windows,
 )
 from fwctl.cli.context import Context
 from fwctl.cli.guard import guard
@@ -125,6 +126,7 @@ COMMANDS = (
     status,
     trust,
     validate,
+    windows,
 )
 """in the order of their names, which is also the order of `fwctl --help`"""
 for module in COMMANDS:

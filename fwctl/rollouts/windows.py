@@ -19,7 +19,7 @@ from fwctl.rollouts.recurring import Interval, complement, occurrences, union, z
 
 AHEAD = timedelta(days=4 * 366)
 """a change that lies further ahead is not looked for: every date of the calendar comes before that"""
-_DEVICE = "device"
+DEVICE = "device"
 UNKNOWN = "UTC"
 """the zone of a device that has none"""
 
@@ -53,12 +53,12 @@ class Calendar:
     @property
     def local(self) -> bool:
         """Say whether it depends on the zone of the device."""
-        return _DEVICE in self.zones
+        return DEVICE in self.zones
 
     @property
     def home(self) -> str:
         """The zone that its times are told in, where no device is asked about."""
-        return next((zone for zone in self.zones if zone != _DEVICE), UNKNOWN)
+        return next((zone for zone in self.zones if zone != DEVICE), UNKNOWN)
 
     def open_at(self, now: datetime, zone: str = UNKNOWN) -> bool:
         """Say whether devices of a zone may start."""
@@ -93,7 +93,7 @@ class Calendar:
         return complement(union((shut, deny), since, until), since, until)
 
     def _any(self, spans: Sequence[Span], since: datetime, until: datetime, zone: str) -> Iterator[Interval]:
-        each = (occurrences(one, zone if one.time_zone == _DEVICE else one.time_zone, since, until) for one in spans)
+        each = (occurrences(one, zone if one.time_zone == DEVICE else one.time_zone, since, until) for one in spans)
         return union(each, since, until)
 
     def _find(self, now: datetime, zone: str) -> Phase:
