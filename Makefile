@@ -6,7 +6,7 @@ STAMP  := $(VENV)/.installed
 # Most of the slow tests wait for processes rather than compute: more workers than cores pay.
 WORKERS ?= 3
 
-.PHONY: help setup demo test lint format schemas vectors docs bench bench-docs fuzz mutate lock clean
+.PHONY: help setup demo test lint format schemas vectors docs bench bench-docs pictures fuzz mutate lock clean
 .DEFAULT_GOAL := help
 
 help:            ## show the targets
@@ -55,6 +55,9 @@ fuzz: $(STAMP)   ## 100,000 bad inputs, e.g. make fuzz ARGS="--seed 7 --target o
 
 mutate: $(STAMP) ## break the verifier in every small way; the tests must notice (docs/mutation.md)
 	$(BIN)/python -m tests.mutation $(ARGS)
+
+pictures: $(STAMP) ## run every strategy on simulated devices and keep the timelines for docs/how-to
+	$(BIN)/python -m docs.pictures $(ARGS)
 
 bench-docs: $(STAMP) ## write the recorded measurements into docs/performance.md
 	$(BIN)/python -m tests.bench.page
