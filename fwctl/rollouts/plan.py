@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -12,6 +13,7 @@ from typing import Any, Literal
 from fwctl.manifests.models import RolloutSpec, plain
 from fwctl.manifests.models.rollout_parts import Limits, Retry, Window
 from fwctl.manifests.table import Profile
+from fwctl.rollouts.paths import Paths
 from fwctl_agent.protocol import canonical
 from fwctl_agent.protocol.lock import Leaf, Lock
 from fwctl_agent.protocol.statements import Release
@@ -74,6 +76,10 @@ class Plan:
     """seconds after which a device goes back unless it is confirmed; the fleet's, so not in the digest"""
     stops: tuple[Release, ...] = ()
     """releases that some devices must run on their way to `release`, oldest first"""
+    barriers: frozenset[str] = frozenset()
+    """digests of those that no device may jump over"""
+    family: tuple[Release, ...] = field(default=(), compare=False, repr=False)
+    """all releases of the model that git knows, for what the way back must know; not in the digest"""
     late: tuple[Wave, ...] = ()
     """one wave of devices that match only since the approval, or none; not in the digest, not in the lock"""
     profile: Callable[[str], Profile | None] = field(default=_unknown, compare=False, repr=False)
@@ -93,6 +99,11 @@ class Plan:
         return (*(stop.digest for stop in self.stops), self.release.digest)
 
     @cached_property
+    def paths(self) -> Paths:
+        """What each device gets of the chain."""
+        return Paths((*self.stops, self.release), self.barriers)
+
+    @cached_property
     def digest(self) -> str:
         """The plan digest of CONTRACTS: independent of commit, clock, rendering, and of who drops out later."""
         return digest_of_plan(self)
@@ -105,6 +116,12 @@ class Plan:
     def all_waves(self) -> tuple[Wave, ...]:
         """The approved waves, and the one of late joiners."""
         return (*self.waves, *self.late)
+
+    @cached_property
+    def zones(self) -> Mapping[str, int]:
+        """How many devices are in each time zone; those without one under an empty text."""
+        profiles = (self.profile(device) for wave in self.all_waves for device in wave.devices)
+        return Counter((profile.time_zone or "") if profile is not None else "" for profile in profiles)
 
     @cached_property
     def tracks(self) -> Mapping[str, Sequence[Wave]]:
@@ -124,7 +141,8 @@ class Plan:
 
     def to_json(self) -> dict[str, Any]:
         """Return exactly what the digest is taken over."""
-        return {
+        barriers = {"barriers": sorted(self.barriers)} if self.barriers else {}
+        return barriers | {
             "schema": 1,
             "repoId": self.repo_id,
             "env": self.env,
