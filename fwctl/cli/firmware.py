@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -14,7 +14,11 @@ from fwctl.cli.options import TextOrJson
 Named = Annotated[
     str, typer.Argument(metavar="MODEL@VERSION", help="Which firmware.", autocompletion=completing.firmware)
 ]
+Reason = Annotated[str, typer.Option("--reason", help="Why, in one line; it stands in git.")]
 Signer = Annotated[str, typer.Option("--as", metavar="NAME", help="Whose key signs it.")]
+
+if TYPE_CHECKING:
+    from fwctl.cli.promoting import Moved
 
 group = typer.Typer(no_args_is_help=True, help="Register firmware and look at it.", rich_markup_mode=None)
 
@@ -96,6 +100,65 @@ def sign(context: typer.Context, firmware: Named, signer: Signer = "") -> None:
     say(f"Signed {firmware}")
     say("\n".join(labelled([("release", release_of(wanted.model).digest), ("wrote", str(path))])))
     next_is(f"git add {path} && git commit -m 'Sign {firmware}'")
+
+
+@group.command()
+def promote(
+    context: typer.Context,
+    firmware: Named,
+    to: Annotated[
+        Literal["candidate", "released"] | None,
+        typer.Option("--to", help="Skip states, or take a deprecation back; the next state by default."),
+    ] = None,
+) -> None:
+    """Move a firmware on: draft, candidate, released."""
+    from fwctl.cli.promoting import promote as work
+
+    _told(work(context.obj, firmware, to))
+
+
+@group.command()
+def deprecate(
+    context: typer.Context,
+    firmware: Named,
+    sunset: Annotated[str, typer.Option("--sunset", metavar="DATE", help="From this day (UTC) on, no new rollouts.")],
+    reason: Reason,
+    successor: Annotated[str, typer.Option("--successor", metavar="VERSION", help="Where devices are to go.")] = "",
+) -> None:
+    """Say that a firmware ends, when and why; again, to move the day."""
+    from fwctl.cli.promoting import deprecate as work
+
+    _told(work(context.obj, firmware, sunset=sunset, reason=reason, successor=successor))
+
+
+@group.command()
+def withdraw(context: typer.Context, firmware: Named, reason: Reason) -> None:
+    """Hold every rollout of a firmware. To have devices refuse it, too: fwctl trust withdraw."""
+    from fwctl.cli.promoting import withdraw as work
+
+    moved = work(context.obj, firmware, reason)
+    _told(moved, f"fwctl trust withdraw {moved.name} --reason TEXT")
+
+
+def _told(moved: Moved, *after: str) -> None:
+    from fwctl.render.lifecycle import moved_text
+
+    say(moved_text(moved))
+    if moved.unjudged:
+        talk("Not judged: no root of trust is pinned here, so nobody knows whether its release is signed well enough.")
+    next_is(moved.commit, *after, "fwctl validate")
+
+
+@group.command("sunset-report")
+def sunset_report(context: typer.Context, format_: TextOrJson = "text") -> None:
+    """List the devices that still run deprecated, sunset or withdrawn firmware."""
+    from fwctl.cli.sunset import report
+    from fwctl.render.lifecycle import SUNSET
+
+    settings: Context = context.obj
+    found = report(settings)
+    say(SUNSET[format_](found))
+    next_is(*(found.commands or ("fwctl firmware list",)))
 
 
 @group.command()

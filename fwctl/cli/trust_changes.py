@@ -160,6 +160,17 @@ def withdraw(
     _do(settings, change, f"withdraw {firmware}: {reason}", signer, format_)
 
 
+def guard_rails(context: typer.Context, signer: Signer = "", format_: TextOrJson = "text") -> None:
+    """Put the guard rails in policies/ in force as they are committed, and no others."""
+    from fwctl.cli.trust_files import rail_digests
+    from fwctl.trust.changes import set_guard_rails
+
+    settings: Context = context.obj
+    digests = rail_digests(settings)
+    what = f"guard rails {', '.join(digests)}" if digests else "no guard rails"
+    _do(settings, set_guard_rails(digests.values()), what, signer, format_)
+
+
 def renew(
     context: typer.Context,
     roles: Annotated[list[Role] | None, typer.Argument(help="All of them.")] = None,
@@ -188,5 +199,6 @@ _COMMANDS: Mapping[str, Callable[..., None]] = {
     "threshold": threshold,
     "floor": floor,
     "withdraw": withdraw,
+    "guard-rails": guard_rails,
     "renew": renew,
 }

@@ -9,7 +9,7 @@ from typing import Any
 from securesystemslib.signer import SSlibKey
 
 from fwctl.cli.context import Context
-from fwctl.errors import InputError, UsageError
+from fwctl.errors import Busy, InputError, UsageError
 from fwctl.files import read_input
 from fwctl.reconcile.commit import load_repo
 from fwctl.rollouts.compile import release_of
@@ -93,6 +93,24 @@ def rotation(
             remedy="Say --add, --remove, --threshold, --freshness or --order; a later end: fwctl trust renew root",
         )
     return found
+
+
+def rail_digests(settings: Context) -> dict[str, str]:
+    """Return the digests of the guard rails that are committed, by name.
+
+    Raises:
+        Busy: `E_DIRTY`: the work tree has others, and those would not be what is put in force.
+    """
+    dirty = [path for path in settings.repo.dirty() if path.startswith("policies/")]
+    if dirty:
+        raise Busy(
+            "guard rails are edited and not committed: what you see is not what would be put in force",
+            code="E_DIRTY",
+            place=", ".join(dirty[:3]),
+            remedy="git add policies && git commit, then run the same command again.",
+        )
+    repo = load_repo(settings.committed()[1])
+    return {name: canonical.digest(one.raw) for name, one in repo.policies.items()}
 
 
 def release_digest(settings: Context, firmware: str) -> str:

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
 from fwctl.cli.context import Context
 from fwctl.cli.provenance import signature_line, signatures
-from fwctl.errors import TrustRefused, UsageError
+from fwctl.errors import InputError, TrustRefused, UsageError
+from fwctl.manifests import lifecycle
 from fwctl.manifests.codes import CODES
 from fwctl.manifests.diagnostic import Diagnostic, Place, ordered
 from fwctl.manifests.repo import FleetRepo
-from fwctl.reconcile.commit import check_files
+from fwctl.reconcile.commit import check_files, compiled
 from fwctl.render.words import span
-from fwctl.rollouts.compile import release_of
+from fwctl.rollouts.compile import lock_path, release_of
+from fwctl.rollouts.guarding import findings_of_rails, findings_of_rollout
+from fwctl.rollouts.guardrails import guard, rails_of
 from fwctl.trust.authority import Authority
 
 _SIGNED_STATES = ("released", "deprecated")
@@ -57,6 +60,7 @@ def check(settings: Context, folder: Path | None, ref: str, against: str = "") -
     if loaded.repo is None:
         return Checked(found, (), loaded.collected)
     more, unchecked = _signatures(settings, loaded.repo, files)
+    more = (*more, *lifecycle.findings(loaded.repo, locked_in(loaded.repo, files), settings.now().date()))
     unsigned, signed = _provenance(settings, folder, ref or "HEAD", against)
     remarks = (*unchecked, *signed, detection(loaded.repo))
     return Checked(ordered([*found, *more, *unsigned]), remarks, loaded.collected)
@@ -95,9 +99,12 @@ def _files(settings: Context, folder: Path | None, ref: str, against: str) -> Ma
     return settings.committed(ref)[1] if ref else settings.files()
 
 
-def _must_be_folder(folder: Path) -> None:
-    from fwctl.errors import InputError
+def locked_in(repo: FleetRepo, files: Mapping[str, bytes]) -> Callable[[str], bool]:
+    """Return what tells the rollouts that have a lock."""
+    return lambda key: lock_path(repo.rollouts[key].path) in files
 
+
+def _must_be_folder(folder: Path) -> None:
     if not folder.is_dir():
         raise InputError(
             "this is no folder",
@@ -121,7 +128,19 @@ def _signatures(
     from fwctl.cli.linting import errors  # where nothing is pinned, none of this is needed
 
     found = (*_storage(repo, authority), *_releases(repo, authority), *errors(repo, authority))
-    return found, ()
+    return (*found, *_guard_rails(repo, files, authority)), ()
+
+
+def _guard_rails(repo: FleetRepo, files: Mapping[str, bytes], authority: Authority) -> Iterator[Diagnostic]:
+    """Judge the plans by the guard rails that are signed, never by what the commit says of them (A27)."""
+    rails = rails_of(repo, authority.policy.guard_rails)
+    yield from findings_of_rails(repo, rails)
+    for rollout in repo.rollouts.values():
+        try:
+            made = compiled(repo, rollout, files)
+        except InputError:
+            continue  # `check_plan` has said why
+        yield from findings_of_rollout(repo, rollout, guard(rails, made.plan))
 
 
 def _storage(repo: FleetRepo, authority: Authority) -> Iterator[Diagnostic]:

@@ -127,8 +127,47 @@ FINDINGS: Final[Mapping[str, Code]] = {
     ),
     "E_FIRMWARE_STATE": Code(
         "firmware cannot be rolled out",
-        "The firmware is sunset or withdrawn.",
-        "Choose another version, or change the firmware's `state`.",
+        "The firmware is a draft, past its sunset, or withdrawn. A sunset does not stop what is locked already; a "
+        "draft or withdrawn firmware is held wherever it is.",
+        "Choose another version, or promote the draft: `fwctl firmware promote MODEL@VERSION`.",
+    ),
+    "I_FIRMWARE_CANDIDATE": Code(
+        "firmware is a candidate", "It may be rolled out, and nobody has called it released yet.",
+        "When it has proved itself: `fwctl firmware promote MODEL@VERSION`.",
+    ),
+    "W_FIRMWARE_SUNSET": Code(
+        "firmware is past its sunset", "A rollout of it that is locked goes on; there can be no new one.",
+        "See who still runs it: `fwctl firmware sunset-report`.",
+    ),
+    "W_FIRMWARE_WITHDRAWN": Code(
+        "firmware is withdrawn",
+        "The rollout is held: nothing of it starts; what is under way ends by the usual rules.",
+        "To take devices back that have it: `fwctl rollback`.",
+    ),
+    # guard rails
+    "E_GUARD_RAIL": Code(
+        "guard rail is broken", "The rollout breaks a rule of a RolloutPolicy that is in force; it would be held.",
+        "Do what satisfies the rule, or set it aside in `exceptions` with a reason that the approvers read.",
+    ),
+    "E_GUARD_RAIL_MISSING": Code(
+        "guard rail that nobody can read",
+        "The signed policy names the digest of a file that is not in `policies/`: it was edited or removed. Nobody can "
+        "tell what it demands, so every rollout is held.",
+        "Put the file back as it was signed, or have the files of today signed: `fwctl trust guard-rails`.",
+    ),
+    "W_GUARD_RAIL_UNSIGNED": Code(
+        "guard rail is not in force",
+        "The file is new or edited, and the signed policy does not name its digest: not in force until signed.",
+        "Have it signed: `fwctl trust guard-rails`.",
+    ),
+    "I_GUARD_RAIL_EXCEPTION": Code(
+        "rule is set aside", "The rollout breaks a rule of a guard rail and says why it may.",
+        "Nothing to do, if the reason is good: it is part of what is approved.",
+    ),
+    "W_GUARD_RAIL_EXCEPTION": Code(
+        "exception without effect",
+        "The rollout keeps to that rule anyway, or no guard rail of that name is in force for it.",
+        "Remove the exception.",
     ),
     "E_SBOM": Code(
         "bill of materials does not fit",
@@ -158,10 +197,50 @@ FINDINGS: Final[Mapping[str, Code]] = {
         "is refused, so that nobody relies on it.",
         "Remove the field until the release that enforces it.",
     ),
+    "E_WINDOW_NEVER": Code(
+        "window that never opens",
+        "A cron expression names a day that does not exist, or what is denied covers all that is allowed: in four "
+        "years of the calendar no device could start.",
+        "Correct the expression, or deny less. `fwctl windows` shows when it opens.",
+    ),
+    "E_WINDOW_SPAN": Code(
+        "span without a usable length",
+        "A span of a window lasts longer than nothing and at most 366 days.",
+        "Correct its `duration`.",
+    ),
+    "E_TIME_ZONE": Code(
+        "unknown time zone",
+        "Windows are in zones of the IANA database, such as `Europe/Berlin`, in `UTC`, or in that of each `device`.",
+        "Correct its `timeZone`.",
+    ),
+    "W_WINDOW_SHORT": Code(
+        "short window",
+        "A span is shorter than the time between two passes, so that a pass may miss it, or than the time that a "
+        "device is given, so that who starts last ends outside it. What is under way is never interrupted.",
+        "Make the span longer.",
+    ),
+    "W_WINDOW_ZONE": Code(
+        "devices without a time zone",
+        "The window is in the zone of each device, and some devices have none, or one that does not exist. For them "
+        "it is in UTC.",
+        "Give the devices a `timeZone` in the inventory.",
+    ),
     "E_NO_WAVE": Code(
         "no such wave",
         "`approvalBefore`, or `promoted` in a control file, names a wave that the strategy does not have.",
         "Name one of the waves that `fwctl plan` shows.",
+    ),
+    "E_REGION": Code(
+        "device in no region of the strategy",
+        "A Regional rollout targets devices without `region`, or in one that `regions` does not list: they would "
+        "silently get nothing.",
+        "Give them their region in the inventory, list the region, or leave them out with `targets.exclude`.",
+    ),
+    "W_REGION_EMPTY": Code(
+        "region without devices",
+        "The strategy lists a region in which no target is. Where regions go one after another, an approval that is "
+        "wanted before it is wanted before the next one.",
+        "Remove it from `regions`, unless devices are still to come.",
     ),
     "E_STRATEGY": Code(
         "strategy cannot be compiled", "This release compiles Canary, Direct and Rolling.", "Use one of them."

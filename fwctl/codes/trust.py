@@ -151,11 +151,6 @@ TRUST: Final[Mapping[str, Stop]] = {
         "Sign where the right key is, or have the policy changed; `fwctl keys list` shows the keys here.",
         exits=(4,),
     ),
-    "E_NOT_ENFORCED": Stop(
-        "The signed policy demands something that this release of fwctl cannot enforce, so nothing runs.",
-        "Use a release that can, or have the policy changed by those who sign it.",
-        exits=(4,),
-    ),
     "E_NOT_SIGNER": Stop(
         "No key on this machine may sign this change of trust.",
         "Sign where such a key is; `fwctl trust status` names who may.",
@@ -201,6 +196,16 @@ TRUST: Final[Mapping[str, Stop]] = {
         "Have it corrected and signed by those who sign it: `fwctl trust policy FILE`.",
         exits=(2,),
         device=("refused",),
+    ),
+    "E_GUARD_RAIL": Stop(
+        "The rollout breaks a rule of a guard rail that the signed policy has put in force.",
+        "Do what satisfies the rule, or set it aside in `exceptions` with a reason, and approve that.",
+        exits=(4,),
+    ),
+    "E_GUARD_RAIL_MISSING": Stop(
+        "The signed policy names a guard rail whose file is not there, so nobody can tell what it demands.",
+        "Put the file back as it was signed (git log -- policies/), or have today's signed: `fwctl trust guard-rails`.",
+        exits=(4,),
     ),
     "E_POLICY_UNTRUSTED": Stop(
         "The device has no policy that it trusts, or a trust file is not the one that was signed.",

@@ -23,6 +23,22 @@ WORK: Final[Mapping[str, Stop]] = {
         "Wait until the order has ended (`fwctl status`), then run the same command again.",
         exits=(5,),
     ),
+    "E_FIRMWARE_FORM": Stop(
+        "A firmware manifest is written in a way in which its state cannot be changed line by line.",
+        "Write the state with an editor, and validate.",
+        exits=(3,),
+    ),
+    "E_FIRMWARE_MOVE": Stop(
+        "The life cycle of firmware has no such step: draft, candidate, released, deprecated, sunset; withdrawn from "
+        "any of them, and back from none.",
+        "Take the steps one by one; a version that has been withdrawn or sunset stays so: register a new one.",
+        exits=(2,),
+    ),
+    "E_FIRMWARE_STATE": Stop(
+        "The state of a firmware in its life cycle does not allow to lock, approve or start a rollout of it.",
+        "Choose another version; see why: `fwctl firmware show MODEL@VERSION`.",
+        exits=(3,),
+    ),
     "E_CLOCK": Stop(
         (
             "This machine's clock contradicts the times of commits and approvals, so a signature's time would be "
@@ -207,6 +223,11 @@ WORK: Final[Mapping[str, Stop]] = {
         "The rollout's strategy has no wave of that name or number.",
         "See the waves with `fwctl plan ROLLOUT`.",
         exits=(2, 3),
+    ),
+    "E_REGION": Stop(
+        "A Regional rollout targets devices that are in no region which it lists.",
+        "Give them their `region`, list it in `regions`, or leave the devices out with `targets.exclude`.",
+        exits=(3,),
     ),
     "E_PLAN_STALE": Stop(
         "Something was committed after it was shown or read, so what was seen is not what would be signed.",

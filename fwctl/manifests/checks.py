@@ -113,14 +113,6 @@ def _firmware(repo: Contents, declared: Declared, rollout: LoadedRollout) -> Ite
             hint = did_you_mean(wanted.version, versions) or f"There is {', '.join(versions[-5:])}."
         hint = hint or f"Register it: `fwctl firmware add FILE --model {wanted.model} --version {wanted.version}`."
         yield repo.sources.diagnostic(rollout.path, at, code="E_DANGLING", message=message, remedy=hint)
-        return
-    firmware = repo.firmware.get((wanted.model, wanted.version))
-    state = firmware.model.spec.state if firmware else "released"
-    codes = {"withdrawn": "E_FIRMWARE_STATE", "sunset": "E_FIRMWARE_STATE", "deprecated": "W_FIRMWARE_DEPRECATED"}
-    if firmware is not None and (code := codes.get(state)):
-        related = (Related(repo.sources.place(firmware.path, ("spec", "state")), "its state stands here"),)
-        message = f"{quoted(wanted.model)} {quoted(wanted.version)} is {state}"
-        yield repo.sources.diagnostic(rollout.path, (*loc, "version"), code=code, message=message, related=related)
 
 
 def _targets(repo: Contents, rollout: LoadedRollout, targets: Mask) -> Iterator[Diagnostic]:

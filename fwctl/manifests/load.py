@@ -9,7 +9,7 @@ from fwctl.manifests.codes import CODES
 from fwctl.manifests.devices import Devices
 from fwctl.manifests.diagnostic import Diagnostic, Place, ordered
 from fwctl.manifests.inventory import flatten
-from fwctl.manifests.models import DeviceGroup, Firmware, Fleet, Rollout, RolloutControl
+from fwctl.manifests.models import DeviceGroup, Firmware, Fleet, Rollout, RolloutControl, RolloutPolicy
 from fwctl.manifests.parse import Parsed, parse_file
 from fwctl.manifests.paths import Classified, ManifestPath, classify
 from fwctl.manifests.repo import (
@@ -19,6 +19,7 @@ from fwctl.manifests.repo import (
     LoadedControl,
     LoadedFirmware,
     LoadedGroup,
+    LoadedPolicy,
     LoadedRollout,
 )
 from fwctl.manifests.sources import Sources
@@ -60,6 +61,7 @@ def _whole_repo(contents: Contents, fleet: Fleet) -> FleetRepo:
         firmware=contents.firmware,
         rollouts=contents.rollouts,
         controls=contents.controls,
+        policies=contents.policies,
         sources=contents.sources,
         fleet=fleet,
     )
@@ -74,6 +76,7 @@ def _assemble(devices: Devices, parsed: list[Parsed], sources: Sources) -> Conte
     firmware: dict[tuple[str, str], LoadedFirmware] = {}
     rollouts: dict[str, LoadedRollout] = {}
     controls: dict[str, LoadedControl] = {}
+    policies: dict[str, LoadedPolicy] = {}
     for one in parsed:
         path, parts = one.path.path, one.path.parts
         match one.model:
@@ -85,12 +88,15 @@ def _assemble(devices: Devices, parsed: list[Parsed], sources: Sources) -> Conte
                 rollouts["/".join(parts)] = LoadedRollout(path, one.source.data, model, parts[0], parts[1], one.source)
             case RolloutControl() as model:
                 controls["/".join(parts)] = LoadedControl(path, "/".join(parts), model)
+            case RolloutPolicy() as model:
+                policies[parts[0]] = LoadedPolicy(path, one.source.data, model)
     return Contents(
         devices=devices,
         groups=dict(sorted(groups.items())),
         firmware=dict(sorted(firmware.items())),
         rollouts=dict(sorted(rollouts.items())),
         controls=dict(sorted(controls.items())),
+        policies=dict(sorted(policies.items())),
         sources=sources,
     )
 

@@ -21,6 +21,7 @@ from fwctl.manifests.models import (
     Manifest,
     Rollout,
     RolloutControl,
+    RolloutPolicy,
 )
 from fwctl.manifests.paths import ManifestPath
 from fwctl.manifests.positions import Span
@@ -157,7 +158,7 @@ def _own_name(path: ManifestPath, model: Manifest, source: Source) -> list[Diagn
     """Compare what the path says with what the content says."""
     said: list[tuple[Loc, str, str]] = []
     match model:
-        case DeviceGroup() | Rollout() | RolloutControl():
+        case DeviceGroup() | Rollout() | RolloutControl() | RolloutPolicy():
             said = [(("metadata", "name"), model.metadata.name, path.parts[-1])]
         case Firmware():
             said = [

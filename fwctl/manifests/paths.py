@@ -17,6 +17,7 @@ KIND_OF: Final = {
     "firmware": "Firmware",
     "rollouts": "Rollout",
     "control": "RolloutControl",
+    "policies": "RolloutPolicy",
 }
 # Kept by git, people or other parts of fwctl beside manifests.
 _COMPANIONS: Final = frozenset({".gitkeep", ".gitignore", ".gitattributes", "README.md", "CODEOWNERS", "OWNERS"})
@@ -25,6 +26,7 @@ _SHAPES: Final = {
     "DeviceGroup": ("groups/<name>.yaml", (NAME_PATTERN,)),
     "Firmware": ("firmware/<model>/<version>.yaml", (ID_PATTERN, VERSION_PATTERN)),
     "Rollout": ("rollouts/<env>/<name>.yaml", (ID_PATTERN, NAME_PATTERN)),
+    "RolloutPolicy": ("policies/<name>.yaml", (NAME_PATTERN,)),
     "RolloutControl": ("control/<env>/<name>.yaml", (ID_PATTERN, NAME_PATTERN)),
 }
 

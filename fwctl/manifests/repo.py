@@ -8,8 +8,9 @@ from functools import cached_property
 
 from fwctl.manifests.devices import Device, Devices, Mask, Origin
 from fwctl.manifests.diagnostic import Diagnostic
-from fwctl.manifests.models import DeviceGroup, Firmware, Fleet, Rollout, RolloutControl
+from fwctl.manifests.models import DeviceGroup, Firmware, Fleet, Rollout, RolloutControl, RolloutPolicy
 from fwctl.manifests.models.devices import GroupSpec
+from fwctl.manifests.models.policy import PolicySpec
 from fwctl.manifests.sources import Source, Sources
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "LoadedControl",
     "LoadedFirmware",
     "LoadedGroup",
+    "LoadedPolicy",
     "LoadedRollout",
     "Origin",
 ]
@@ -79,6 +81,25 @@ class LoadedControl:
 
 
 @dataclass(frozen=True)
+class LoadedPolicy:
+    """Guard rails with the exact bytes whose digest the signed policy names, and where they stand."""
+
+    path: str
+    raw: bytes
+    model: RolloutPolicy
+
+    @property
+    def name(self) -> str:
+        """The policy's name."""
+        return self.model.metadata.name
+
+    @property
+    def spec(self) -> PolicySpec:
+        """Which rollouts, and what they must keep to."""
+        return self.model.spec
+
+
+@dataclass(frozen=True)
 class Contents:
     """What could be read of a repository, not yet known to be whole. Mappings are sorted by key."""
 
@@ -88,6 +109,7 @@ class Contents:
     rollouts: Mapping[str, LoadedRollout]
     controls: Mapping[str, LoadedControl]
     """by the rollout's key"""
+    policies: Mapping[str, LoadedPolicy]
     sources: Sources
 
     @cached_property

@@ -49,6 +49,11 @@ CRON_PATTERN: Final = r"^[0-9*,/-]+( [0-9*,/-]+){4}$"
 DATE_PATTERN: Final = r"^20[0-9]{2}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])$"
 WAVE_PATTERN: Final = r"^wave-[1-9][0-9]{0,3}$"
 REGION_OR_WAVE_PATTERN: Final = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(/wave-[1-9][0-9]{0,3})?$"
+WILDCARD_PATTERN: Final = r"^[a-z0-9*-]{1,63}$"
+MOMENT_PATTERN: Final = (
+    r"^20[0-9]{2}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]"
+    r"(Z|[+-][01][0-9]:[0-5][0-9])?$"
+)
 ANY_WAVE_PATTERN: Final = r"^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?/)?(wave-[1-9][0-9]{0,3}|late)$"
 
 # What a person needs to read instead of a pattern: (what it is, an example of it).
@@ -77,6 +82,8 @@ WORDS: Final[dict[str, tuple[str, str]]] = {
     STORE_PATH_PATTERN: ("a path without `..`, `~` or blanks", "images"),
     CRON_PATTERN: ("five cron fields of numbers, `*`, `,`, `-` and `/`", '"0 1 * * *"'),
     DATE_PATTERN: ("a day, quoted", '"2027-03-01"'),
+    WILDCARD_PATTERN: ("an id in which `*` stands for any characters", '"prod*"'),
+    MOMENT_PATTERN: ("a moment, quoted", '"2026-12-20T00:00:00Z"'),
     WAVE_PATTERN: ("the name of a wave", "wave-2"),
     REGION_OR_WAVE_PATTERN: ("a region, or a wave of it", "eu/wave-2"),
     ANY_WAVE_PATTERN: ("the name of a wave", "wave-2 or eu/wave-2"),
@@ -108,6 +115,8 @@ ImageUri = Annotated[str, _text(URI_PATTERN)]
 StorageUrl = Annotated[str, _text(STORAGE_URL_PATTERN)]
 StorePath = Annotated[str, _text(STORE_PATH_PATTERN)]
 Date = Annotated[str, _text(DATE_PATTERN), AfterValidator(_day)]
+Wildcard = Annotated[str, _text(WILDCARD_PATTERN)]
+Moment = Annotated[str, _text(MOMENT_PATTERN)]
 WaveName = Annotated[str, _text(WAVE_PATTERN)]
 RegionOrWave = Annotated[str, _text(REGION_OR_WAVE_PATTERN)]
 AnyWave = Annotated[str, _text(ANY_WAVE_PATTERN)]

@@ -10,14 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 from fwctl.errors import FwctlError, InputError
 from fwctl.gitrepo import Files
+from fwctl.manifests import lifecycle
 from fwctl.manifests.components import check_bills
 from fwctl.manifests.diagnostic import Diagnostic, ordered
 from fwctl.manifests.load import load
 from fwctl.manifests.models.control import ControlState
 from fwctl.manifests.repo import FleetRepo, Loaded, LoadedControl, LoadedRollout
 from fwctl.reconcile.memo import Memo
+from fwctl.rollouts import guarding
 from fwctl.rollouts.check import check_plan
 from fwctl.rollouts.compile import Compiled, compile_locked
+from fwctl.rollouts.guardrails import UNGUARDED, Guarded, guard, rails_of
 from fwctl.rollouts.plan import Plan
 from fwctl.rollouts.view import Control, ControlWord
 from fwctl_agent.protocol.lock import Lock, MerkleTree
@@ -58,6 +61,8 @@ class Prepared:
     """what a person decided, as far as it is about this mandate"""
     approvals: tuple[dict[str, Any], ...] = ()
     releases: tuple[dict[str, Any], ...] = ()
+    guarded: Guarded = UNGUARDED
+    """what the guard rails in force say of it"""
 
     @property
     def key(self) -> str:
@@ -187,22 +192,29 @@ def judge(repo: FleetRepo, made: Compiled, authority: Authority | None, now: dat
     control = control_of(repo.controls.get(rollout.key), mandate)
     if authority is None:
         return Prepared(rollout, plan, lock, mandate, None, None, control)
-    refused: FwctlError | None = None
-    try:
-        authority.check_release(plan.release)
-    except FwctlError as error:
-        refused = error
+    guarded = guard(rails_of(repo, authority.policy.guard_rails), plan)
     return Prepared(
         rollout,
         plan,
         lock,
         mandate,
         authority.judge(mandate, stages=max(wave.stage for wave in plan.waves), now=now),
-        refused,
+        _refused(repo, plan, authority, guarded, rollout.path),
         control,
         authority.approvals(mandate),
         authority.releases(plan.release.model, plan.release.version),
+        guarded,
     )
+
+
+def _refused(repo: FleetRepo, plan: Plan, authority: Authority, guarded: Guarded, path: str) -> FwctlError | None:
+    """Return the first reason why nothing of a locked rollout may start, whatever has been approved."""
+    try:
+        authority.check_release(plan.release)
+    except FwctlError as error:
+        return error
+    firmware = repo.firmware[plan.release.model, plan.release.version]
+    return lifecycle.refusal(firmware.model.spec, firmware.path) or guarding.refusal(guarded, path)
 
 
 def control_of(loaded: LoadedControl | None, mandate: Mandate) -> Control | None:

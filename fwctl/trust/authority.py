@@ -97,19 +97,7 @@ class Authority:
                 place=TRUST,
                 remedy="Find out who changed `trust/` (`git log trust/`); without a valid signature nothing goes out.",
             ) from error
-        authority = cls(trusted, files)
-        authority._check_supported()
-        return authority
-
-    def _check_supported(self) -> None:
-        """Fail closed on what the policy demands and this release cannot do (I8)."""
-        if self.policy.guard_rails:
-            raise TrustRefused(
-                "the policy demands guardRails, which this release of fwctl cannot enforce",
-                code="E_NOT_ENFORCED",
-                place="trust/policy/policy.json",
-                remedy="Use a release that can, or have the policy changed by those who sign it.",
-            )
+        return cls(trusted, files)
 
     @property
     def policy(self) -> Policy:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 from securesystemslib.signer import SSlibKey
@@ -138,6 +138,16 @@ def withdraw(digest: str) -> Change:
 
     def change(draft: Draft) -> None:
         draft.policy["withdrawn"] = sorted({*draft.policy["withdrawn"], digest})
+        draft.checked()
+
+    return change
+
+
+def set_guard_rails(digests: Iterable[str]) -> Change:
+    """Put guard rails in force by the digests of their files, in the place of today's."""
+
+    def change(draft: Draft) -> None:
+        draft.policy["guardRails"] = sorted(set(digests))
         draft.checked()
 
     return change

@@ -5,11 +5,12 @@ from fwctl.manifests.models.control import ControlSpec, RolloutControl
 from fwctl.manifests.models.devices import DeviceEntry, DeviceGroup, DeviceInventory
 from fwctl.manifests.models.firmware import Firmware
 from fwctl.manifests.models.fleet import Fleet
+from fwctl.manifests.models.policy import RolloutPolicy
 from fwctl.manifests.models.rollout import Rollout, RolloutSpec, Targets, resolve_spec
 from fwctl.manifests.models.selector import BUILT_IN_KEYS, Selector
 from fwctl.manifests.models.strategy import BlueGreen, Canary, Direct, Regional, Rolling, Strategy
 
-Manifest = Fleet | DeviceInventory | DeviceGroup | Firmware | Rollout | RolloutControl
+Manifest = Fleet | DeviceInventory | DeviceGroup | Firmware | Rollout | RolloutControl | RolloutPolicy
 KINDS: dict[str, type[Manifest]] = {
     "Fleet": Fleet,
     "DeviceInventory": DeviceInventory,
@@ -17,6 +18,7 @@ KINDS: dict[str, type[Manifest]] = {
     "Firmware": Firmware,
     "Rollout": Rollout,
     "RolloutControl": RolloutControl,
+    "RolloutPolicy": RolloutPolicy,
 }
 
 __all__ = [
@@ -38,6 +40,7 @@ __all__ = [
     "Rolling",
     "Rollout",
     "RolloutControl",
+    "RolloutPolicy",
     "RolloutSpec",
     "Selector",
     "Strategy",

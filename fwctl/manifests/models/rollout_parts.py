@@ -259,7 +259,15 @@ class GuardRailException(Model):
     """One rule of a guard rail that does not hold for this rollout."""
 
     policy: Name = Field(description="The RolloutPolicy.")
-    rule: Id = Field(description="Its rule, such as `minimumSoak`; a finding names it.")
+    rule: Literal["minimumCanary", "minimumSoak", "maximumBlastRadius", "strategies", "freezes"] = Field(
+        description="Its rule; a finding names it."
+    )
     reason: Annotated[str, Field(min_length=1, max_length=500)] = Field(
         description="Why, for those who approve it and for the record."
     )
+
+    @model_validator(mode="after")
+    def _says_why(self) -> Self:
+        if not self.reason.strip():
+            raise PydanticCustomError("fwctl_at", "say why: approvers read it", {"field": "reason"})
+        return self

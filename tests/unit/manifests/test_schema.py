@@ -26,6 +26,7 @@ def test_a_file_per_kind() -> None:
         "fleet.schema.json",
         "rollout.schema.json",
         "rolloutcontrol.schema.json",
+        "rolloutpolicy.schema.json",
     ]
 
 
