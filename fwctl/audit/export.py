@@ -13,7 +13,7 @@ from typing import Any
 from fwctl import __version__
 from fwctl.audit import folder
 from fwctl.audit.folder import Folder
-from fwctl.errors import InputError
+from fwctl.errors import InputError, TrustRefused
 from fwctl.files import disk_errors, sync_folder
 from fwctl.gitrepo.objects import read_objects
 from fwctl.reconcile.commit import CommitState, Prepared
@@ -23,8 +23,10 @@ from fwctl.state.times import to_text
 from fwctl.trust.authority import TRUST, approval_folder
 from fwctl_agent.protocol import canonical
 
-Read = Callable[[str, datetime], tuple[str, Mapping[str, bytes], CommitState, Path]]
-"""a ref and a moment -> commit id, its files, what it says as of then, and where its objects lie"""
+Readout = tuple[str, Mapping[str, bytes], CommitState, Path]
+"""commit id, its files, what it says as of a moment, and where its objects lie"""
+Read = Callable[[str, datetime], Readout]
+"""a ref and a moment -> what is there"""
 
 
 @dataclass(frozen=True)
@@ -60,9 +62,8 @@ def export(ledger: Ledger, key: str, read: Read, *, device_ca: bytes, out: Path)
         )
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InputError("there is something already", code="E_EXISTS", place=str(out), remedy="Choose another --out.")
-    as_of = row.updated_at
     stage = max((order.stage for order in ledger.stream_orders(mandate=row.mandate)), default=1)
-    commit, files, state, git_dir = _choose(row, key, read, as_of, stage)
+    as_of, (commit, files, state, git_dir) = _choose(row, read, _moments(ledger, row), stage)
     prepared = state.rollouts[key]
     chosen = {path: files[path] for path in _paths(prepared, files)}
     with disk_errors(out):
@@ -80,27 +81,38 @@ def export(ledger: Ledger, key: str, read: Read, *, device_ca: bytes, out: Path)
     return Exported(out, key, row.mandate, commit, outcomes, (first, last))
 
 
-def _choose(
-    row: RolloutRow, key: str, read: Read, as_of: datetime, stage: int
-) -> tuple[str, Mapping[str, bytes], CommitState, Path]:
-    """Return the newest commit that says what was applied, approved far enough; later stages are approved later."""
+def _moments(ledger: Ledger, row: RolloutRow) -> list[tuple[str, datetime]]:
+    """Return the commits that may prove it, each as of a moment at which a pass worked on it, newest first.
+
+    An approver who was revoked since, or an approval that has lapsed, does not unsay what was approved then.
+    """
+    moved = [
+        (str(event.data["commit"]), event.at)
+        for event in ledger.events(rollout=row.key)
+        if event.kind.startswith("rollout.") and event.data.get("mandate") == row.mandate and event.data.get("commit")
+    ]
+    return list(dict.fromkeys([("HEAD", row.updated_at), (row.commit, row.updated_at), *reversed(moved)]))
+
+
+def _choose(row: RolloutRow, read: Read, moments: list[tuple[str, datetime]], stage: int) -> tuple[datetime, Readout]:
+    """Return the first of these that says what was applied, approved far enough; else the first that says it."""
     found = None
-    for ref in ("HEAD", row.commit):
+    for ref, as_of in moments:
         try:
-            read_ = read(ref, as_of)
-        except InputError:
+            readout = read(ref, as_of)
+        except (InputError, TrustRefused):
             continue
-        prepared = read_[2].rollouts.get(key)
+        prepared = readout[2].rollouts.get(row.key)
         if prepared is None or prepared.mandate is None or prepared.mandate.id != row.mandate:
             continue
-        found = read_
         if prepared.approved_stage >= stage:
-            break
+            return as_of, readout
+        found = found or (as_of, readout)
     if found is None:
         raise InputError(
             f"no commit here says what was applied ({row.commit[:12]})",
             code="E_AUDIT",
-            place=key,
+            place=row.key,
             remedy="Export it from a clone that has this commit: git fetch --unshallow.",
         )
     return found
@@ -108,14 +120,14 @@ def _choose(
 
 def _paths(prepared: Prepared, files: Mapping[str, bytes]) -> Iterator[str]:
     """Yield the files that the mandate rests on."""
-    mandate, release = prepared.mandate, prepared.plan.release
+    mandate, plan = prepared.mandate, prepared.plan
     if mandate is None:
         raise TypeError("only what has a mandate was applied")
-    firmware = f"firmware/{release.model}/{release.version}."
+    firmware = tuple(f"firmware/{one.model}/{one.version}." for one in (*plan.stops, plan.release))
     approvals = f"{approval_folder(mandate.env, mandate.name)}{mandate.id.removeprefix('sha256:')}/"
     wanted = ("fleet.yaml", prepared.rollout.path, lock_path(prepared.rollout.path))
     for path in files:
-        if path in wanted or path.startswith((firmware, approvals, TRUST)):
+        if path in wanted or path.startswith((*firmware, approvals, TRUST)):
             yield path
 
 

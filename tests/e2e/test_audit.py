@@ -9,6 +9,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from fwctl.trust.authority import envelope_bytes
 from fwctl.trust.signing import sign_approval
 from fwctl_agent.protocol.statements import APPROVAL, Approval
 from fwctl_agent.trust.envelope import Sealed
+from tests.support.people import approve_for, approvers, revoke
 from tests.support.world import Ran, World, firmware
 
 COUNT = 3
@@ -86,6 +88,23 @@ def test_later_commits_do_not_change_what_was_approved(told: tuple[World, Path],
         assert judge(world, tmp_path / "later").code == 0
     finally:
         world.git("reset", "--quiet", "--hard", before)
+
+
+def test_who_approved_and_was_revoked_since_still_approved_it(tmp_path: Path) -> None:
+    with World(tmp_path) as world:
+        world.init()
+        world.enroll_simulated(COUNT)
+        world.simulator("--memory")
+        world.release(firmware("2.5.0"), approve=False)
+        approvers(world, "bob")
+        approve_for(world, "bob", timedelta(days=1))
+        assert world.once().code == 0
+        revoke(world, "bob")
+        world.once()  # the pass that finds nobody's word for it any more
+        made = world.fwctl("audit", "export", "--rollout", "sensors", "--out", tmp_path / "out", "--format", "json")
+        assert json.loads(made.out)["outcomes"] == COUNT
+        ran = judge(world, tmp_path / "out")
+        assert ran.code == 0, ran.text
 
 
 def test_what_is_approved_since_and_has_not_run_is_named(told: tuple[World, Path], tmp_path: Path) -> None:
