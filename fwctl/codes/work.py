@@ -8,6 +8,11 @@ from typing import Final
 from fwctl.codes.entry import Stop
 
 WORK: Final[Mapping[str, Stop]] = {
+    "E_ASSUMPTION": Stop(
+        "What is given with `--assume` is no assumption of a simulation, or its value does not fit.",
+        "Write it as NAME=VALUE; the names stand in docs/how-to/ask-what-if.md.",
+        exits=(2,),
+    ),
     "E_AUDIT": Stop(
         ("The evidence of a rollout cannot be exported, or the folder is not one that `fwctl audit export` wrote."),
         "Get the whole history (`git fetch --unshallow`) and export again; to verify, name the whole folder.",
@@ -254,6 +259,11 @@ WORK: Final[Mapping[str, Stop]] = {
         "Correct it at the place that is named; if fwctl or an agent wrote it, bring both to one release.",
         exits=(3, 4),
         device=("refused",),
+    ),
+    "E_SIMULATE": Stop(
+        "The rollout cannot be simulated as it was asked for: no targets, or a number that makes no sense.",
+        "Simulate one rollout that has targets, with shares from 0 to 1 and at least one run.",
+        exits=(2, 3),
     ),
     "E_STRATEGY": Stop(
         "This release of fwctl cannot run the rollout's strategy.",

@@ -10,13 +10,20 @@ from fwctl.manifests.fields import did_you_mean
 from fwctl.manifests.repo import FleetRepo, LoadedRollout
 from fwctl.rollouts.compile import Compiled, lock_path
 from fwctl.rollouts.plan import Plan
+from fwctl.rollouts.strategies.regional import empty_regions
 from fwctl.rollouts.unsupported import not_enforced
+from fwctl.rollouts.window_check import check_windows
+from fwctl_agent.protocol.lock import Lock
 
 _Finding = Callable[[str, str, Loc, str], Diagnostic]
 
 _PLACES: Mapping[str, Loc] = {
     "E_STRATEGY": ("spec", "strategy", "type"),
     "E_NO_WAVE": ("spec", "strategy", "approvalBefore"),
+    "E_STOP_STATE": ("spec", "firmware", "version"),
+    "E_NO_PATH": ("spec", "firmware", "version"),
+    "E_CHAIN_LONG": ("spec", "firmware", "version"),
+    "E_REGION": ("spec", "strategy", "regions"),
 }
 
 
@@ -42,15 +49,27 @@ def _check(repo: FleetRepo, rollout: LoadedRollout, compiled: Callable[[], Compi
         remedy = "Remove it; this release rolls out to all targets at once, and people watch."
         yield finding("E_NOT_ENFORCED", f"this release of fwctl does not enforce {what} yet", loc, remedy)
     plan, lock = made.plan, made.lock
+    yield from check_windows(repo, rollout, plan)
+    for index, region in empty_regions(plan):
+        message = f"no target is in region {quoted(region)}"
+        remedy = "Remove it from `regions`, unless devices are still to come; then lock the plan again."
+        yield finding("W_REGION_EMPTY", message, ("spec", "strategy", "regions", index, "name"), remedy)
     if lock is None:
         return
     yield from _control(repo, rollout, made)
     if lock.chains != {plan.chain}:
-        wanted = f"{plan.release.model} {plan.release.version}"
-        yield finding("E_LOCK_STALE", f"{path} locks another release than {wanted}", ("spec", "firmware"), again)
+        yield finding("E_LOCK_STALE", f"{path} {_other_chain(plan, lock)}", ("spec", "firmware"), again)
     elif any(plan.wave_of[device].stage != stage for device, stage in zip(lock.devices, lock.stages(), strict=True)):
         yield finding("E_LOCK_STALE", f"{path} has other stages than the strategy", ("spec", "strategy"), again)
     yield from _membership(plan, finding, again)
+
+
+def _other_chain(plan: Plan, lock: Lock) -> str:
+    wanted = f"{plan.release.model} {plan.release.version}"
+    if any(chain[-1] != plan.release.digest for chain in lock.chains):
+        return f"locks another release than {wanted}"
+    over = ", ".join(stop.version for stop in plan.stops)
+    return f"locks other stops on the way to {wanted} than {f'it needs now: {over}' if over else 'none'}"
 
 
 def _control(repo: FleetRepo, rollout: LoadedRollout, made: Compiled) -> Iterator[Diagnostic]:

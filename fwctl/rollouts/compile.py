@@ -2,41 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from operator import call
 
 from fwctl.errors import InputError
-from fwctl.manifests.models import Firmware, resolve_spec
+from fwctl.manifests.models import resolve_spec
 from fwctl.manifests.repo import FleetRepo, LoadedRollout
 from fwctl.manifests.targets import target_ids
 from fwctl.rollouts.plan import Plan, Wave
+from fwctl.rollouts.releases import release_of as release_of
+from fwctl.rollouts.stops import chain_of
 from fwctl.rollouts.strategies import compile_waves
+from fwctl.rollouts.strategies.regional import Where
 from fwctl_agent.errors import Refusal
 from fwctl_agent.protocol import canonical
 from fwctl_agent.protocol.lock import Lock
-from fwctl_agent.protocol.statements import LateJoiners, Mandate, Release
-from fwctl_agent.protocol.versions import VersionRange
-
-
-def release_of(firmware: Firmware) -> Release:
-    """Return the statement that a firmware manifest stands for: the manifest and what is signed cannot differ."""
-    spec = firmware.spec
-    requires = spec.requires_from
-    return Release(
-        model=spec.model,
-        version=spec.version,
-        image=spec.image.digest,
-        length=spec.image.length,
-        hardware=tuple(sorted(spec.hardware)),
-        release_counter=spec.release_counter,
-        security_version=spec.security_version,
-        requires_from=VersionRange(requires.at_least, requires.below) if requires else None,
-        data_writes=spec.data.writes,
-        data_reads=tuple(sorted(spec.data.readable)),
-        sbom=spec.sbom,
-    )
+from fwctl_agent.protocol.statements import LateJoiners, Mandate
 
 
 def compile_rollout(repo: FleetRepo, rollout: LoadedRollout, *, lock: Lock | None = None) -> Plan:
@@ -46,18 +29,32 @@ def compile_rollout(repo: FleetRepo, rollout: LoadedRollout, *, lock: Lock | Non
     locked is `not_covered`; neither changes the digest.
 
     Raises:
-        InputError: `E_STRATEGY` for a strategy that this release cannot compile.
+        InputError: `E_STRATEGY` for a strategy that this release cannot compile; `E_NO_WAVE`, `E_REGION`.
     """
     targets = target_ids(repo, rollout)
     locked = tuple(sorted(lock.devices)) if lock else targets
+    dropped = tuple(sorted(set(locked) - set(targets)))
     strategy = resolve_spec(repo.fleet.spec, rollout.model.spec).strategy
     return plan_of(
         repo,
         rollout,
-        waves=compile_waves(strategy, locked, rollout=rollout.name, place=rollout.path),
-        dropped=tuple(sorted(set(locked) - set(targets))),
+        waves=compile_waves(strategy, locked, rollout=rollout.name, place=rollout.path, where=where_of(repo, dropped)),
+        dropped=dropped,
         not_covered=tuple(sorted(set(targets) - set(locked))),
+        locked=locked_chain(lock),
     )
+
+
+def locked_chain(lock: Lock | None) -> tuple[str, ...]:
+    """Return the releases that the lines of a lock name; none if they do not name the same."""
+    chains = lock.chains if lock else set()
+    return next(iter(chains)) if len(chains) == 1 else ()
+
+
+def where_of(repo: FleetRepo, dropped: Collection[str]) -> Where:
+    """Return in which region the inventory has a device; who is `dropped` need not be in one."""
+    devices = repo.devices
+    return Where(lambda device: devices.profile(device).region if device in devices else None, frozenset(dropped))
 
 
 def plan_of(
@@ -67,14 +64,24 @@ def plan_of(
     waves: tuple[Wave, ...],
     dropped: tuple[str, ...],
     not_covered: tuple[str, ...],
+    locked: tuple[str, ...] = (),
 ) -> Plan:
-    """Return the plan that a rollout has with these waves."""
+    """Return the plan that a rollout has with these waves; `locked` is the chain of its lock.
+
+    Raises:
+        InputError: what `chain_of` raises.
+    """
     ref = rollout.model.spec.firmware
+    family = [one.model for (model, _), one in repo.firmware.items() if model == ref.model]
+    chain = chain_of(repo.firmware[ref.model, ref.version].model, family, locked=locked)
     return Plan(
         repo_id=repo.fleet.spec.repo_id,
         env=rollout.env,
         name=rollout.name,
-        release=release_of(repo.firmware[ref.model, ref.version].model),
+        release=chain.stops[-1],
+        stops=chain.stops[:-1],
+        barriers=chain.barriers,
+        family=tuple(map(release_of, family)),
         spec=resolve_spec(repo.fleet.spec, rollout.model.spec),
         waves=waves,
         dropped=dropped,
