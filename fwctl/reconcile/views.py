@@ -50,6 +50,7 @@ class Live:
             back_since=row.back_since if row and row.mandate == mandate else None,
             finished=_finish(row, mandate),
             control=prepared.control,
+            freezes=prepared.guarded.freezes,
             visiting=visiting,
             waves={wave.wave: _wave(wave) for wave in waves},
             devices=self.devices,
@@ -143,7 +144,7 @@ def _forgiven(installs: Iterable[OrderRow], released: datetime | None) -> int | 
 
 
 def _open(order: OrderRow) -> OpenOrder:
-    accepted = order.status in (OrderStatus.ACCEPTED, OrderStatus.RUNNING)
+    accepted = order.status not in (OrderStatus.INTENDED, OrderStatus.SENT)
     state = cast(OrderState, str(order.status))
     return OpenOrder(order.id, order.attempt, state, order.intended_at, accepted, cast(Verb, order.verb))
 
@@ -196,6 +197,7 @@ def bare_view(ledger: Ledger, prepared: Prepared) -> RolloutView:
         back_since=row.back_since if row and row.mandate == mandate else None,
         finished=_finish(row, mandate),
         control=prepared.control,
+        freezes=prepared.guarded.freezes,
         waves={wave.wave: _wave(wave) for wave in waves},
         devices={},
     )

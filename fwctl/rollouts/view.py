@@ -8,9 +8,10 @@ from datetime import datetime
 from typing import Literal
 
 from fwctl.rollouts.actions import Finish
+from fwctl.rollouts.guardrails import FreezeOf
 from fwctl_agent.protocol.statements import FailureClass, Verb
 
-OrderState = Literal["intended", "sent", "accepted", "running"]
+OrderState = Literal["intended", "sent", "accepted", "running", "staged", "switching"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +67,14 @@ class DeviceView:
     """it holds the firmware in its other slot, and waits for the order to switch"""
     version: str = ""
     """what runs, as the device names it"""
+    passed: tuple[str, ...] = ()
+    """digests of the releases that install orders of this mandate have confirmed, oldest first"""
+    passed_attempt: int = 0
+    """the last attempt that ended so"""
+    taken: str | None = None
+    """the latest install order of this mandate that it took, where it never took `install`"""
+    standby: str | None = None
+    """digest of the image in its other slot, which it would go back to; None where that is not known"""
     failure: Failure | None = None
     confirmed: bool = False
     """a signed outcome of this mandate says confirmed"""
@@ -90,14 +99,19 @@ class DeviceView:
     """when to ask again about the revert"""
 
     @property
+    def waits_to_switch(self) -> bool:
+        """Say whether it holds the firmware, and nobody has asked it to switch."""
+        return self.staged and self.order is not None and self.order.state != "switching"
+
+    @property
     def pardoned(self) -> bool:
         """Say whether nothing has been tried since it was released from quarantine."""
         return self.forgiven is not None and self.forgiven >= self.attempts
 
     @property
     def tries(self) -> int:
-        """Return the attempts that count: those since it was released."""
-        return self.attempts - (self.forgiven or 0)
+        """Return the attempts that count: those since it was released, or came to a stop on its way."""
+        return self.attempts - max(self.forgiven or 0, self.passed_attempt)
 
 
 ControlWord = Literal["running", "paused", "aborted", "rolled-back"]
@@ -134,6 +148,11 @@ class WaveView:
     opened_at: datetime | None = None
     judged_at: datetime | None = None
 
+    @property
+    def switched(self) -> bool:
+        """Say whether devices that hold the firmware may switch to it."""
+        return self.state in ("switching", "soaking", "passed")
+
 
 @dataclass(frozen=True, kw_only=True)
 class RolloutView:
@@ -152,5 +171,9 @@ class RolloutView:
     control: Control | None = None
     visiting: frozenset[str] = frozenset()
     """devices that are being visited right now: in flight, whatever the ledger knows of them yet"""
+    down_elsewhere: frozenset[str] = frozenset()
+    """who is out of service for another reason than this rollout; known where it has a disruption budget"""
+    freezes: tuple[FreezeOf, ...] = ()
+    """of the guard rails in force"""
     waves: Mapping[str, WaveView] = field(default_factory=dict)
     devices: Mapping[str, DeviceView]
