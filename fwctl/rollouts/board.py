@@ -14,10 +14,11 @@ from itertools import accumulate, pairwise
 
 from fwctl.rollouts.counting import Counts, Marks
 from fwctl.rollouts.going_back import NEVER_TOUCHED, judge_back
+from fwctl.rollouts.holds import Context, Hold, StandingState, changes_at, hold_of
 from fwctl.rollouts.plan import Plan, Wave
 from fwctl.rollouts.queues import Timers
 from fwctl.rollouts.soaking import Soak
-from fwctl.rollouts.standing import MAY_START, Context, Hold, Standing, StandingState, Verdict, hold_of, judge
+from fwctl.rollouts.standing import MAY_START, Standing, Verdict, judge
 from fwctl.rollouts.turns import Turns
 from fwctl.rollouts.view import DeviceView, RolloutView, WaveView
 from fwctl_agent.protocol.statements import FailureClass
@@ -113,8 +114,9 @@ class Board(Mapping[str, Standing]):
 
     @property
     def until(self) -> datetime | None:
-        """The next moment at which time alone makes another verdict on somebody."""
-        return self._until.next()
+        """The next moment at which time alone makes another verdict on somebody, or holds a wave or lets it go."""
+        ends = self._frame_ends if self.current or self.counts.waiting else None
+        return min((moment for moment in (self._until.next(), ends) if moment is not None), default=None)
 
     def first(self, states: Sequence[StandingState], limit: int) -> list[list[Standing]]:
         """Return the first devices of each wave that stand so, `limit` at the most, without asking everybody.
@@ -144,7 +146,7 @@ class Board(Mapping[str, Standing]):
         if rebuild or before is None or changed is None:
             self._rebuild()
         else:
-            if self._frame != _frame(rollout):
+            if self._frame != _frame(rollout) or (self._frame_ends is not None and self._frame_ends <= now):
                 self._reframe()
                 self.counts.hold(self.holds)
                 self._begin_soaks()
@@ -191,7 +193,8 @@ class Board(Mapping[str, Standing]):
     def _reframe(self) -> None:
         """Take in what holds for whole waves."""
         self._frame = _frame(self.rollout)
-        context = Context(self.plan, self.rollout)
+        context = Context(self.plan, self.rollout, self.now)
+        self._frame_ends = None if self.back else changes_at(context)
         self.current: tuple[Wave, ...] = tuple(context.at.values())
         self.holds: list[Hold | None] = [None if self.back else hold_of(context, wave) for wave in self.plan.all_waves]
 

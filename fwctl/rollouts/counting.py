@@ -61,6 +61,11 @@ class Counts:
         return not any(number for (state, out), number in self._states.items() if state not in FINAL and not out)
 
     @property
+    def waiting(self) -> bool:
+        """Say whether somebody has nothing under way and could still start."""
+        return any(number and kind.free and not kind.out for kinds in self._kinds for kind, number in kinds.items())
+
+    @property
     def blamed(self) -> list[int]:
         """The waves that have failures that count."""
         return sorted(self._blamed)

@@ -27,9 +27,12 @@ from fwctl.rollouts.readiness import not_ready
 from fwctl.rollouts.standing import Standing, stand
 from fwctl.rollouts.view import DeviceView, RolloutView
 from fwctl.rollouts.waves import WaveStep, holding_all, looks, move_waves
+from fwctl.rollouts.windows import device_closed
 
 DEFER_AGAIN = timedelta(minutes=5)
 """a device that is not ready is asked again so often"""
+LOOK_AGAIN = timedelta(hours=1)
+"""one that has not taken its order outside its window is asked again after so long, or when the window opens"""
 
 
 @dataclass(frozen=True)
@@ -93,6 +96,8 @@ def next_step(plan: Plan, rollout: RolloutView, device: DeviceView, now: datetim
     standing = stand(plan, fresh, device.id, now)
     begun = device.order is not None and device.order.accepted
     due = standing.due is not None and standing.due <= now
+    if due and not _goes_on(device, standing) and (closed := device_closed(plan, device.id, now)) is not None:
+        return Leave(closed.reason, min(closed.opens or now + LOOK_AGAIN, now + LOOK_AGAIN))
     if due and not begun and (why := not_ready(plan.spec.preconditions, device.facts or {})):
         return Defer(why, now + DEFER_AGAIN)
     if standing.state == "in-flight" and device.order is not None:
@@ -104,6 +109,13 @@ def next_step(plan: Plan, rollout: RolloutView, device: DeviceView, now: datetim
     if standing.state in ("pending", "retry") and standing.due is not None and standing.due <= now:
         return Install(device.attempts + 1, standing.reason)
     return Leave(standing.reason, standing.due)
+
+
+def _goes_on(device: DeviceView, standing: Standing) -> bool:
+    """Say whether what is due has begun, so that no window stops it: the device took the order, or runs what it is."""
+    if device.order is None or standing.state == "staged":
+        return False
+    return device.order.accepted or (device.by_mandate and device.running == device.ordered)
 
 
 def _decision(board: Board, actions: list[Action], step: WaveStep | None = None) -> Decision:

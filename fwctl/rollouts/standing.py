@@ -6,14 +6,19 @@ happened to is kept from round to round, and one verdict serves all devices that
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from functools import cached_property, lru_cache
-from typing import Literal, NamedTuple
+from functools import lru_cache
+from typing import NamedTuple
 
 from fwctl.rollouts.failures import CLASSES, attempts_allowed, retry_at
-from fwctl.rollouts.plan import LATE, Plan, Wave
+from fwctl.rollouts.holds import FINAL as FINAL
+from fwctl.rollouts.holds import QUARANTINE
+from fwctl.rollouts.holds import Context as Context
+from fwctl.rollouts.holds import Hold as Hold
+from fwctl.rollouts.holds import StandingState as StandingState
+from fwctl.rollouts.holds import hold_of as hold_of
+from fwctl.rollouts.plan import Plan
 from fwctl.rollouts.view import DeviceView, OpenOrder, RolloutView
 from fwctl_agent.protocol.statements import FailureClass
 
@@ -21,11 +26,6 @@ STRAGGLER_RETRY = timedelta(hours=1)
 """a straggler is left alone for so long; then it is looked for with the longest wait between attempts"""
 GRACE = timedelta(minutes=1)
 """after `confirmWithin`, until a device that took an order and is silent since is given up"""
-
-StandingState = Literal[
-    "pending", "held", "in-flight", "retry", "staged", "reached", "failed", "straggler", "back", "untouched"
-]
-FINAL: tuple[StandingState, ...] = ("reached", "failed", "straggler")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,71 +46,6 @@ class Standing:
         return self.state == "held" and self.rule == QUARANTINE
 
 
-@dataclass(frozen=True)
-class Context:
-    """What a rule judges a wave by."""
-
-    plan: Plan
-    rollout: RolloutView
-
-    @cached_property
-    def at(self) -> Mapping[str, Wave]:
-        """The first wave of each track that has not passed; late joiners come after all others."""
-        found = {
-            track: wave
-            for track, waves in self.plan.tracks.items()
-            if (wave := next((wave for wave in waves if _unfinished(self.rollout, wave.name)), None)) is not None
-        }
-        return found if found.keys() <= {LATE} else {track: wave for track, wave in found.items() if track != LATE}
-
-
-Rule = Callable[[Context, Wave], str | None]
-"""Returns why the devices of a wave must wait, or None. A new reason to wait is one more function in `RULES`."""
-
-
-def not_stopped(context: Context, _wave: Wave) -> str | None:
-    return context.rollout.stopped or None
-
-
-def approved(context: Context, wave: Wave) -> str | None:
-    if wave.stage <= context.rollout.approved_stage:
-        return None
-    return context.rollout.not_approved or f"stage {wave.stage} is not approved yet"
-
-
-def wave_open(context: Context, wave: Wave) -> str | None:
-    if wave.name in context.rollout.waves:
-        return None
-    at = context.at.get(wave.track, next(iter(context.at.values()), wave)).name
-    return f"{wave.name} waits for {at}" if at != wave.name else f"{wave.name} is not open yet"
-
-
-QUARANTINE = "not_quarantined"
-"""the only rule about one device: it gives way to a stop, and goes before the others"""
-RULES: tuple[Rule, ...] = (not_stopped, approved, wave_open)
-
-
-@dataclass(frozen=True, slots=True)
-class Hold:
-    """Why the devices of a wave that could start must wait."""
-
-    reason: str
-    rule: str
-
-    @property
-    def everybody(self) -> bool:
-        """Say whether it holds those in quarantine, too: in a stopped rollout nobody has dropped out."""
-        return self.rule == not_stopped.__name__
-
-
-def hold_of(context: Context, wave: Wave) -> Hold | None:
-    """Return the first rule that keeps the devices of a wave from starting."""
-    for rule in RULES:
-        if reason := rule(context, wave):
-            return Hold(reason, rule.__name__)
-    return None
-
-
 class Kind(NamedTuple):
     """What counting needs of a verdict."""
 
@@ -122,7 +57,7 @@ class Kind(NamedTuple):
 
     def under(self, hold: Hold | None) -> tuple[StandingState, bool]:
         """Return the state in a wave with this hold, and whether the device has dropped out."""
-        if not self.free or (hold is None and not self.out):
+        if not self.free or (hold is None and not self.out) or (hold is not None and hold.spares(self.state)):
             return self.state, self.out
         return "held", self.out and not (hold is not None and hold.everybody)
 
@@ -171,6 +106,8 @@ class Verdict:
 
     def standing(self, device: str, now: datetime, hold: Hold | None = None) -> Standing:
         """Return what it means for one device at `now`, in a wave with this hold."""
+        if self.free and hold is not None and hold.spares(self.state):
+            return Standing(device, self.state, f"{self.reason}; {hold.reason}", None, self.rule, self.klass)
         if self.free and hold is not None and (hold.everybody or not self.quarantine):
             return Standing(device, "held", hold.reason, None, rule=hold.rule)
         if self.quarantine:
@@ -185,7 +122,7 @@ MAY_START = Verdict("pending", "may start", asap=True, free=True)
 def stand(plan: Plan, rollout: RolloutView, device_id: str, now: datetime) -> Standing:
     """Return where a member of the plan stands at `now`. Pure."""
     verdict = judge(plan, rollout.devices.get(device_id), now)
-    hold = hold_of(Context(plan, rollout), plan.wave_of[device_id]) if verdict.free else None
+    hold = hold_of(Context(plan, rollout, now), plan.wave_of[device_id]) if verdict.free else None
     return verdict.standing(device_id, now, hold)
 
 
@@ -227,11 +164,6 @@ def _judge(plan: Plan, device: DeviceView, now: datetime) -> Verdict:
 @lru_cache(maxsize=64)
 def _reached(version: str) -> Verdict:
     return Verdict("reached", f"runs {version}")
-
-
-def _unfinished(rollout: RolloutView, wave: str) -> bool:
-    view = rollout.waves.get(wave)
-    return view is None or view.state != "passed"
 
 
 def _under_way(plan: Plan, device: DeviceView, order: OpenOrder, now: datetime) -> Verdict:

@@ -10,14 +10,14 @@ from typing import assert_never
 from fwctl.rollouts.actions import Action, GoBack, MoveWave, Stop, Visit
 from fwctl.rollouts.board import Board
 from fwctl.rollouts.gates import Fail, Inconclusive, Pass, Undecided, judge, too_many
+from fwctl.rollouts.holds import at_work
 from fwctl.rollouts.plan import Plan, Wave
-from fwctl.rollouts.standing import Context
 from fwctl.rollouts.view import RolloutView, WaveView
 
 
 def current(plan: Plan, rollout: RolloutView) -> tuple[Wave, ...]:
     """Return the first wave of each track that has not passed; late joiners come after all others."""
-    return tuple(Context(plan, rollout).at.values())
+    return tuple(at_work(plan, rollout).values())
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ def move_waves(board: Board) -> WaveStep:
     """Return what the current waves do next. One that fails stops the others, too."""
     if board.rollout.finished is None and (late := _failed_later(board)):
         return WaveStep(late)
-    steps = {wave.name: _move(board, wave) for wave in board.current}
+    steps = {wave.name: _in_time(board, wave, _move(board, wave)) for wave in board.current}
     for step in steps.values():
         if any(isinstance(action, Stop | GoBack) for action in step.actions):
             return step
@@ -54,6 +54,18 @@ def _together(steps: Mapping[str, WaveStep]) -> WaveStep:
         holding="; ".join(dict.fromkeys(step.holding for step in steps.values() if step.holding)),
         holdings={name: step.holding for name, step in steps.items() if step.holding},
     )
+
+
+def _in_time(board: Board, wave: Wave, step: WaveStep) -> WaveStep:
+    """Return the step where time holds the wave: it neither opens nor switches, and a pass may stay for its end."""
+    hold = board.holds[board.number(wave)]
+    if hold is None or not hold.timed:
+        return step
+    begins = any(isinstance(action, MoveWave) and action.state in ("open", "switching") for action in step.actions)
+    if step.actions and not begins:
+        return step
+    due = min((moment for moment in (step.due, hold.until) if moment is not None), default=None)
+    return WaveStep(due=due, holding=step.holding or hold.reason)
 
 
 def _move(board: Board, wave: Wave) -> WaveStep:

@@ -115,8 +115,9 @@ def _zones(loc: Loc, window: Window, plan: Plan, region: str) -> Iterator[Findin
 
 def zones_of(plan: Plan, region: str = "") -> Counter[str]:
     """Count the devices of a plan, or of one of its regions, by zone; those without one under an empty text."""
-    waves = (wave for wave in plan.all_waves if not region or wave.region == region)
-    profiles = (plan.profile(device) for wave in waves for device in wave.devices)
+    if not region:
+        return Counter(plan.zones)
+    profiles = (plan.profile(device) for wave in plan.all_waves if wave.region == region for device in wave.devices)
     return Counter((profile.time_zone or "") if profile is not None else "" for profile in profiles)
 
 

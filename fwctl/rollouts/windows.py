@@ -6,7 +6,7 @@ zone of each device, in UTC for one that has none.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import lru_cache
@@ -155,9 +155,19 @@ def device_window(plan: Plan, wave: Wave, zone: str | None, now: datetime) -> Cl
     return found.closed(now, zone or UNKNOWN) if found is not None else None
 
 
-def next_change(plan: Plan, waves: Iterable[Wave], zones: Iterable[str], now: datetime) -> datetime | None:
-    """Return when a window of one of the waves opens or closes next, for devices of any of the zones."""
-    found = {id(one): one for wave in waves if (one := calendar(plan, wave)) is not None}
-    asked = [(one, zone) for one in found.values() for zone in (tuple(zones) if one.local else (UNKNOWN,))]
+def device_closed(plan: Plan, device: str, now: datetime) -> Closed | None:
+    """Return why a member of a plan may not start; None if it may."""
+    profile = plan.profile(device)
+    return device_window(plan, plan.wave_of[device], profile.time_zone if profile is not None else None, now)
+
+
+def next_change(plan: Plan, now: datetime) -> datetime | None:
+    """Return when a window of one of the waves opens or closes next, for any of the devices."""
+    found = {id(one): one for wave in plan.all_waves if (one := calendar(plan, wave)) is not None}
+    asked = [(one, zone) for one in found.values() for zone in (_zones(plan) if one.local else (UNKNOWN,))]
     moments = (one.next_change(now, zone) for one, zone in asked)
     return min((moment for moment in moments if moment is not None), default=None)
+
+
+def _zones(plan: Plan) -> frozenset[str]:
+    return frozenset(known_zone(zone or UNKNOWN) for zone in plan.zones)
