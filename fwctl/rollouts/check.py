@@ -13,10 +13,7 @@ from fwctl.rollouts.plan import Plan
 from fwctl.rollouts.strategies.regional import empty_regions
 from fwctl.rollouts.unsupported import not_enforced
 from fwctl.rollouts.window_check import check_windows
-<<<<<<< work
 from fwctl_agent.protocol.lock import Lock
-=======
->>>>>>> local
 
 _Finding = Callable[[str, str, Loc, str], Diagnostic]
 
@@ -53,13 +50,10 @@ def _check(repo: FleetRepo, rollout: LoadedRollout, compiled: Callable[[], Compi
         yield finding("E_NOT_ENFORCED", f"this release of fwctl does not enforce {what} yet", loc, remedy)
     plan, lock = made.plan, made.lock
     yield from check_windows(repo, rollout, plan)
-<<<<<<< work
     for index, region in empty_regions(plan):
         message = f"no target is in region {quoted(region)}"
         remedy = "Remove it from `regions`, unless devices are still to come; then lock the plan again."
         yield finding("W_REGION_EMPTY", message, ("spec", "strategy", "regions", index, "name"), remedy)
-=======
->>>>>>> local
     if lock is None:
         return
     yield from _control(repo, rollout, made)
