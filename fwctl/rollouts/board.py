@@ -15,6 +15,7 @@ from itertools import accumulate, pairwise
 from fwctl.rollouts.counting import Counts, Marks
 from fwctl.rollouts.going_back import NEVER_TOUCHED, judge_back
 from fwctl.rollouts.holds import Context, Hold, StandingState, changes_at, hold_of
+from fwctl.rollouts.limits import Meter
 from fwctl.rollouts.plan import Plan, Wave
 from fwctl.rollouts.queues import Timers
 from fwctl.rollouts.soaking import Soak
@@ -52,7 +53,7 @@ class Board(Mapping[str, Standing]):
         seat = self._seats[device]
         if seat in self._dropped:
             raise KeyError(device)
-        return self._verdicts[seat].standing(device, self.now, self.holds[self._wave(seat)])
+        return self._told(seat, self.holds[self._wave(seat)])
 
     def __iter__(self) -> Iterator[str]:
         return (device for seat, device in enumerate(self._members) if seat not in self._dropped)
@@ -65,7 +66,7 @@ class Board(Mapping[str, Standing]):
         for (start, end), hold in zip(pairwise(self._starts), self.holds, strict=True):
             for seat in range(start, end):
                 if seat not in self._dropped:
-                    yield self._verdicts[seat].standing(self._members[seat], self.now, hold)
+                    yield self._told(seat, hold)
 
     def __len__(self) -> int:
         return len(self._members) - len(self._dropped)
@@ -96,7 +97,7 @@ class Board(Mapping[str, Standing]):
 
     def dues(self) -> tuple[datetime | None, datetime | None]:
         """Return the next moment at which a device is due, and the next without stragglers."""
-        return self._turns.dues(self.holds)
+        return self._turns.dues(self.holds, self._may_start)
 
     def due(self, room: int) -> list[Standing]:
         """Return who is contacted now, in order: all in flight that are due, and `room` others at the most."""
@@ -105,6 +106,13 @@ class Board(Mapping[str, Standing]):
     def looks(self) -> list[str]:
         """Return who is looked at because its wave soaks."""
         return [self._members[seat] for soak in self.soaks.values() for seat in soak.looks(self.now)]
+
+    def _told(self, seat: int, hold: Hold | None) -> Standing:
+        """Return where a device stands, with the limit that holds it in this round."""
+        standing = self._verdicts[seat].standing(self._members[seat], self.now, hold)
+        candidate = (hold is None and self._may_start(seat)) or self._turns.is_bound(seat)
+        held = self._turns.held(seat, self._wave(seat)) if candidate else None
+        return held.on(standing) if held else standing
 
     def _may_start(self, seat: int) -> bool:
         verdict = self._verdicts[seat]
@@ -148,23 +156,26 @@ class Board(Mapping[str, Standing]):
         else:
             if self._frame != _frame(rollout) or (self._frame_ends is not None and self._frame_ends <= now):
                 self._reframe()
+                self._turns.frame(rollout)
                 self.counts.hold(self.holds)
                 self._begin_soaks()
             ended = self._until.due(now)
-            self._touch({*self._known(changed), *self._known(before.visiting ^ rollout.visiting), *ended})
+            moved = (before.visiting ^ rollout.visiting) | (before.down_elsewhere ^ rollout.down_elsewhere)
+            self._touch({*self._known(changed), *self._known(moved), *ended})
         self._turns.tick(now, self._visiting)
 
     def _rebuild(self) -> None:
         self._begun = True
         self.back = self.rollout.back_since is not None
         self._verdicts: list[Verdict] = [NEVER_TOUCHED if self.back else MAY_START] * len(self._members)
-        self._turns = Turns(self.plan.all_waves, self._starts, back=self.back)
+        self._turns = Turns(self.plan.all_waves, self._starts, meter=None if self.back else Meter(self.plan))
         self._until = Timers()
         self._marks = Marks()
         self._refused: set[int] = set()
         self._lasting: set[int] = set()
         self.soaks: dict[str, Soak] = {}
         self._reframe()
+        self._turns.frame(self.rollout)
         self._judge_all()
         self._begin_soaks()
 
@@ -178,6 +189,8 @@ class Board(Mapping[str, Standing]):
             verdict = judge_back(plan, device) if back else judge(plan, device, now)
             if device.failure is None and verdict.is_quiet and seat not in self._dropped:
                 self._verdicts[seat] = verdict
+                if device.started_at is not None or device.unreachable_since is not None:
+                    self._turns.know(seat, device, verdict, now, visiting=False)  # a visit is taken in below
             else:
                 busy.append(seat)
         self.counts.begin(self._by_wave(), self.holds)
@@ -227,6 +240,7 @@ class Board(Mapping[str, Standing]):
         failed = verdict.state == "failed" and verdict.klass in LASTING and not self.back
         _put(self._lasting, seat, wanted=failed and device is not None and not _looked_after(device))
         self._turns.put(seat, wave, verdict, self.now, visiting=visiting)
+        self._turns.know(seat, device, verdict, self.now, visiting=visiting)
         self._note(seat, device)
 
     def _note(self, seat: int, device: DeviceView | None) -> None:
@@ -261,12 +275,12 @@ class _Values(ValuesView[Standing]):
         return self._board.each()
 
 
-Frame = tuple[int, str, str, Mapping[str, WaveView]]
+Frame = tuple[int, str, str, Mapping[str, WaveView], frozenset[str]]
 
 
 def _frame(rollout: RolloutView) -> Frame:
     """Return what holds for whole waves."""
-    return rollout.approved_stage, rollout.not_approved, rollout.stopped, dict(rollout.waves)
+    return rollout.approved_stage, rollout.not_approved, rollout.stopped, dict(rollout.waves), rollout.down_elsewhere
 
 
 def _put(seats: set[int], seat: int, *, wanted: bool) -> None:

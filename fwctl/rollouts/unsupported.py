@@ -19,9 +19,6 @@ def not_enforced(spec: RolloutSpec) -> Iterator[Found]:
     yield from _set(spec, ("spec",), "late_joiners")
     if spec.rollback.scope == "wave":
         yield ("spec", "rollback", "scope"), "a rollback of one wave"
-    if spec.limits is not None:
-        at = ("spec", "limits")
-        yield from _set(spec.limits, at, "max_per_minute", "disruption", "bytes_per_minute_per_site")
     health: Loc = ("spec", "gates", "health")
     yield from _set(spec.gates.health, health, "compare_with_control")
     for name, limit in spec.gates.health.limits.items():

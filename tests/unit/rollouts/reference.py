@@ -14,7 +14,9 @@ from fwctl.rollouts.plan import Plan, Wave
 from fwctl.rollouts.standing import FINAL, Standing, stand
 from fwctl.rollouts.view import RolloutView
 from fwctl.rollouts.waves import WaveStep, current
+from tests.unit.rollouts.limits_reference import World, choose
 
+PROMPT = ("in-flight", "retry", "pending")
 LASTING = ("install", "health", "unconfirmed", "silent-revert")
 
 
@@ -37,13 +39,13 @@ def reference(plan: Plan, rollout: RolloutView, now: datetime) -> Told:
     standings = {device: judged(plan, rollout, device, now) for device in members}
     actions, due, step = _decided(plan, rollout, standings, now)
     counts: Counter[str] = Counter(one.state for one in standings.values())
-    prompt = [one.due for one in standings.values() if one.state in ("in-flight", "retry", "pending")]
+    prompt = [one.due for one in standings.values() if one.state in PROMPT or "holds it until" in one.reason]
     soon = _earliest([*prompt, step.due], now)
     return Told(tuple(actions), standings, due, step.due, step.holding, counts, soon)
 
 
 def _decided(
-    plan: Plan, rollout: RolloutView, standings: Mapping[str, Standing], now: datetime
+    plan: Plan, rollout: RolloutView, standings: dict[str, Standing], now: datetime
 ) -> tuple[list[Action], datetime | None, WaveStep]:
     due = _earliest([one.due for one in standings.values()], now)
     if rollout.back_since is not None:
@@ -57,24 +59,17 @@ def _decided(
     actions = [*quarantines, *_visits(plan, rollout, standings, now)]
     if not actions and not rollout.stopped:
         actions += _finished(plan, rollout, standings)
-    return actions, _earliest([due, step.due], now), step
+    return actions, _earliest([*(one.due for one in standings.values()), step.due], now), step
 
 
-def _visits(plan: Plan, rollout: RolloutView, standings: Mapping[str, Standing], now: datetime) -> list[Action]:
+def _visits(plan: Plan, rollout: RolloutView, standings: dict[str, Standing], now: datetime) -> list[Action]:
     flying = {device for device, standing in standings.items() if _in_flight(rollout, standing)}
-    room = plan.limits.max_concurrent - len(flying)
-    by_wave = Counter(plan.wave_of[device].name for device in flying)
-    chosen: list[str] = []
-    for device, standing in standings.items():
-        if standing.due is None or standing.due > now or device in rollout.visiting:
-            continue
-        wave = plan.wave_of[device]
-        if device not in flying:
-            if room <= 0 or (wave.max_unavailable is not None and by_wave[wave.name] >= wave.max_unavailable):
-                continue
-            room -= 1
-            by_wave[wave.name] += 1
-        chosen.append(device)
+    due = [one.device for one in standings.values() if one.due is not None and one.due <= now]
+    known = [device for device in due if device in flying and device not in rollout.visiting]
+    world = World(plan, rollout, now, frozenset(plan.dropped))
+    started, held = choose(world, standings, flying, plan.limits.max_concurrent - len(flying))
+    standings.update(held)
+    chosen = [device for device in standings if device in {*known, *started}]
     busy = {*rollout.visiting, *chosen}
     looks = [device for device in _looks(plan, rollout, standings, now) if device not in busy]
     wave_of = plan.wave_of

@@ -11,6 +11,7 @@ from typing import cast
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fwctl.manifests.table import Profile
 from fwctl.rollouts.actions import Finish, Visit
 from fwctl.rollouts.board import Board
 from fwctl.rollouts.decide import Decision, decide, decide_on
@@ -33,7 +34,22 @@ GATES = (
     "gates: {maxFailureRate: {percent: 60}, minReached: {percent: 10}, timeoutPerDevice: 5m}",
     "gates: {maxFailureRate: {percent: 100}, minReached: {percent: 0}, timeoutPerDevice: 30m}",
 )
+LIMITS = (
+    "maxPerMinute: 12",
+    "ramp: {basePerMinute: 2, increaseEvery: {reached: 2}}",
+    "jitter: 90s",
+    "disruption: {groupBy: [site], maxUnavailable: 1}",
+    "bytesPerMinutePerSite: 24B",
+)
+SITES = ("a", "a", "b", "")
 SPANS = (0, 1, 5, 20, 60, 300, 3600, 7200)
+
+
+def at(site: str) -> Profile:
+    return AT[site]
+
+
+AT = {site: Profile("sensor-v1", "rev-a", "dev", site=site or None) for site in SITES}
 
 
 @dataclass
@@ -48,12 +64,14 @@ class History:
 
     def __post_init__(self) -> None:
         one = self.chance
-        limits = f"limits: {{maxConcurrent: {one.choice([1, 2, 4, 50])}}}"
+        some = [limit for limit in LIMITS if one.random() < 0.3]
+        limits = f"limits: {{{', '.join([f'maxConcurrent: {one.choice([1, 2, 4, 50])}', *some])}}}"
         back = f"rollback: {{maxConcurrent: {one.choice([1, 3])}, automatic: {one.choice(['true', 'false'])}}}"
         spec = [one.choice(STRATEGIES), one.choice(GATES), limits, back, "preconditions: {readiness: {maxDefer: 10m}}"]
         plan = plan_of([f"d{number:02}" for number in range(one.randint(1, 14))], spec)
         dropped = tuple(device for device in plan.members if one.random() < 0.1)
-        self.plan = replace(plan, dropped=dropped, confirm_within=600)
+        sites = dict(zip(plan.members, one.choices(SITES, k=len(plan.members)), strict=True))
+        self.plan = replace(plan, dropped=dropped, confirm_within=600, profile=lambda device: at(sites.get(device, "a")))
         self.view = RolloutView(approved_stage=1, devices=self.devices)
         if one.random() < 0.8:
             self.view = replace(self.view, waves={wave.name: WaveView("open") for wave in self.plan.waves[:1]})
@@ -88,13 +106,15 @@ class History:
         wave = next(
             (one.name for one in self.plan.waves if getattr(waves.get(one.name), "state", "") != "passed"), None
         )
-        waves[wave or self.plan.waves[0].name] = WaveView(word, "why", since)
+        name = wave or self.plan.waves[0].name
+        opened = waves[name].opened_at if name in waves else self.around()
+        waves[name] = WaveView(word, "why", since, opened)
         self.view = replace(self.view, waves=waves)
         return set()
 
     def govern(self) -> set[str]:
         one = self.chance
-        match one.choice(["stop", "approve", "back", "control", "finish", "forth", "forth"]):
+        match one.choice(["stop", "approve", "back", "control", "finish", "elsewhere", "forth", "forth"]):
             case "stop":
                 self.view = replace(self.view, stopped=one.choice(["", "held: look"]))
             case "approve":
@@ -108,6 +128,10 @@ class History:
                 promoted = frozenset({self.plan.waves[0].name}) if one.random() < 0.5 else frozenset[str]()
                 control = Control(state, "why", "alice", one.random() < 0.3, promoted)
                 self.view = replace(self.view, control=one.choice([None, control]))
+            case "elsewhere":
+                others = [*self.plan.members, "x1", "x2"]
+                down = frozenset(one.sample(others, one.randint(0, 2)))
+                self.view = replace(self.view, down_elsewhere=down)
             case "finish":
                 self.view = replace(self.view, finished=one.choice([None, Finish("complete", "1 of 1 reached")]))
             case _:
@@ -139,6 +163,7 @@ class History:
             attempts=attempts,
             order=one.choice([None, None, order]),
             install=one.choice([None, order.id]),
+            started_at=self.maybe(0.5),
             failure=Failure(attempts, klass, "E_X", self.around()) if one.random() < 0.3 else None,
             confirmed=one.random() < 0.3,
             back=one.choice([None, None, None, order]),

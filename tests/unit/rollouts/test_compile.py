@@ -148,8 +148,6 @@ def test_the_manifest_stands_for_the_release_that_is_signed() -> None:
         ("gates: {health: {limits: {temperature: {min: 3}}}}", "spec.gates.health.limits.temperature"),
         ("gates: {health: {limits: {temperature: {max: 3.5}}}}", "spec.gates.health.limits.temperature"),
         ("gates: {health: {limits: {temperature: {max: -1}}}}", "spec.gates.health.limits.temperature"),
-        ("limits: {disruption: {maxUnavailable: 1}}", "spec.limits.disruption"),
-        ("limits: {maxPerMinute: 10}", "spec.limits.maxPerMinute"),
         ("rollback: {scope: wave}", "spec.rollback.scope"),
     ],
 )

@@ -51,7 +51,7 @@ def test_stragglers_are_due_too_but_told_apart() -> None:
 
 def taken(lane: Lane, candidates: set[int], count: int) -> list[int]:
     found = []
-    for seat in lane.pull(lambda seat: seat in candidates):
+    for seat in lane.candidates(lambda seat: seat in candidates):
         found.append(seat)
         if len(found) == count:
             break
