@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
@@ -25,7 +25,7 @@ from fwctl.rollouts.plan import Plan
 from fwctl.rollouts.view import Control, ControlWord
 from fwctl_agent.protocol.lock import Lock, MerkleTree
 from fwctl_agent.protocol.messages import TrustVersions
-from fwctl_agent.protocol.statements import Mandate
+from fwctl_agent.protocol.statements import Mandate, Release
 
 if TYPE_CHECKING:
     from fwctl.trust.authority import Authority, Verdict
@@ -60,13 +60,25 @@ class Prepared:
     control: Control | None = None
     """what a person decided, as far as it is about this mandate"""
     approvals: tuple[dict[str, Any], ...] = ()
-    releases: tuple[dict[str, Any], ...] = ()
+    releases: Mapping[str, tuple[dict[str, Any], ...]] = field(default_factory=dict)
+    """release digest -> its statements, of the plan's release and of the stops on the way to it"""
     guarded: Guarded = UNGUARDED
     """what the guard rails in force say of it"""
 
     @property
     def key(self) -> str:
         return self.plan.key
+
+    def release(self, digest: str) -> Release:
+        """Return a release that the plan orders."""
+        found = self.plan.paths.stop(digest)
+        if found is None:
+            raise TypeError("what a plan orders is in its chain")
+        return found
+
+    def statements(self, digest: str) -> tuple[dict[str, Any], ...]:
+        """Return the statements of a release that the plan orders; a device needs no others."""
+        return self.releases.get(digest, ())
 
     @property
     def approved_stage(self) -> int:
@@ -110,8 +122,9 @@ class CommitState:
 
     @cached_property
     def images(self) -> Mapping[str, str]:
-        """Release digest -> digest of its image, for the releases that are rolled out."""
-        return {one.plan.release.digest: one.plan.release.image for one in self.rollouts.values()}
+        """Release digest -> digest of its image, for the releases that are rolled out and those on the way to them."""
+        plans = (one.plan for one in self.rollouts.values())
+        return {release.digest: release.image for plan in plans for release in (*plan.stops, plan.release)}
 
 
 def check_files(files: Mapping[str, bytes]) -> tuple[Loaded, tuple[Diagnostic, ...]]:
@@ -202,7 +215,7 @@ def judge(repo: FleetRepo, made: Compiled, authority: Authority | None, now: dat
         _refused(repo, plan, authority, guarded, rollout.path),
         control,
         authority.approvals(mandate),
-        authority.releases(plan.release.model, plan.release.version),
+        {one.digest: authority.releases(one.model, one.version) for one in (*plan.stops, plan.release)},
         guarded,
     )
 
@@ -211,6 +224,8 @@ def _refused(repo: FleetRepo, plan: Plan, authority: Authority, guarded: Guarded
     """Return the first reason why nothing of a locked rollout may start, whatever has been approved."""
     try:
         authority.check_release(plan.release)
+        for stop in plan.stops:
+            authority.check_release(stop, final=False)
     except FwctlError as error:
         return error
     firmware = repo.firmware[plan.release.model, plan.release.version]

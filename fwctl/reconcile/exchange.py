@@ -48,7 +48,7 @@ class Exchange:
         request = OrderRequest(
             order=await self._tools.pen.sign(order),
             approvals=self._subject.plan.approvals,
-            releases=self._subject.plan.releases,
+            releases=self._subject.plan.statements(order.release),
             trust=await self._tools.freshness.bundle(self._document, start),
         )
         reply = await self._send(order, request, reason)
@@ -134,7 +134,7 @@ class Exchange:
         return await self._link.put_order(order.id, request.to_bytes())
 
     async def _push(self, order: InstallOrder, offset: int) -> Reply:
-        release, now = self._subject.plan.plan.release, self._tools.clock()
+        release, now = self._subject.plan.release(order.release), self._tools.clock()
         await self._recorder.write(OrderMoved(at=now, order=order.id, status=OrderStatus.RUNNING, reason="downloading"))
         self._account.tell("downloading", f"from byte {offset} of {release.length}")
         async with self._tools.images.source(release.image, release.length) as source:

@@ -268,7 +268,8 @@ class Loop:
         # A missing image is ours, not the devices' failure: say so before the first of them is contacted.
         try:
             if one.view.back_since is None:
-                await self.tools.images.stat(prepared.plan.release.image)
+                for release in (*prepared.plan.stops, prepared.plan.release):
+                    await self.tools.images.stat(release.image)
         except FwctlError as error:
             self.failed[prepared.key] = error
             return

@@ -115,7 +115,7 @@ class Memo:
             "fleet.yaml",
             rollout.path,
             lock_path(rollout.path),
-            repo.firmware[spec.firmware.model, spec.firmware.version].path,
+            *(one.path for (model, _), one in repo.firmware.items() if model == spec.firmware.model),
             *(repo.groups[name].path for name in (*spec.targets.groups, *spec.targets.exclude.groups)),
             *([control.path] if control else []),
         ]

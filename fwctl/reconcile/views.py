@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime
-from typing import Literal, cast
+from typing import Literal, TypedDict, cast
 
 from fwctl.reconcile.commit import Prepared
 from fwctl.rollouts.actions import Finish
@@ -113,6 +113,8 @@ def device_view(
         ordered=last.release if last else None,
         started_at=last.intended_at if last else None,
         version=row.running_version if row else "",
+        staged=bool(last and last.status is OrderStatus.STAGED and row and row.state == "staged"),
+        **_passed(installs),
         back=_open(back) if back is not None and back.status is not OrderStatus.SETTLED else None,
         taken_back=any(one.status is OrderStatus.SETTLED and not one.failure_class for one in backs),
         back_refused=f"{back.code}: {back.reason}" if back is not None and back.failure_class == "refused" else None,
@@ -128,6 +130,24 @@ def device_view(
         due_at=max(due, default=None),
         back_due_at=back.due_at if back is not None and back.status is not OrderStatus.SETTLED else None,
     )
+
+
+class _Passed(TypedDict):
+    passed: tuple[str, ...]
+    passed_attempt: int
+    taken: str | None
+
+
+def _passed(installs: Iterable[OrderRow]) -> _Passed:
+    """Return which orders brought a release that was confirmed, and the last one that the device took."""
+    rising = sorted(installs, key=lambda order: order.attempt)
+    done = [one for one in rising if one.status is OrderStatus.SETTLED and not one.failure_class]
+    taken = [one for one in rising if one.failure_class != "refused" and one.code != "E_NEVER_ARRIVED"]
+    return {
+        "passed": tuple(dict.fromkeys(one.release for one in done)),
+        "passed_attempt": done[-1].attempt if done else 0,
+        "taken": taken[-1].id if taken else None,
+    }
 
 
 def why_unreached(row: DeviceRow) -> str:

@@ -21,7 +21,7 @@ from fwctl.rollouts.decide import next_step
 from fwctl.rollouts.view import DeviceView, RolloutView
 from fwctl.state import DeviceDeferred
 from fwctl_agent.protocol.messages import DeviceDocument
-from fwctl_agent.protocol.statements import InstallOrder, Mandate
+from fwctl_agent.protocol.statements import InstallOrder, Mandate, Release
 
 
 class Visitor:
@@ -55,8 +55,8 @@ class Visitor:
         subject = Subject(self._prepared.key, plan.repo_id, plan.wave_of[device], self._prepared)
         exchange = Exchange(self._tools, recorder, subject, link, document)
         match next_step(self._prepared.plan, self._view(), view, now):
-            case Install(attempt=attempt, reason=reason):
-                await exchange.drive(self._install(device, attempt, now), reason)
+            case Install(attempt=attempt, reason=reason, stop=stop):
+                await exchange.drive(self._install(device, attempt, now, stop), reason)
             case Resume(order=order, reason=reason):
                 await exchange.drive(self._renewed(order, now), reason)
             case TakeBack(install=install, reason=reason):
@@ -89,6 +89,7 @@ class Visitor:
             observed_at=now,
             running=document.running.release,
             by_mandate=document.running.mandate == mandate,
+            version=document.running.version,
             spent=any(spent.mandate == mandate for spent in document.spent),
             unreachable_since=None,
             misses=0,
@@ -98,29 +99,31 @@ class Visitor:
             attempts=max(view.attempts, known),
         )
 
-    def _install(self, device: str, attempt: int, now: datetime) -> InstallOrder:
+    def _install(self, device: str, attempt: int, now: datetime, stop: Release | None) -> InstallOrder:
+        """Return the order of the plan's release, or of a stop on the way: that one is left again at once, so nobody
+        watches it there, and it is never held back."""
         prepared, plan = self._prepared, self._prepared.plan
+        release = stop or plan.release
         health, index = plan.spec.gates.health, prepared.index[device]
         limits = {name: int(limit.max) for name, limit in health.limits.items() if limit.max is not None}
         return InstallOrder(
             device=device,
             mandate=self._mandate.id,
-            release=plan.release.digest,
+            release=release.digest,
             attempt=attempt,
             leaf=prepared.leaf(device),
             proof=prepared.tree.proof(index),
             confirm_within=self._tools.state.repo.fleet.spec.confirm_seconds,
-            watch=plan.spec.watch_seconds,
+            watch=0 if stop else plan.spec.watch_seconds,
             probes=health.probes,
             limits=tuple(sorted(limits.items())),
-            activation=plan.wave_of[device].activation,
-            delivery=self._tools.images.delivery(plan.release.image),
+            activation="now" if stop else plan.wave_of[device].activation,
+            delivery=self._tools.images.delivery(release.image),
             **self._tools.pen.orders.lifetime(now),
         )
 
     def _renewed(self, order: str, now: datetime) -> InstallOrder:
         """Return an open order with today's freshness: the same id, so sending it again is harmless."""
-        delivery = self._tools.images.delivery(self._prepared.plan.release.image)
-        return replace(
-            kept_install(self._tools.ledger, order), delivery=delivery, **self._tools.pen.orders.lifetime(now)
-        )
+        kept = kept_install(self._tools.ledger, order)
+        delivery = self._tools.images.delivery(self._prepared.release(kept.release).image)
+        return replace(kept, delivery=delivery, **self._tools.pen.orders.lifetime(now))

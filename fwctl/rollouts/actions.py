@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
+from fwctl_agent.protocol.statements import Release
+
 
 @dataclass(frozen=True)
 class Visit:
@@ -65,11 +67,21 @@ class Install:
 
     attempt: int
     reason: str
+    stop: Release | None = None
+    """the release on the way that it is, if it is not the plan's own"""
 
 
 @dataclass(frozen=True)
 class Resume:
     """Go on with an order that is under way; asking again for it is harmless."""
+
+    order: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Activate:
+    """Order the device to switch to what the install order has staged."""
 
     order: str
     reason: str
@@ -99,4 +111,4 @@ class Leave:
     due: datetime | None = None
 
 
-Step = Install | Resume | TakeBack | Defer | Leave
+Step = Install | Activate | Resume | TakeBack | Defer | Leave

@@ -54,6 +54,7 @@ def to_bytes(made: Compiled) -> bytes:
     head = {
         "format": _FORMAT,
         "plan": plan.digest,
+        "chain": plan.chain,
         "lock": made.lock.digest if made.lock else None,
         "waves": [_head(wave) for wave in plan.waves],
         "dropped": plan.dropped,
@@ -94,9 +95,10 @@ def from_bytes(
             waves=_waves(head["waves"], members, _windows(rollout)),
             dropped=tuple(head["dropped"]),
             not_covered=tuple(head["notCovered"]),
+            locked=tuple(head["chain"]),
         )
         return _same(plan, rollout, head, lock, place)
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, InputError):
         return None
 
 

@@ -6,6 +6,7 @@ from fwctl.rollouts.paths import Path
 from fwctl.rollouts.plan import Plan
 from fwctl.rollouts.view import DeviceView
 from fwctl_agent.protocol.statements import Release
+from fwctl_agent.protocol.versions import version_key
 
 NO_PATH = "no_path"
 """the rule that holds a device to whose target nothing leads from what it runs"""
@@ -48,8 +49,11 @@ def no_path(plan: Plan, device: DeviceView) -> str:
 
 def step_words(plan: Plan, device: DeviceView) -> str:
     """Return where a device is on a path of more than one release; empty for one that goes directly."""
+    if not device.version:
+        return ""
     path = path_of(plan, device)
-    done = len(device.passed)
+    stops = (plan.paths.stop(digest) for digest in device.passed if digest != plan.release.digest)
+    done = sum(1 for stop in stops if stop and version_key(stop.version) <= version_key(device.version))
     if path is None or done + len(path) < 2:
         return ""
     return f"{done + 1} of {done + len(path)}: runs {device.version}, next {path[0].version}"

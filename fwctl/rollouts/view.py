@@ -175,7 +175,5 @@ class RolloutView:
     """who is out of service for another reason than this rollout; known where it has a disruption budget"""
     freezes: tuple[FreezeOf, ...] = ()
     """of the guard rails in force"""
-    down_elsewhere: frozenset[str] = frozenset()
-    """who is out of service for another reason than this rollout; known where it has a disruption budget"""
     waves: Mapping[str, WaveView] = field(default_factory=dict)
     devices: Mapping[str, DeviceView]

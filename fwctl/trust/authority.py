@@ -110,8 +110,8 @@ class Authority:
         prefix = f"firmware/{model}/{version}."
         return tuple(envelope for _, envelope in self._envelopes(prefix))
 
-    def check_release(self, release: Release) -> tuple[str, ...]:
-        """Return who signed a release.
+    def check_release(self, release: Release, *, final: bool = True) -> tuple[str, ...]:
+        """Return who signed a release. A stop that is not `final` may lie below the policy's floor (CONTRACTS).
 
         Raises:
             TrustRefused: `E_SIG_MISSING`, `E_SIG_THRESHOLD`, `E_WITHDRAWN`, `E_ROLLBACK_FLOOR`, ...
@@ -121,7 +121,8 @@ class Authority:
             _, signed = verify_release(
                 self.releases(release.model, release.version), digest=release.digest, policy=self.policy
             )
-            if release.security_version < floor:  # every device would refuse it (A22): nobody shall approve it either
+            # Every device would refuse it (A22): nobody shall approve it either.
+            if final and release.security_version < floor:
                 why = f"security version {release.security_version} lies below the policy's floor {floor}"
                 raise Refusal("E_ROLLBACK_FLOOR", why)
         except Refusal as error:

@@ -236,7 +236,7 @@ def test_a_lock_that_is_not_what_was_read_before_is_refused(content: dict[str, b
     [
         lambda kept: kept.replace(b'"devices":100', b'"devices":101', 1),
         lambda kept: kept[:-1] + b"x",
-        lambda kept: kept.replace(b"fwctl-plan-1", b"fwctl-plan-2"),
+        lambda kept: kept.replace(b"fwctl-plan-2", b"fwctl-plan-1"),
         lambda kept: kept.replace(b'"stage":1', b'"stage":2', 1),
         lambda _: b"",
         lambda _: b"[]",
