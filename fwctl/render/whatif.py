@@ -114,6 +114,7 @@ def assumed(made: Forecast) -> list[str]:
         f"come back, after {exactly(given.away)} on average",
         f"a device takes {size(made.length)} at {size(given.bandwidth)}/s, restarts in {exactly(given.restart)}, "
         f"is probed for {exactly(given.probes)}; nothing else is as slow",
+        f"devices run {given.version}" if given.version else "what devices run is not known: they go there directly",
         f"a pass begins every {exactly(given.interval)} and lasts {exactly(given.longest)} at the most",
         "people approve at once" if not given.approval else f"people take {exactly(given.approval)} to approve a stage",
         "devices are always ready, and nobody changes the rollout; it is over when nothing is left but stragglers",

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from fwctl.errors import UsageError
 from fwctl.manifests.fields import did_you_mean
-from fwctl.manifests.scalars import parse_duration, parse_size
+from fwctl.manifests.scalars import parse_duration, parse_size, version_key
 
 CONNECT: Final = 0.1
 """seconds that a connection and its first answers take"""
@@ -38,6 +38,8 @@ class Assumptions:
     """how long a device is offline, on average"""
     returns: float = 0.5
     """of the devices that are offline: those that come back at all"""
+    version: str = ""
+    """what devices run, where nothing is known of them"""
     approval: int = 0
     """until somebody has approved a further stage, or promoted what waits for a person"""
     interval: int = 300
@@ -63,6 +65,11 @@ def _share(text: str) -> float:
     return share
 
 
+def _version(text: str) -> str:
+    version_key(text)
+    return text
+
+
 def _positive(read: Callable[[object], int]) -> Callable[[str], int]:
     def read_more_than_nothing(text: str) -> int:
         if (number := read(text)) < 1:
@@ -80,6 +87,7 @@ NAMED: Final = {
     "broken": Assumption("broken", _share, "of the others that fail: those on which the installer fails", "0.25"),
     "away": Assumption("away", _positive(parse_duration), "how long a device is offline, on average", "4h"),
     "returns": Assumption("returns", _share, "of the devices that are offline: those that come back", "0.5"),
+    "from": Assumption("version", _version, "the version that devices run", "2.4.0"),
     "approval": Assumption("approval", parse_duration, "until a person approves a further stage, or promotes", "1h"),
     "interval": Assumption("interval", _positive(parse_duration), "from pass to pass", "5m"),
     "longest": Assumption("longest", _positive(parse_duration), "the longest time of a pass", "5m"),

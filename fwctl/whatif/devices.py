@@ -19,6 +19,7 @@ from fwctl.rollouts.plan import Plan
 from fwctl.rollouts.view import DeviceView, Failure, OpenOrder, RolloutView
 from fwctl.whatif.assumptions import CONNECT, TIMEOUT, Assumptions
 from fwctl.whatif.traits import SOUND, Trait
+from fwctl_agent.protocol.statements import Release
 
 BEFORE: Final = "sha256:" + "0" * 64
 """what everybody runs when a run begins"""
@@ -34,7 +35,9 @@ class Visited:
     view: DeviceView
     end: int
     download: int = 0
-    """milliseconds of it that a download took"""
+    """milliseconds that a download took in it"""
+    length: int = 0
+    """bytes of the download"""
 
 
 @dataclass
@@ -54,9 +57,7 @@ class Devices:
     """when those fail that do so late"""
 
     def __post_init__(self) -> None:
-        seconds = self.plan.release.length / self.assumed.bandwidth
         self._connect, self._timeout = int(CONNECT * 1000), int(TIMEOUT * 1000)
-        self._download = max(1, round(seconds * 1000))
         self._restart, self._probes = self.assumed.restart * 1000, self.assumed.probes * 1000
         self._back = {device: trait.back * 1000 for device, trait in self.traits.items() if trait.back}
         self.may_return = {device for device, back in self._back.items() if back < inf}
@@ -69,7 +70,7 @@ class Devices:
     def visit(self, device: str, rollout: RolloutView, now: int) -> Visited:
         """Visit a device; its view is as it is from now on, and the returned one as it will be at the end."""
         known = self.views.get(device)
-        view = known or DeviceView(id=device, running=BEFORE, observed_at=self.at(now))
+        view = known or DeviceView(id=device, running=BEFORE, version=self.assumed.version, observed_at=self.at(now))
         phase, until = self._phases.get(device, (None, 0))
         back = self._back.get(device, 0)
         if now < until or now < back:
@@ -107,24 +108,33 @@ class Devices:
         return Visited(replace(view, unreachable_since=since, misses=misses, due_at=due), end)
 
     def _install(self, seen: DeviceView, step: Install, now: int) -> Visited:
-        number, moment = step.attempt, self.at(now)
+        number, moment, release = step.attempt, self.at(now), step.stop or self.plan.release
         order = OpenOrder(f"{seen.id}/{number}", number, "sent", moment, accepted=False)
         begun = replace(
-            seen, order=order, install=order.id, started_at=moment, attempts=number, failure=None, confirmed=False
+            seen,
+            order=order,
+            install=order.id,
+            ordered=release.digest,
+            started_at=moment,
+            attempts=number,
+            failure=None,
+            confirmed=False,
         )
         self.views[seen.id] = begun
-        end = now + self._connect + self._download
-        if self.traits.get(seen.id, SOUND).flaw == "install":
-            return Visited(self._failed(begun, "install", "E_INSTALL", end), end, self._download)
+        takes = max(1, round(1000 * release.length / self.assumed.bandwidth))
+        end = now + self._connect + takes
+        if step.stop is None and self.traits.get(seen.id, SOUND).flaw == "install":
+            return Visited(self._failed(begun, "install", "E_INSTALL", end), end, takes, release.length)
         if self.plan.wave_of[seen.id].activation == "hold":
             held = replace(begun, order=replace(order, state="staged", accepted=True), staged=True)
-            return Visited(held, end, self._download)
+            return Visited(held, end, takes, release.length)
         accepted = replace(begun, order=replace(order, state="running", accepted=True))
-        return replace(self._restarted(accepted, end), download=self._download)
+        return replace(self._restarted(accepted, end), download=takes, length=release.length)
 
     def _restarted(self, view: DeviceView, end: int) -> Visited:
         """Start the new firmware; where that takes no time, it is tried at once."""
-        self.exposed.add(view.id)
+        if view.ordered == self.plan.release.digest:
+            self.exposed.add(view.id)
         if not self._restart:
             return self._on_trial(view, end)
         return Visited(self._restarts(view, "trial", end), end)
@@ -146,15 +156,30 @@ class Devices:
         """Run the probes, and confirm what passes them."""
         trait, end = self.traits.get(view.id, SOUND), now + self._probes
         self._phases.pop(view.id, None)
+        stop = next((stop for stop in self.plan.stops if stop.digest == view.ordered), None)
+        if stop is not None:
+            return Visited(self._passed(view, stop, end), end)
         if trait.flaw == "health":
             if self._restart:
                 return Visited(self._restarts(view, "failing", end), end)
             return Visited(self._failed(view, "health", "E_PROBE_FAILED", end), end)
         if trait.flaw == "late":
             self._ill[view.id] = end + round(trait.moment * (self.plan.spec.watch or 0) * 1000)
-        digest = self.plan.release.digest
-        done = replace(view, order=None, running=digest, by_mandate=True, confirmed=True, observed_at=self.at(end))
-        return Visited(done, end)
+        return Visited(self._passed(view, self.plan.release, end), end)
+
+    def _passed(self, view: DeviceView, release: Release, end: int) -> DeviceView:
+        """Return a device that has confirmed a release."""
+        return replace(
+            view,
+            order=None,
+            running=release.digest,
+            version=release.version,
+            by_mandate=True,
+            confirmed=True,
+            passed=(*view.passed, release.digest),
+            passed_attempt=view.attempts,
+            observed_at=self.at(end),
+        )
 
     def _failed(self, view: DeviceView, klass: Literal["install", "health"], code: str, end: int) -> DeviceView:
         failure = Failure(view.attempts, klass, code, self.at(end))

@@ -103,7 +103,7 @@ class Playing:
     def _visit(self, device: str) -> None:
         visited = self._fleet.visit(device, self._rollout, self._now)
         if visited.download:
-            self._traffic.download(device, visited.end - visited.download, visited.end)
+            self._traffic.download(device, visited)
             if self._rollout.back_since is None:
                 self._ordered.add(device)
         self._serial += 1

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from fwctl.rollouts.plan import Plan
+from fwctl.whatif.devices import Visited
 from fwctl.whatif.results import Sample, WaveSpan
 
 POINTS = 512
@@ -55,9 +56,10 @@ class Traffic:
     _minutes: dict[str, Counter[int]] = field(default_factory=lambda: defaultdict(Counter))
     _sites: dict[str, str] = field(default_factory=dict)
 
-    def download(self, device: str, begin: int, end: int) -> None:
-        """Note that a device took the image in this time, evenly."""
-        site, length = self._site(device), self.plan.release.length
+    def download(self, device: str, visited: Visited) -> None:
+        """Note what a device took in during a visit; it is spread evenly over the time that it took."""
+        site, length = self._site(device), visited.length
+        begin, end = visited.end - visited.download, visited.end
         self.total[site] += length
         minutes, left = self._minutes[site], length
         for minute in range(begin // MINUTE, end // MINUTE + 1):
