@@ -21,12 +21,14 @@ def register(app: typer.Typer) -> None:
 @group.command()
 def create(
     context: typer.Context,
-    name: Annotated[str, typer.Argument(metavar="NAME", help="The rollout's name.")],
     firmware: Annotated[
         str,
         typer.Option(metavar="MODEL@VERSION", help="What the devices shall run.", autocompletion=completing.firmware),
     ],
-    env: Annotated[str, typer.Option(help="The environment.")] = "dev",
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="The rollout's name; DEVICE-VERSION, GROUP-VERSION by default.")
+    ] = "",
+    env: Annotated[str, typer.Option(help="The environment; that of the devices by default.")] = "",
     devices: Annotated[
         list[str] | None,
         typer.Option("--device", metavar="NAME", help="A device; repeat it.", autocompletion=completing.devices),
@@ -37,26 +39,40 @@ def create(
     ] = None,
     everyone: Annotated[bool, typer.Option("--all", help="Every device of the model in the environment.")] = False,
     strategy: Annotated[
-        Literal["Canary", "Rolling", "Direct"], typer.Option(help="How they get there; Direct is all at once.")
-    ] = "Canary",
+        Literal["Canary", "Rolling", "Direct", "Regional", "BlueGreen"] | None,
+        typer.Option(help="How they get there. Canary by default; for one device Direct, which is all at once."),
+    ] = None,
+    regions: Annotated[
+        list[str] | None,
+        typer.Option("--region", metavar="REGION", help="A region for Regional; repeat it in the order they go."),
+    ] = None,
+    soak: Annotated[
+        str, typer.Option(metavar="DURATION", help="How long a wave is watched, such as 15m; the strategy's default.")
+    ] = "",
+    replaces: Annotated[
+        str, typer.Option(metavar="ROLLOUT", help="The rollout that this one takes devices over from.")
+    ] = "",
 ) -> None:
     """Write the smallest rollout manifest: a few devices first."""
-    from fwctl.cli.creating import create_rollout
+    from fwctl.cli.creating import Wish, create_rollout
 
     settings: Context = context.obj
-    created = create_rollout(
-        settings,
-        name,
-        firmware,
+    wish = Wish(
+        firmware=firmware,
+        name=name,
         env=env,
         devices=devices or (),
         groups=groups or (),
         everyone=everyone,
         strategy=strategy,
+        regions=regions or (),
+        soak=soak,
+        replaces=replaces,
     )
+    created = create_rollout(settings, wish)
     say(created.text.rstrip())
     say(f"\nWrote {created.path}: {created.targets} device{'s' if created.targets != 1 else ''}")
-    next_is(f"fwctl plan {env}/{name} --lock")
+    next_is(f"fwctl plan {created.key} --lock")
 
 
 @group.command("list")
@@ -88,7 +104,9 @@ def show(context: typer.Context, rollout: Rollout, format_: TextOrJson = "text")
 def report(
     context: typer.Context,
     rollout: Rollout,
-    format_: Annotated[Literal["text", "json", "html", "svg"], typer.Option("--format", help="How to write it.")] = "text",
+    format_: Annotated[
+        Literal["text", "json", "html", "svg"], typer.Option("--format", help="How to write it.")
+    ] = "text",
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="Where to; standard output by default.")] = None,
 ) -> None:
     """Tell how a rollout went: waves, failures, times back."""

@@ -229,6 +229,11 @@ WORK: Final[Mapping[str, Stop]] = {
         "See the waves with `fwctl plan ROLLOUT`.",
         exits=(2, 3),
     ),
+    "E_OVERLAP": Stop(
+        "Another rollout holds devices of the one that was to be written; two may only if one replaces the other.",
+        "Take them over with `--replaces ROLLOUT`, or name other devices.",
+        exits=(3,),
+    ),
     "E_REGION": Stop(
         "A Regional rollout targets devices that are in no region which it lists.",
         "Give them their `region`, list it in `regions`, or leave the devices out with `targets.exclude`.",
