@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
+from typing import Literal
 
 from fwctl.errors import DeviceError
 from fwctl.fleet.interface import DeviceLink
@@ -16,9 +17,11 @@ from fwctl.reconcile.kept import kept_install
 from fwctl.reconcile.observing import missed, observe
 from fwctl.reconcile.tools import Recorder, Tools
 from fwctl.reconcile.views import device_view
-from fwctl.rollouts.actions import Defer, Install, Leave, Resume, TakeBack
+from fwctl.rollouts import switching
+from fwctl.rollouts.actions import Activate, Defer, Install, Leave, Resume, TakeBack
 from fwctl.rollouts.decide import next_step
-from fwctl.rollouts.view import DeviceView, RolloutView
+from fwctl.rollouts.metrics import bounds_of
+from fwctl.rollouts.view import DeviceView, OpenOrder, RolloutView
 from fwctl.state import DeviceDeferred
 from fwctl_agent.protocol.messages import DeviceDocument
 from fwctl_agent.protocol.statements import InstallOrder, Mandate, Release
@@ -57,8 +60,10 @@ class Visitor:
         match next_step(self._prepared.plan, self._view(), view, now):
             case Install(attempt=attempt, reason=reason, stop=stop):
                 await exchange.drive(self._install(device, attempt, now, stop), reason)
-            case Resume(order=order, reason=reason):
+            case Resume(order=order, reason=reason) if not view.staged:
                 await exchange.drive(self._renewed(order, now), reason)
+            case Activate(order=order, reason=reason) | Resume(order=order, reason=reason):
+                await exchange.activate(self._renewed(order, now), reason)
             case TakeBack(install=install, reason=reason):
                 await exchange.take_back(install, reason)
             case Defer(reason=reason, due=due):
@@ -86,6 +91,7 @@ class Visitor:
         return replace(
             view,
             order=order,
+            staged=order is not None and holds(document, order),
             observed_at=now,
             running=document.running.release,
             by_mandate=document.running.mandate == mandate,
@@ -105,7 +111,7 @@ class Visitor:
         prepared, plan = self._prepared, self._prepared.plan
         release = stop or plan.release
         health, index = plan.spec.gates.health, prepared.index[device]
-        limits = {name: int(limit.max) for name, limit in health.limits.items() if limit.max is not None}
+        bounds = bounds_of(health.limits)
         return InstallOrder(
             device=device,
             mandate=self._mandate.id,
@@ -116,8 +122,9 @@ class Visitor:
             confirm_within=self._tools.state.repo.fleet.spec.confirm_seconds,
             watch=0 if stop else plan.spec.watch_seconds,
             probes=health.probes,
-            limits=tuple(sorted(limits.items())),
-            activation="now" if stop else plan.wave_of[device].activation,
+            limits=bounds.maxima,
+            minima=bounds.minima,
+            activation="now" if stop else self._activation(device),
             delivery=self._tools.images.delivery(release.image),
             **self._tools.pen.orders.lifetime(now),
         )
@@ -126,4 +133,15 @@ class Visitor:
         """Return an open order with today's freshness: the same id, so sending it again is harmless."""
         kept = kept_install(self._tools.ledger, order)
         delivery = self._tools.images.delivery(self._prepared.release(kept.release).image)
-        return replace(kept, delivery=delivery, **self._tools.pen.orders.lifetime(now))
+        target = kept.release == self._prepared.plan.release.digest
+        activation = self._activation(kept.device) if target else kept.activation
+        return replace(kept, delivery=delivery, activation=activation, **self._tools.pen.orders.lifetime(now))
+
+    def _activation(self, device: str) -> Literal["now", "hold"]:
+        wave = self._prepared.plan.wave_of[device]
+        return switching.activation(wave, self._view().waves.get(wave.name))
+
+
+def holds(document: DeviceDocument, order: OpenOrder) -> bool:
+    """Say whether a device waits to be told to switch to what this order has staged, and the ledger knows that."""
+    return document.order == order.id and document.state == "staged" and order.state in ("staged", "switching")

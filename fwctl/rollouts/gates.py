@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 
 from fwctl.manifests.models.rollout_parts import Gates
 from fwctl.rollouts.failures import CLASSES
 from fwctl.rollouts.standing import Standing
+from fwctl.rollouts.statistics import wilson_lower
 
 
 @dataclass(frozen=True)
@@ -75,16 +77,19 @@ def judge(gates: Gates, tally: Tally) -> Verdict:
     """Judge a wave by what has settled.
 
     `minSample` guards only the early stop; the verdict at the end uses all settled devices. A wave whose failures
-    already exceed the share of all its devices cannot pass any more, and is not waited for.
+    already exceed the share of all its devices cannot pass any more, and is not waited for. Where `confidence` is
+    given, only what is that sure fails a wave; what is above the limit and not so sure does not pass either.
     """
-    limit, told = gates.max_failure_rate.percent, _rate(tally)
-    early = tally.sample >= gates.max_failure_rate.min_sample and _above(tally.counted, tally.sample, limit)
+    told, sample = _rate(gates, tally), tally.sample
+    early = sample >= gates.max_failure_rate.min_sample and too_many(gates, tally.counted, sample)
     if early or too_many(gates, tally.counted, tally.size):
-        return Fail("maxFailureRate", f"{told}, allowed are {limit:g} %")
+        return Fail(RATE, told)
     if tally.unsettled:
         return Undecided()
-    if too_many(gates, tally.counted, tally.sample):
-        return Fail("maxFailureRate", f"{told}, allowed are {limit:g} %")
+    if too_many(gates, tally.counted, sample):
+        return Fail(RATE, told)
+    if _above(tally.counted, sample, gates.max_failure_rate.percent):
+        return Inconclusive(RATE, f"{told}: neither sure enough to go back nor good enough to go on")
     wanted = gates.min_reached.percent
     if tally.reached * 100 < _exact(wanted) * tally.size:
         return Inconclusive(
@@ -93,20 +98,32 @@ def judge(gates: Gates, tally: Tally) -> Verdict:
     return Pass(f"{tally.reached} of {tally.size} reached, {tally.counted} failed")
 
 
+RATE = "maxFailureRate"
+
+
 def too_many(gates: Gates, failed: int, size: int) -> bool:
-    """Say whether so many failures are more than `size` devices may have."""
-    return _above(failed, size, gates.max_failure_rate.percent)
+    """Say whether so many failures are more than `size` devices may have, and that as surely as is asked for."""
+    rate = gates.max_failure_rate
+    if not _above(failed, size, rate.percent):
+        return False
+    return rate.confidence is None or wilson_lower(failed, size, rate.confidence) * 100 > rate.percent
 
 
 def _above(part: int, whole: int, percent: float) -> bool:
     return whole > 0 and part * 100 > _exact(percent) * whole
 
 
+@lru_cache(maxsize=64)
 def _exact(percent: float) -> Fraction:
     """Return a percentage as it was written: as floats, 69 of 1500 is more than 4.6 %."""
     return Fraction(str(percent))
 
 
-def _rate(tally: Tally) -> str:
-    share = 100 * tally.counted / tally.sample if tally.sample else 0.0
-    return f"{tally.counted} of {tally.sample} failed ({share:.3g} %)"
+def _rate(gates: Gates, tally: Tally) -> str:
+    rate, sample = gates.max_failure_rate, tally.sample
+    share = 100 * tally.counted / sample if sample else 0.0
+    told = f"{tally.counted} of {sample} failed ({share:.3g} %), allowed are {rate.percent:g} %"
+    if rate.confidence is None:
+        return told
+    bound = 100 * wilson_lower(tally.counted, sample, rate.confidence)
+    return f"{told}; with {100 * rate.confidence:g} % confidence the rate is above {bound:.3g} %"

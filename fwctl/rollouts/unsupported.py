@@ -9,7 +9,6 @@ from collections.abc import Iterator
 
 from fwctl.manifests.diagnostic import Loc
 from fwctl.manifests.models import Model, RolloutSpec
-from fwctl.manifests.models.rollout_parts import Limit
 
 Found = tuple[Loc, str]
 
@@ -21,9 +20,6 @@ def not_enforced(spec: RolloutSpec) -> Iterator[Found]:
         yield ("spec", "rollback", "scope"), "a rollback of one wave"
     health: Loc = ("spec", "gates", "health")
     yield from _set(spec.gates.health, health, "compare_with_control")
-    for name, limit in spec.gates.health.limits.items():
-        if not _a_maximum(limit):
-            yield (*health, "limits", name), "a limit other than `max` with a whole number from 0"
 
 
 def _set(model: Model, at: Loc, *names: str) -> Iterator[Found]:
@@ -31,7 +27,3 @@ def _set(model: Model, at: Loc, *names: str) -> Iterator[Found]:
         if name in model.model_fields_set and getattr(model, name) is not None:
             alias = type(model).model_fields[name].alias or name
             yield (*at, alias), f"`{alias}`"
-
-
-def _a_maximum(limit: Limit) -> bool:
-    return limit.min is None and limit.max is not None and limit.max >= 0 and float(limit.max).is_integer()

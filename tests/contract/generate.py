@@ -57,6 +57,7 @@ def generate() -> dict[str, str]:
         "identity.json": {name: message.to_wire() for name, message in samples.IDENTITY.items()},
         "order-install.json": _order(INSTALL),
         "order-install-pull.json": _order(samples.PULLED),
+        "order-install-bounded.json": _order(samples.BOUNDED),
     }
     for verb in FOLLOW_UPS:
         files[f"order-{verb}.json"] = _order(samples.follow_up(verb))
@@ -149,7 +150,7 @@ def _merkle(lock: Lock) -> dict[str, Any]:
 
 def _order(order: Order) -> dict[str, Any]:
     """An install carries everything; the other verbs carry the order and the trust bundle."""
-    install = order in (INSTALL, samples.PULLED)
+    install = order in (INSTALL, samples.PULLED, samples.BOUNDED)
     request: OrderRequest = FLEET.request(
         order,
         approvals=_approval()["envelopes"] if install else (),

@@ -102,6 +102,8 @@ SLOTS = (
 INSTALL: InstallOrder = FLEET.install(
     DEVICE, RELEASE, LOCK, MANDATE, watch=900, limits=(("disk", 90), ("temperature", 80)), attempt=2
 )
+BOUNDED: InstallOrder = replace(INSTALL, minima=(("signal", -90), ("temperature", 5)))
+"""the same order with minima beside the maxima: the same id"""
 PULLED: InstallOrder = replace(
     INSTALL,
     delivery=Pull(f"https://images.example.com/fw/sha256/{RELEASE.image[7:9]}/{RELEASE.image[7:]}?token=abc%2F"),

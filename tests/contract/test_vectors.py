@@ -36,7 +36,7 @@ from fwctl_agent.trust.verifier import DeviceContext, TrustedTime, judge_follow_
 from tests.contract.generate import SCHEMAS, VECTORS, generate, generate_schemas
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
-ORDERS = ("install", "install-pull", "activate", "confirm", "revert", "cancel")
+ORDERS = ("install", "install-pull", "install-bounded", "activate", "confirm", "revert", "cancel")
 
 
 def vector(name: str) -> Any:
@@ -143,7 +143,7 @@ def test_order_is_accepted_by_the_judge(verb: str) -> None:
         running_approved_at=None,
     )
     time = TrustedTime(NOW, suspect=False)
-    if verb in ("install", "install-pull"):
+    if verb in ("install", "install-pull", "install-bounded"):
         install = judge_install(request, context=context, policy=trusted.policy, time=time)
         assert install.release.version == "2.5.0"
         assert install.approvers == ("alice", "bob")
@@ -239,7 +239,7 @@ def envelopes() -> list[tuple[str, dict[str, Any], Any]]:
 
 def test_every_envelope_verifies_with_cryptography_alone() -> None:
     keys, names = raw_keys(), {entry["keyid"]: name for name, entry in vector("keys").items()}
-    assert len(envelopes()) == 14
+    assert len(envelopes()) == 15
     for who, envelope, statement in envelopes():
         decoded, signers = raw_dsse(envelope, keys)
         assert decoded == statement

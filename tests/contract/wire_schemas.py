@@ -118,7 +118,9 @@ INSTALL: Final = obj(
     delivery={"oneOf": [obj(type=one_of("push")), obj(type=one_of("pull"), url=pattern(URL) | {"maxLength": MAX_URL})]},
     confirmWithin=number(1, 7 * 86400),
     watch=number(0, 30 * 86400),
-    probes=obj(set=WORD_, limits=mapping(number(), 64)),
+    probes=optional(
+        obj(set=WORD_, limits=mapping(number(-MAX_INT), 64), minima=mapping(number(-MAX_INT), 64)), "minima"
+    ),
     activation=one_of("now", "hold"),
 )
 FOLLOW_UP: Final = obj(**ORDER_FIELDS, verb=one_of("activate", "confirm", "revert", "cancel"), refersTo=DIGEST_)

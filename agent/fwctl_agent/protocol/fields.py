@@ -62,6 +62,10 @@ class Fields:
             raise self.refuse(name, "is missing")
         return self._left.pop(name)
 
+    def has(self, name: str) -> bool:
+        """Say whether there is such a field that nobody has taken."""
+        return name in self._left
+
     def text(self, name: str, pattern: re.Pattern[str] | None = None, *, limit: int = 256) -> str:
         value = self.take(name)
         if not isinstance(value, str) or len(value) > limit:
@@ -139,6 +143,13 @@ def matching(pattern: re.Pattern[str], what: str) -> Callable[[object], str]:
         return value
 
     return read
+
+
+def signed(value: object) -> int:
+    """Read one whole number, which may be below 0."""
+    if type(value) is not int or abs(value) > MAX_INT:
+        raise Refusal("E_SCHEMA", "a list has an entry that is not a whole number")
+    return value
 
 
 def integer(value: object) -> int:

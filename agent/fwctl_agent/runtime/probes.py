@@ -9,6 +9,7 @@ import os
 import re
 import signal
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
@@ -16,7 +17,15 @@ from urllib.parse import urlsplit
 from fwctl_agent.protocol.statements import ProbeResult
 from fwctl_agent.runtime.settings import Check, CommandCheck, FileCheck, HttpCheck, ProbeSet
 
-Limits = tuple[tuple[str, int], ...]
+
+@dataclass(frozen=True)
+class Limits:
+    """What an order demands of numeric probes, by name."""
+
+    maxima: tuple[tuple[str, int], ...] = ()
+    minima: tuple[tuple[str, int], ...] = ()
+
+
 Verdict = tuple[bool, tuple[ProbeResult, ...]]
 Probe = Callable[[ProbeSet, Limits], Awaitable[Verdict]]
 
@@ -45,9 +54,9 @@ async def judge(probe_set: ProbeSet, limits: Limits, *, seconds: float, probe: P
 
 async def once(probe_set: ProbeSet, limits: Limits) -> Verdict:
     """Run every check once. Never raises: a check that cannot be made is a bad one."""
-    results = [await _checked(check, dict(limits)) for check in probe_set.checks]
+    results = [await _checked(check, limits) for check in probe_set.checks]
     names = {check.name for check in probe_set.checks}
-    for name, _ in limits:
+    for name in dict([*limits.maxima, *limits.minima]):
         if name not in names:
             results.append(ProbeResult(name, False, "a limit was ordered for a probe that this set does not have"))
     if not results:
@@ -55,7 +64,7 @@ async def once(probe_set: ProbeSet, limits: Limits) -> Verdict:
     return all(result.ok for result in results), tuple(results)
 
 
-async def _checked(check: Check, limits: dict[str, int]) -> ProbeResult:
+async def _checked(check: Check, limits: Limits) -> ProbeResult:
     try:
         match check:
             case CommandCheck():
@@ -69,12 +78,21 @@ async def _checked(check: Check, limits: dict[str, int]) -> ProbeResult:
     except (OSError, http.client.HTTPException, ValueError) as error:
         ok, text = False, f"{type(error).__name__}: {error}"
     value = int(text.strip()) if _NUMBER.fullmatch(text.strip()) else None
-    limit = limits.get(check.name)
-    if limit is not None and value is None:
-        ok, text = False, f"a limit was ordered, but the probe gave no whole number: {text}"
-    elif limit is not None and value is not None and value > limit:
-        ok, text = False, f"{value} is above the limit {limit}"
+    if (why := _beyond(check.name, value, limits)) is not None:
+        ok, text = False, f"{why}: {text}" if value is None else why
     return ProbeResult(check.name, ok, clean(text), value)
+
+
+def _beyond(name: str, value: int | None, limits: Limits) -> str | None:
+    """Return how a value breaks what was ordered; None if it does not."""
+    most, least = dict(limits.maxima).get(name), dict(limits.minima).get(name)
+    if most is None and least is None:
+        return None
+    if value is None:
+        return "a limit was ordered, but the probe gave no whole number"
+    if most is not None and value > most:
+        return f"{value} is above the limit {most}"
+    return f"{value} is below the limit {least}" if least is not None and value < least else None
 
 
 async def _command(check: CommandCheck) -> tuple[bool, str]:

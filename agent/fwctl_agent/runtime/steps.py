@@ -9,6 +9,7 @@ from fwctl_agent.runtime import machine
 from fwctl_agent.runtime.job import Job
 from fwctl_agent.runtime.machine import Change
 from fwctl_agent.runtime.ports import Moment, Selector
+from fwctl_agent.runtime.probes import Limits
 from fwctl_agent.runtime.record import Record
 
 
@@ -48,7 +49,7 @@ class Probe:
     """Run the probe set within `seconds`; in watch, again and again."""
 
     name: str
-    limits: tuple[tuple[str, int], ...]
+    limits: Limits
     seconds: float
     watch: bool
 
@@ -153,7 +154,7 @@ def _reverting(record: Record, job: Job, selector: Selector, booted: str, now: M
 
 
 def _probe(job: Job, seconds: float, *, watch: bool) -> Probe:
-    return Probe(job.order.probes, job.order.limits, seconds, watch)
+    return Probe(job.order.probes, Limits(job.order.limits, job.order.minima), seconds, watch)
 
 
 def _left(job: Job, span: int, now: Moment) -> float:

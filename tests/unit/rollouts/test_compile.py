@@ -72,14 +72,6 @@ def test_the_mandate_changes_with_every_byte_of_manifest_and_lock() -> None:
     assert base.path == "rollouts/dev/sensors.yaml"
 
 
-@pytest.mark.parametrize("strategy", ["BlueGreen"])
-def test_a_strategy_of_a_later_release_is_refused_at_its_place(strategy: str) -> None:
-    sources = files(["a"], [f"strategy: {{type: {strategy}}}"])
-    found = check_plans(repo_of(sources), sources)
-    assert [(d.code, d.path, d.line) for d in found] == [("E_STRATEGY", "rollouts/dev/sensors.yaml", 7)]
-    assert "Direct" in found[0].remedy
-
-
 def test_without_a_strategy_it_is_a_canary() -> None:
     sources = files(["a"], [])
     assert check_plans(repo_of(sources), sources) == ()
@@ -145,9 +137,6 @@ def test_the_manifest_stands_for_the_release_that_is_signed() -> None:
     ("line", "place"),
     [
         ("lateJoiners: {max: 5}", "spec.lateJoiners"),
-        ("gates: {health: {limits: {temperature: {min: 3}}}}", "spec.gates.health.limits.temperature"),
-        ("gates: {health: {limits: {temperature: {max: 3.5}}}}", "spec.gates.health.limits.temperature"),
-        ("gates: {health: {limits: {temperature: {max: -1}}}}", "spec.gates.health.limits.temperature"),
         ("rollback: {scope: wave}", "spec.rollback.scope"),
     ],
 )

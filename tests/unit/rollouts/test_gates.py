@@ -115,3 +115,48 @@ def test_what_is_settled_and_what_is_not() -> None:
     tally = Tally.of([*map(standing, open_ones), standing("reached"), standing("straggler"), standing("failed")])
     assert (tally.size, tally.reached, tally.counted, tally.other, tally.unsettled) == (7, 1, 1, 1, 4)
     assert tally.sample == 2, "a straggler says nothing about the firmware"
+
+
+def sure(percent: float, confidence: float, sample: int = 20) -> Gates:
+    rate = {"percent": percent, "minSample": sample, "confidence": confidence}
+    return Gates.model_validate({"maxFailureRate": rate})
+
+
+@pytest.mark.parametrize(
+    ("size", "reached", "counted", "other", "verdict", "why"),
+    [
+        (1, 0, 1, 0, Fail, "a canary of one that fails: the bound is 27 %"),
+        (2, 1, 1, 0, Fail, "a canary of two: small ones can fail"),
+        (10, 9, 1, 0, Fail, "1 of 10: the bound is 2.4 %"),
+        (20, 19, 1, 0, Inconclusive, "1 of 20 may be bad luck: it neither goes back nor on"),
+        (20, 20, 0, 0, Pass, "nobody failed"),
+        (100, 98, 2, 0, Pass, "exactly as many as allowed"),
+        (100, 96, 4, 0, Inconclusive, "4 of 100 may be bad luck"),
+        (100, 94, 6, 0, Fail, "6 of 100 are not"),
+        (100, 18, 2, 0, Fail, "2 of 20, and the bound is above the limit: the early stop"),
+        (100, 19, 1, 0, Undecided, "without confidence this would be stopped early"),
+        (100, 0, 4, 0, Undecided, "4 of 4, below the sample, and of 100 in the end not sure"),
+    ],
+)
+def test_with_confidence(size: int, reached: int, counted: int, other: int, verdict: type[object], why: str) -> None:
+    assert isinstance(judge(sure(2, 0.95), Tally(size, reached, counted, other)), verdict), why
+
+
+def test_the_words_of_a_bound() -> None:
+    verdict = judge(sure(2, 0.95), Tally(20, 19, 1, 0))
+    assert verdict == Inconclusive(
+        "maxFailureRate",
+        "1 of 20 failed (5 %), allowed are 2 %; with 95 % confidence the rate is above 1.12 %: "
+        "neither sure enough to go back nor good enough to go on",
+    )
+
+
+@given(size=st.integers(1, 300), share=st.floats(0, 1), percent=st.sampled_from([0.0, 1.0, 2.0, 4.6, 30.0]))
+def test_confidence_only_ever_asks_for_more_before_it_fails_and_never_promotes_more(
+    size: int, share: float, percent: float
+) -> None:
+    counted = int(share * size)
+    tally = Tally(size, size - counted, counted, 0)
+    plain, bound = judge(gates(percent=percent, reached=0), tally), judge(sure(percent, 0.95), tally)
+    assert not (isinstance(bound, Fail) and not isinstance(plain, Fail))
+    assert not (isinstance(bound, Pass) and not isinstance(plain, Pass))

@@ -10,7 +10,7 @@ from typing import Any, Final, Literal, cast
 
 from fwctl_agent.errors import Refusal
 from fwctl_agent.protocol import canonical
-from fwctl_agent.protocol.fields import HEX64, ID, WORD, Fields, format_time, integer, matching
+from fwctl_agent.protocol.fields import HEX64, ID, WORD, Fields, format_time, matching, signed
 from fwctl_agent.protocol.lock import MAX_CHAIN, Proof
 
 ORDER: Final = "application/vnd.fwctl.order.v1+json"
@@ -93,6 +93,8 @@ class InstallOrder(_Order):
     limits: tuple[tuple[str, int], ...]
     """absolute maxima of numeric probes, by name"""
     activation: Literal["now", "hold"]
+    minima: tuple[tuple[str, int], ...] = ()
+    """absolute minima of numeric probes, by name; on the wire only where there are some"""
     delivery: Delivery = Push()
     """how the bytes come; the id does not depend on it, so an order sent again may name another address"""
     verb: Literal["install"] = "install"
@@ -108,13 +110,14 @@ class InstallOrder(_Order):
         )
 
     def to_wire(self) -> dict[str, Any]:
+        minima = {"minima": dict(self.minima)} if self.minima else {}
         return self._common(self.verb, self.id) | {
             "leaf": self.leaf,
             "proof": {"index": self.proof.index, "hashes": list(self.proof.hashes)},
             "delivery": self.delivery.to_wire(),
             "confirmWithin": self.confirm_within,
             "watch": self.watch,
-            "probes": {"set": self.probes, "limits": dict(self.limits)},
+            "probes": {"set": self.probes, "limits": dict(self.limits)} | minima,
             "activation": self.activation,
         }
 
@@ -181,13 +184,18 @@ def _install(top: Fields, common: dict[str, Any]) -> InstallOrder:
         confirm_within=top.integer("confirmWithin", 1, 7 * 86400),
         watch=top.integer("watch", 0, 30 * 86400),
         probes=probes.text("set", WORD),
-        limits=tuple(sorted(probes.mapping("limits", integer, limit=64).items())),
+        limits=_bounds(probes, "limits"),
+        minima=_bounds(probes, "minima") if probes.has("minima") else (),
         activation=cast(Literal["now", "hold"], top.choice("activation", ("now", "hold"))),
         delivery=_delivery(Fields(top.take("delivery"), "order.delivery")),
     )
     for fields in (proof, probes):
         fields.done()
     return order
+
+
+def _bounds(probes: Fields, name: str) -> tuple[tuple[str, int], ...]:
+    return tuple(sorted(probes.mapping(name, signed, limit=64).items()))
 
 
 def _delivery(fields: Fields) -> Delivery:
