@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Final, Literal
 
 from fwctl.rollouts.places import Outages, Places, Traffic
@@ -19,11 +19,19 @@ from fwctl.rollouts.queues import Key
 from fwctl.rollouts.rates import Rate
 from fwctl.rollouts.standing import Standing, Verdict
 from fwctl.rollouts.view import DeviceView, RolloutView, WaveView
+from fwctl.rollouts.windows import UNKNOWN, Closed, calendar, device_window
 
 MAY_BEGIN: Final = ("pending", "retry", "straggler")
 
 LimitName = Literal[
-    "maxConcurrent", "maxPerMinute", "ramp", "maxUnavailable", "jitter", "disruption", "bytesPerMinutePerSite"
+    "maxConcurrent",
+    "maxPerMinute",
+    "ramp",
+    "maxUnavailable",
+    "window",
+    "jitter",
+    "disruption",
+    "bytesPerMinutePerSite",
 ]
 
 
@@ -76,7 +84,11 @@ class Meter:
             size = max(release.length for release in (*plan.stops, plan.release))
             allowed = limits.bytes_per_minute_per_site
             self._traffic = Traffic(sites, self._members, per_minute=allowed, size=size)
-        self._now = datetime.min
+        windows = ((number, calendar(plan, wave)) for number, wave in enumerate(self._waves))
+        self._local = frozenset(number for number, one in windows if one is not None and one.local)
+        self._zones: dict[str, int] = {}
+        self._shut: dict[tuple[int, str], Closed | None] = {}
+        self._now = datetime.min.replace(tzinfo=UTC)
 
     # -- keeping it up to date -----------------------------------------------------------------------------------------
 
@@ -89,9 +101,7 @@ class Meter:
         if self._outages is not None:
             self._outages.elsewhere(rollout.down_elsewhere)
 
-    def note(
-        self, seat: int, device: DeviceView | None, verdict: Verdict, now: datetime, *, visiting: bool
-    ) -> None:
+    def note(self, seat: int, device: DeviceView | None, verdict: Verdict, now: datetime, *, visiting: bool) -> None:
         """Take in what is known of a device."""
         starting = visiting and not verdict.holds_place and not verdict.quarantine and verdict.state in MAY_BEGIN
         started_at = device.started_at if device is not None else None
@@ -105,6 +115,7 @@ class Meter:
     def tick(self, now: datetime) -> None:
         """Take in that time has gone by."""
         self._now = now
+        self._shut.clear()
         self.rate.tick(now)
         if self._traffic is not None:
             self._traffic.tick(now)
@@ -126,6 +137,8 @@ class Meter:
 
     def key(self, seat: int, wave: int) -> Key | None:
         """Return what a device that could start waits for; None if nothing holds it alone."""
+        if wave in self._local and self._closed(wave, zone := self._zone(seat)) is not None:
+            return Key("window", self._zones.setdefault(zone, len(self._zones)))
         if wave in self._switching:
             return None
         opened = self._opened.get(wave)
@@ -156,6 +169,9 @@ class Meter:
 
     def until(self, key: Key, wave: int) -> datetime | None:
         """Return when those who wait for a key may start, where time alone tells."""
+        if key.limit == "window":
+            closed = self._closed(wave, list(self._zones)[key.group])
+            return closed.opens if closed else None
         if key.limit == "jitter":
             return self._opened[wave] + timedelta(seconds=key.group)
         return self._traffic.until(key.group) if self._traffic and key.limit == "bytesPerMinutePerSite" else None
@@ -166,6 +182,9 @@ class Meter:
         """Return why a device waits for a key, for people."""
         until = self.until(key, wave)
         match key.limit:
+            case "window":
+                closed = self._closed(wave, list(self._zones)[key.group])
+                words = closed.reason if closed else ""
             case "jitter":
                 words = f"its lot of {self._jitter} s is {key.group} s after {self._waves[wave].name} opened"
             case "disruption":
@@ -187,6 +206,16 @@ class Meter:
             "bytesPerMinutePerSite": f"{limits.bytes_per_minute_per_site} bytes",
         }
         return str(known.get(limit, ""))
+
+    def _zone(self, seat: int) -> str:
+        profile = self._plan.profile(self._members[seat])
+        return (profile.time_zone if profile is not None else None) or UNKNOWN
+
+    def _closed(self, wave: int, zone: str) -> Closed | None:
+        """Return why devices of a zone may not start now; found once for each moment."""
+        if (wave, zone) not in self._shut:
+            self._shut[wave, zone] = device_window(self._plan, self._waves[wave], zone, self._now)
+        return self._shut[wave, zone]
 
     def _part(self, seat: int) -> int:
         """Return how many seconds after its wave opened a device starts: from a hash, so that it stays so."""

@@ -121,7 +121,9 @@ class Outages:
         return device in down or len(down) < most
 
     def _down(self, place: int) -> set[str]:
-        return set().union(*(sets.get(place, _NOBODY) for sets in (self._flying, self._away, self._others, self._chosen)))
+        return set().union(
+            *(sets.get(place, _NOBODY) for sets in (self._flying, self._away, self._others, self._chosen))
+        )
 
     def is_down(self, seat: int) -> bool:
         """Say whether a device is out of service already."""

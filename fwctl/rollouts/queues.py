@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Iterator
 from datetime import datetime
 from typing import Literal, NamedTuple
 
-KeyName = Literal["jitter", "disruption", "bytesPerMinutePerSite"]
+KeyName = Literal["window", "jitter", "disruption", "bytesPerMinutePerSite"]
 
 SLACK = 64
 """entries that a heap may keep of what does not hold any more, beside as many as hold"""

@@ -179,7 +179,9 @@ class Turns:
         if now.rate <= 0 and not meter.switches(wave):
             return Held(meter.rate.name, f"{meter.rate.per_minute} per minute", meter.rate.until(now.started))
         if wave in now.full:
-            return Held("maxUnavailable", f"{self._waves[wave].max_unavailable} of {self._waves[wave].name} are in flight")
+            return Held(
+                "maxUnavailable", f"{self._waves[wave].max_unavailable} of {self._waves[wave].name} are in flight"
+            )
         key = meter.key(seat, wave)
         return meter.held(seat, wave, key) if key is not None else None
 
@@ -192,15 +194,20 @@ class Turns:
         now, meter = self._round, self._meter
         if now is None or meter is None or now.room <= 0:
             return None
-        waves = [wave for wave, hold in enumerate(holds) if hold is None and not meter.switches(wave)]
-        bound = [seat for seat in now.bound if seat not in now.chosen and not meter.switches(now.bound[seat])]
+        waves = [wave for wave, hold in enumerate(holds) if hold is None]
+        bound = {seat: wave for seat, wave in now.bound.items() if seat not in now.chosen}
+        ends: list[datetime | None] = []
         if now.rate <= 0:
-            waits = bound or any(self._lanes[wave].has(may_start, now.chosen) for wave in waves)
-            return meter.rate.until(now.started) if waits else None
-        ends = [self._lanes[wave].next_alarm() for wave in waves if wave not in now.full]
-        for seat in bound:
-            key = meter.key(seat, now.bound[seat]) if now.bound[seat] not in now.full else None
-            ends += [meter.until(key, now.bound[seat])] if key is not None else []
+            counted = [wave for wave in waves if not meter.switches(wave)]
+            waits = any(not meter.switches(wave) for wave in bound.values())
+            if waits or any(self._lanes[wave].has(may_start, now.chosen) for wave in counted):
+                ends.append(meter.rate.until(now.started))
+        known = [wave for wave in waves if wave not in now.full and (now.rate > 0 or meter.switches(wave))]
+        ends += [self._lanes[wave].next_alarm() for wave in known]
+        for seat, wave in bound.items():
+            asked = wave not in now.full and (now.rate > 0 or meter.switches(wave))
+            key = meter.key(seat, wave) if asked else None
+            ends += [meter.until(key, wave)] if key is not None else []
         return min((end for end in ends if end is not None), default=None)
 
     def _fly(self, seat: int, wave: int, *, wanted: bool) -> None:

@@ -13,6 +13,7 @@ from fwctl.rollouts.places import place_name
 from fwctl.rollouts.plan import Plan
 from fwctl.rollouts.standing import Standing, Verdict, judge
 from fwctl.rollouts.view import RolloutView
+from fwctl.rollouts.windows import UNKNOWN, calendar
 
 
 @dataclass
@@ -154,6 +155,10 @@ def choose(
         most, busy = wave.max_unavailable, [one for one in {*flying, *world.chosen} if plan.wave_of[one] is wave]
         if most is not None and len(busy) >= most:
             return Held("maxUnavailable", f"{most} of {wave.name} are in flight")
+        if (found := calendar(plan, wave)) is not None and found.local:
+            zone = getattr(plan.profile(device), "time_zone", None) or UNKNOWN
+            if (closed := found.closed(world.now, zone)) is not None:
+                return Held("window", closed.reason, closed.opens)
         return None if switching else world.jitter(device) or world.disruption(device) or world.traffic(device)
 
     for device in waiting:

