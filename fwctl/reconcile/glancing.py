@@ -17,11 +17,11 @@ def glance(ledger: Ledger, prepared: Prepared) -> RolloutView:
     """Return a view on which everybody is judged as on `rollout_view`; nothing else of its devices is complete.
 
     Going forward, those that run the firmware with nothing open share a view, and those that were never asked have
-    none. What a way back says hangs on every device's orders: there it is the whole view.
+    none. A way back hangs on every device's orders, and a chain of stops on what each runs: then it is the whole view.
     """
     with ledger.snapshot():
         view = bare_view(ledger, prepared)
-        if view.back_since is not None:
+        if view.back_since is not None or not prepared.plan.paths.direct:
             devices: Mapping[str, DeviceView] | None = None
         else:
             devices = _devices(ledger, prepared)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from datetime import datetime
-from typing import Literal, TypedDict, cast
+from typing import Any, Literal, TypedDict, cast
 
 from fwctl.reconcile.commit import Prepared
+from fwctl.rollouts import reversal
 from fwctl.rollouts.actions import Finish
 from fwctl.rollouts.view import DeviceView, Failure, OpenOrder, OrderState, RolloutView, WaveView, WaveWord
 from fwctl.state import DeviceRow, Ledger, OrderRow, OrderStatus, RolloutRow, RolloutState, WaveRow
@@ -26,6 +28,7 @@ class Live:
         self._members = prepared.plan.wave_of
         self.devices: dict[str, DeviceView] = {}
         self._new = True
+        self._ask_slots = reversal.matters(prepared.plan)
 
     def look(self, news: Iterable[str], visiting: frozenset[str]) -> tuple[RolloutView, frozenset[str] | None]:
         """Read `news` again; return the view, whose `devices` stay the same mapping, and which members are new in it.
@@ -64,7 +67,7 @@ class Live:
         freed = ledger.releases()
         for device in self._members if some is None else some:
             if device in rows or device in orders or device in held:
-                self.devices[device] = device_view(
+                view = device_view(
                     device,
                     rows.get(device),
                     orders.get(device, ()),
@@ -72,6 +75,13 @@ class Live:
                     quarantined=held.get(device),
                     released=freed.get(device),
                 )
+                self.devices[device] = self._with_standby(view)
+
+    def _with_standby(self, view: DeviceView) -> DeviceView:
+        """Add what a device would go back to, where that decides whether it may."""
+        if not self._ask_slots or not view.by_mandate:
+            return view
+        return replace(view, standby=standby_of(self._ledger.document(view.id)))
 
     def _orders(self, some: frozenset[str] | None) -> Iterable[OrderRow]:
         if some is None:
@@ -148,6 +158,13 @@ def _passed(installs: Iterable[OrderRow]) -> _Passed:
         "passed_attempt": done[-1].attempt if done else 0,
         "taken": taken[-1].id if taken else None,
     }
+
+
+def standby_of(document: Mapping[str, Any] | None) -> str | None:
+    """Return the digest of the image in the slot that does not run, as the device said it last."""
+    running = (document or {}).get("running", {}).get("image")
+    images = [slot.get("image") for slot in (document or {}).get("slots", ())]
+    return next((image for image in images if image and image != running), None)
 
 
 def why_unreached(row: DeviceRow) -> str:

@@ -16,7 +16,7 @@ from fwctl.reconcile.exchange import Exchange
 from fwctl.reconcile.kept import kept_install
 from fwctl.reconcile.observing import missed, observe
 from fwctl.reconcile.tools import Recorder, Tools
-from fwctl.reconcile.views import device_view
+from fwctl.reconcile.views import device_view, standby_of
 from fwctl.rollouts import switching
 from fwctl.rollouts.actions import Activate, Defer, Install, Leave, Resume, TakeBack
 from fwctl.rollouts.decide import next_step
@@ -96,6 +96,7 @@ class Visitor:
             running=document.running.release,
             by_mandate=document.running.mandate == mandate,
             version=document.running.version,
+            standby=standby_of(document.to_wire()),
             spent=any(spent.mandate == mandate for spent in document.spent),
             unreachable_since=None,
             misses=0,

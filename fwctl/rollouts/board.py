@@ -20,6 +20,7 @@ from fwctl.rollouts.plan import Plan, Wave
 from fwctl.rollouts.queues import Timers
 from fwctl.rollouts.soaking import Soak
 from fwctl.rollouts.standing import MAY_START, Standing, Verdict, judge
+from fwctl.rollouts.stepping import NO_PATH
 from fwctl.rollouts.turns import Turns
 from fwctl.rollouts.view import DeviceView, RolloutView, WaveView
 from fwctl_agent.protocol.statements import FailureClass
@@ -149,6 +150,7 @@ class Board(Mapping[str, Standing]):
         """
         before = self.rollout if self._begun else None
         rebuild = before is None or changed is None or now < self.now
+        rebuild = rebuild or (before is not None and self._all_switched(before) != self._all_switched(rollout))
         rebuild = rebuild or (before is not None and (before.back_since is None) != (rollout.back_since is None))
         self.rollout, self.now = rollout, now
         if rebuild or before is None or changed is None:
@@ -173,6 +175,8 @@ class Board(Mapping[str, Standing]):
         self._marks = Marks()
         self._refused: set[int] = set()
         self._lasting: set[int] = set()
+        self.lost: set[int] = set()
+        """those to whose target no legal path leads"""
         self.soaks: dict[str, Soak] = {}
         self._reframe()
         self._turns.frame(self.rollout)
@@ -186,7 +190,7 @@ class Board(Mapping[str, Standing]):
             seat = seats.get(name)
             if seat is None:
                 continue
-            verdict = judge_back(plan, device) if back else judge(plan, device, now)
+            verdict = judge_back(plan, device) if back else judge(plan, device, now, switched=self._switched(seat))
             if device.failure is None and verdict.is_quiet and seat not in self._dropped:
                 self._verdicts[seat] = verdict
                 if device.started_at is not None or device.unreachable_since is not None:
@@ -229,8 +233,9 @@ class Board(Mapping[str, Standing]):
                 self._judge(seat, device)
 
     def _judge(self, seat: int, device: DeviceView | None) -> None:
-        verdict = judge_back(self.plan, device) if self.back else judge(self.plan, device, self.now)
-        wave, old = self._wave(seat), self._verdicts[seat]
+        wave, switched = self._wave(seat), self._switched(seat)
+        verdict = judge_back(self.plan, device) if self.back else judge(self.plan, device, self.now, switched=switched)
+        old = self._verdicts[seat]
         if verdict is not old:
             self._verdicts[seat] = verdict
             self._until.set(seat, verdict.until)
@@ -238,6 +243,7 @@ class Board(Mapping[str, Standing]):
             self._marks.move(seat, old, verdict)
         visiting = self._visiting(seat)
         failed = verdict.state == "failed" and verdict.klass in LASTING and not self.back
+        _put(self.lost, seat, wanted=verdict.rule == NO_PATH)
         _put(self._lasting, seat, wanted=failed and device is not None and not _looked_after(device))
         self._turns.put(seat, wave, verdict, self.now, visiting=visiting)
         self._turns.know(seat, device, verdict, self.now, visiting=visiting)
@@ -256,6 +262,15 @@ class Board(Mapping[str, Standing]):
 
     def _visiting(self, seat: int) -> bool:
         return self._members[seat] in self.rollout.visiting
+
+    def _switched(self, seat: int) -> bool:
+        at = self.rollout.waves.get(self.plan.all_waves[self._wave(seat)].name)
+        return at is not None and at.switched
+
+    def _all_switched(self, rollout: RolloutView) -> list[str]:
+        """Return the waves whose devices may switch to what they hold: everybody is judged anew when that changes."""
+        holding = (wave.name for wave in self.plan.all_waves if wave.activation == "hold")
+        return [name for name in holding if (at := rollout.waves.get(name)) is not None and at.switched]
 
     def _known(self, devices: Iterable[str]) -> Iterator[int]:
         return (self._seats[device] for device in devices if device in self._seats)

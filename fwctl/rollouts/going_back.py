@@ -10,6 +10,7 @@ from datetime import datetime
 from functools import lru_cache
 
 from fwctl.rollouts.plan import Plan
+from fwctl.rollouts.reversal import STAYS, stays
 from fwctl.rollouts.standing import Standing, StandingState, Verdict
 from fwctl.rollouts.view import DeviceView, RolloutView
 from fwctl_agent.protocol.statements import FailureClass
@@ -26,6 +27,8 @@ def judge_back(plan: Plan, device: DeviceView | None) -> Verdict:
     """Return the verdict on the way back, None for a device never heard of. No wave holds anybody there."""
     if device is None:
         return NEVER_TOUCHED
+    if why := stays(plan, device):
+        return _staying(why)
     if device.spent:
         klass = _own_failure(device)
         code = f" ({device.failure.code})" if device.failure else ""
@@ -33,7 +36,7 @@ def judge_back(plan: Plan, device: DeviceView | None) -> Verdict:
         return _over("back", why, klass)
     if device.back_refused:
         return Verdict("failed", f"refuses to go back: {device.back_refused}")
-    ours = device.by_mandate and device.running == plan.release.digest
+    ours = device.by_mandate and device.running in plan.chain
     if device.install is None or not (ours or device.order is not None or device.back is not None):
         return _over("untouched", _why_untouched(plan, device), _own_failure(device))
     if device.unreachable_since is not None:
@@ -43,6 +46,11 @@ def judge_back(plan: Plan, device: DeviceView | None) -> Verdict:
         return Verdict("retry", why, device.due_at, asap=device.due_at is None, rule=code, free=True)
     # What the install order waits for does not hold up its revert.
     return Verdict("in-flight", "is taken back", device.back_due_at, asap=device.back_due_at is None, free=True)
+
+
+@lru_cache(maxsize=64)
+def _staying(why: str) -> Verdict:
+    return Verdict("failed", f"stays: {why}", rule=STAYS)
 
 
 @lru_cache(maxsize=256)
