@@ -49,17 +49,17 @@ class Account:
         self._link = link
         self._document = document
 
-    async def ended(self, order: InstallOrder, envelope: dict[str, Any]) -> None:
+    async def ended(self, order: InstallOrder, envelope: dict[str, Any], *, with_it: str = "") -> None:
         """Write the outcome of an install order, and what the device runs then."""
-        outcome = await self.record(envelope, also=order.id)
-        if outcome.result != "confirmed":
+        outcome = await self.record(envelope, also=order.id, with_it=with_it)
+        if outcome.result not in ("confirmed", "staged"):
             await self.look_again()
         what = f"failed ({outcome.klass})" if outcome.result == "failed" else outcome.result
         self.tell(what, outcome.code or f"runs {outcome.running.version}")
         self._tools.images.blame(self._subject.rollout, outcome)
 
-    async def record(self, envelope: dict[str, Any], *, also: str) -> Outcome:
-        """Write a signed outcome; the order `also` ends by it too (a confirm ends its install order)."""
+    async def record(self, envelope: dict[str, Any], *, also: str, with_it: str = "") -> Outcome:
+        """Write a signed outcome; the order `also` ends by it too (a confirm ends its install order), and `with_it`."""
         now, device = self._tools.clock(), self._document.id
         try:
             outcome, changes = records.received(
@@ -84,7 +84,9 @@ class Account:
                 remedy="Look at the device: what it says cannot be true.",
             )
         more = records.settled(row, outcome, now) if outcome.order != also else []
-        if outcome.result == "confirmed":
+        if with_it and outcome.order != with_it:
+            more += records.settled(self._tools.ledger.order(with_it), outcome, now)
+        if outcome.result in ("confirmed", "staged"):
             # In the same commit: confirmed beside an older observation would read as a silent revert after a kill.
             more.append(records.seen_by_outcome(outcome, self._document.to_wire(), now))
         await self._recorder.write(*changes, *more)

@@ -53,6 +53,36 @@ class Exchange:
         )
         reply = await self._send(order, request, reason)
         self._account.tell("ordered", reason)
+        await self._to_the_end(order, reply, start)
+
+    async def activate(self, install: InstallOrder, reason: str) -> None:
+        """Order a device to switch to what an install order has staged, and follow it as any install order.
+
+        The device judges withdrawal and floor by the trust that comes along, and hashes the slot again before it flips.
+        """
+        start = self._tools.clock()
+        order = self._tools.pen.orders.follow_up("activate", install, attempt=install.attempt, now=start)
+        trust = await self._tools.freshness.bundle(self._document, start)
+        request = OrderRequest(order=await self._tools.pen.sign(order), approvals=(), releases=(), trust=trust)
+        # From here on it is under way and has a place, whatever becomes of the connection.
+        begun = OrderMoved(at=start, order=install.id, status=OrderStatus.SWITCHING, reason=reason)
+        reply = await self._send(order, request, reason, begun)
+        self._account.tell("switching", reason)
+        if isinstance(reply, RefusedReply):
+            return await self._not_switched(install, order, reply)
+        return await self._to_the_end(install, reply, start, switch=order.id)
+
+    async def _not_switched(self, install: InstallOrder, order: Order, reply: RefusedReply) -> None:
+        """Write that a device does not switch: refused for good is the end of the install order, too."""
+        now = self._tools.clock()
+        await self._account.refused(order, reply, now)
+        if reply.klass == "refused":
+            return await self._account.refused(install, reply, now)
+        if reply.code == "E_NOT_STAGED":  # what it held is gone: it stages again
+            return await self._taken_back("cancel", install, await self._follow_up("cancel", install, reply.message))
+        return await self._account.wait(install, now + AGAIN, f"{reply.code}: {reply.message}", accepted=True)
+
+    async def _to_the_end(self, order: InstallOrder, reply: Reply, start: datetime, *, switch: str = "") -> None:
         for _ in range(MAX_STEPS):
             now = self._tools.clock()
             match reply:
@@ -61,7 +91,7 @@ class Exchange:
                 case BusyReply():
                     return await self._make_way(order, reply.running, now)
                 case OrderReply(outcome=envelope) if envelope is not None:
-                    return await self._account.ended(order, envelope)
+                    return await self._account.ended(order, envelope, with_it=switch)
                 case OrderReply(resume_after=seconds) if seconds is not None:
                     due = now + timedelta(seconds=max(1, seconds)) + ROUNDED
                     return await self._account.wait(order, due, f"{reply.state}: it restarts", accepted=True)
@@ -114,7 +144,7 @@ class Exchange:
         polled = await self._link.order(order.id, wait=POLL_SECONDS)
         return polled or RefusedReply("resync", "E_UNKNOWN_ORDER", "the device forgot the order")
 
-    async def _send(self, order: Order, request: OrderRequest, reason: str) -> Reply:
+    async def _send(self, order: Order, request: OrderRequest, reason: str, *begun: Change) -> Reply:
         now, row = self._tools.clock(), self._tools.ledger.order(order.id)
         kept = without_secret(order)
         changes: list[Change] = [
@@ -130,7 +160,7 @@ class Exchange:
         if row is None or row.status is OrderStatus.INTENDED:
             # Written with the intent, because from the first byte on nobody knows whether it arrived (R05).
             changes.append(OrderMoved(at=now, order=order.id, status=OrderStatus.SENT, reason=reason))
-        await self._recorder.write(*changes)
+        await self._recorder.write(*changes, *begun)
         return await self._link.put_order(order.id, request.to_bytes())
 
     async def _push(self, order: InstallOrder, offset: int) -> Reply:

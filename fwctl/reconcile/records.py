@@ -54,7 +54,7 @@ def _kept(document: DeviceDocument) -> dict[str, Any]:
 
 
 def seen_by_outcome(outcome: Outcome, said: Mapping[str, Any], now: datetime) -> DeviceSeen:
-    """Return the observation that a signed outcome is: asking once more would cost a request per device.
+    """Return the observation that a signed outcome is (confirmed, staged): asking once more costs a request per device.
 
     `said` is the device's last document; what the outcome says replaces its part.
     """
@@ -66,12 +66,13 @@ def seen_by_outcome(outcome: Outcome, said: Mapping[str, Any], now: datetime) ->
         running_image=running.image,
         running_version=running.version,
         running_mandate=running.mandate or "",
-        state="confirmed",
+        state=outcome.result,
         document={
             **said,
             "highestOrders": [],
             "running": running.to_wire(),
-            "state": "confirmed",
+            "slots": [slot.to_wire() for slot in outcome.slots],
+            "state": outcome.result,
             "counter": outcome.counter,
         },
         counter=outcome.counter,
@@ -127,11 +128,14 @@ def received(
 
 
 def settled(row: OrderRow | None, outcome: Outcome, now: datetime) -> list[Change]:
-    """Return the end of an order by this outcome; nothing if it is not ours, over already, or only staged."""
+    """Return the end of an order by this outcome, or that it is staged; nothing if it is not ours, or over already."""
     if row is None or row.device != outcome.device or row.mandate != outcome.mandate:
         return []
-    if row.status is OrderStatus.SETTLED or outcome.result == "staged":
+    if row.status is OrderStatus.SETTLED:
         return []
+    if outcome.result == "staged":
+        known = row.verb != "install" or row.status in (OrderStatus.STAGED, OrderStatus.SWITCHING)
+        return [] if known else [OrderMoved(at=now, order=row.id, status=OrderStatus.STAGED, reason="staged")]
     return [
         OrderMoved(
             at=now,

@@ -78,15 +78,16 @@ class Counts:
                 found[kind.under(self._holds[wave])[0]] += number
         return found
 
-    def tally(self, wave: int) -> Tally:
-        """Count the devices of a wave for its gate."""
+    def tally(self, wave: int, *, staged: bool = False) -> Tally:
+        """Count the devices of a wave for its gate; with `staged`, who holds the firmware has got there."""
+        there = ("reached", "staged") if staged else ("reached",)
         size = reached = counted = other = 0
         for kind, number in self._kinds[wave].items():
             state, out = kind.under(self._holds[wave])
             if out:
                 continue
             size += number
-            reached += number if state == "reached" else 0
+            reached += number if state in there else 0
             counted += number if kind.against else 0
             other += number if state == "straggler" or (state == "failed" and not kind.against) else 0
         return Tally(size, reached, counted, other)

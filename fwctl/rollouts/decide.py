@@ -6,8 +6,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
+from fwctl.rollouts import switching
 from fwctl.rollouts.actions import (
     Action,
+    Activate,
     Defer,
     Finish,
     GoBack,
@@ -24,7 +26,9 @@ from fwctl.rollouts.board import Board
 from fwctl.rollouts.going_back import stand_back
 from fwctl.rollouts.plan import Plan
 from fwctl.rollouts.readiness import not_ready
+from fwctl.rollouts.reversal import STAYS, told
 from fwctl.rollouts.standing import Standing, stand
+from fwctl.rollouts.stepping import next_release
 from fwctl.rollouts.view import DeviceView, RolloutView
 from fwctl.rollouts.waves import WaveStep, holding_all, looks, move_waves
 from fwctl.rollouts.windows import device_closed
@@ -91,7 +95,7 @@ def next_step(plan: Plan, rollout: RolloutView, device: DeviceView, now: datetim
     if rollout.back_since is not None:
         standing = stand_back(plan, fresh, device.id, now)
         if standing.state == "in-flight" and device.install is not None:
-            return TakeBack(device.install, standing.reason)
+            return TakeBack(device.taken or device.install, standing.reason)
         return Leave(standing.reason, standing.due)
     standing = stand(plan, fresh, device.id, now)
     begun = device.order is not None and device.order.accepted
@@ -106,8 +110,11 @@ def next_step(plan: Plan, rollout: RolloutView, device: DeviceView, now: datetim
             # The device has not taken it, and must not: its approvals count no more.
             return TakeBack(device.install, f"withdrawn: {rollout.not_approved}")
         return Resume(device.order.id, standing.reason)
+    if standing.state == "staged" and due and device.order is not None:
+        return Activate(device.order.id, standing.reason)
     if standing.state in ("pending", "retry") and standing.due is not None and standing.due <= now:
-        return Install(device.attempts + 1, standing.reason)
+        release = next_release(plan, device)
+        return Install(device.attempts + 1, standing.reason, None if release is plan.release else release)
     return Leave(standing.reason, standing.due)
 
 
@@ -149,11 +156,17 @@ def _must_stop(board: Board) -> Stop | GoBack | None:
 
 
 def _finished(board: Board) -> Finish | None:
-    if board.current or not board.counts.settled:
+    if board.current or not board.counts.settled or switching.retaining(board)[1]:
         return None
     counts = board.counts.by_state
-    words = (("straggler", "stragglers"), ("failed", "failed"), ("held", "in quarantine"))
-    more = [f"{counts[state]} {word}" for state, word in words if counts[state]]
+    lost = len(board.lost)
+    numbers = (
+        (counts["straggler"], "stragglers"),
+        (counts["failed"], "failed"),
+        (counts["held"] - lost, "in quarantine"),
+        (lost, "without a legal path"),
+    )
+    more = [f"{number} {word}" for number, word in numbers if number]
     finish = Finish("complete", ", ".join([f"{counts['reached']} of {len(board)} reached", *more]))
     return finish if finish != board.rollout.finished else None
 
@@ -164,10 +177,18 @@ def _go_back(board: Board) -> Decision:
     actions: list[Action] = [Visit(one.device, one.reason) for one in board.due(room)]
     if not actions and not counts["in-flight"] and not rollout.visiting:
         more = [f"{counts['retry']} still to return"] if counts["retry"] else []
-        more += [f"{counts['failed']} refuse"] if counts["failed"] else []
+        more += _staying(board) if counts["failed"] else []
         finish = Finish("rolled-back", ", ".join([f"{counts['back']} taken back", *more]))
         actions += [finish] if finish != rollout.finished else []
     return _decision(board, actions, WaveStep())
+
+
+def _staying(board: Board) -> list[str]:
+    """Return in words who is not back, and why."""
+    failed = [one for one in board.values() if one.state == "failed"]
+    staying = [one.reason.removeprefix("stays: ") for one in failed if one.rule == STAYS]
+    refuse = len(failed) - len(staying)
+    return [*([f"{refuse} refuse"] if refuse else []), *told(staying)]
 
 
 def _next_due(moments: Iterable[datetime | None], now: datetime) -> datetime | None:

@@ -19,6 +19,7 @@ from fwctl.rollouts.holds import Hold as Hold
 from fwctl.rollouts.holds import StandingState as StandingState
 from fwctl.rollouts.holds import hold_of as hold_of
 from fwctl.rollouts.plan import Plan
+from fwctl.rollouts.stepping import NO_PATH, no_path, on_the_way, order_words, step_words
 from fwctl.rollouts.view import DeviceView, OpenOrder, RolloutView
 from fwctl_agent.protocol.statements import FailureClass
 
@@ -43,7 +44,7 @@ class Standing:
     @property
     def dropped_out(self) -> bool:
         """Say whether the device takes no part, as if it were no target: it is in quarantine."""
-        return self.state == "held" and self.rule == QUARANTINE
+        return self.state == "held" and self.rule in (QUARANTINE, NO_PATH)
 
 
 class Kind(NamedTuple):
@@ -96,7 +97,7 @@ class Verdict:
     @property
     def is_quiet(self) -> bool:
         """Say whether nothing follows from it, now or later, but that the device may start when it is its turn."""
-        return self is MAY_START or self.state in ("reached", "back", "untouched")
+        return self is MAY_START or self is STAGED or self.state in ("reached", "back", "untouched")
 
     def is_due(self, now: datetime) -> bool:
         """Say whether there is something to do, if the wave lets it."""
@@ -117,19 +118,26 @@ class Verdict:
 
 
 MAY_START = Verdict("pending", "may start", asap=True, free=True)
+STAGED = Verdict("staged", "holds the firmware; it switches when all do")
 
 
 def stand(plan: Plan, rollout: RolloutView, device_id: str, now: datetime) -> Standing:
     """Return where a member of the plan stands at `now`. Pure."""
-    verdict = judge(plan, rollout.devices.get(device_id), now)
+    at = rollout.waves.get(plan.wave_of[device_id].name)
+    verdict = judge(plan, rollout.devices.get(device_id), now, switched=at is not None and at.switched)
     hold = hold_of(Context(plan, rollout, now), plan.wave_of[device_id]) if verdict.free else None
     return verdict.standing(device_id, now, hold)
 
 
-def judge(plan: Plan, device: DeviceView | None, now: datetime) -> Verdict:
-    """Return the verdict on a device, None for one never heard of. The order of the questions is the specification."""
+def judge(plan: Plan, device: DeviceView | None, now: datetime, *, switched: bool = False) -> Verdict:
+    """Return the verdict on a device, None for one never heard of. The order of the questions is the specification.
+
+    `switched` says that its wave lets those switch that hold the firmware.
+    """
     if device is None:
         return MAY_START
+    if device.waits_to_switch and not device.spent:
+        return _staged(plan, device, now) if switched or device.quarantined else STAGED
     verdict = _judge(plan, device, now)
     accepted = device.order is not None and device.order.accepted
     if verdict.state == "in-flight" or (accepted and not verdict.kind.out):
@@ -149,7 +157,7 @@ def _judge(plan: Plan, device: DeviceView, now: datetime) -> Verdict:
     if device.running == plan.release.digest:
         # Success is only what the device reports to run, never what an order was meant to do.
         return _reached(plan.release.version)
-    if device.confirmed and not device.pardoned:
+    if device.confirmed and not device.pardoned and not on_the_way(plan, device):
         why = "silent-revert: it confirmed and does not run the firmware any more"
         return Verdict("failed", why, klass="silent-revert")
     failure = None if device.pardoned else device.failure
@@ -158,6 +166,8 @@ def _judge(plan: Plan, device: DeviceView, now: datetime) -> Verdict:
         return Verdict("failed", why, klass=failure.klass)
     if device.quarantined:
         return replace(MAY_START, quarantine=f"in quarantine: {device.quarantined}")
+    if why := no_path(plan, device):
+        return Verdict("held", why, rule=NO_PATH)
     return _may_start(plan, device, now)
 
 
@@ -175,7 +185,20 @@ def _under_way(plan: Plan, device: DeviceView, order: OpenOrder, now: datetime) 
     if until is not None and now >= until:
         return _straggler(device, _unreached(device), device.unreachable_since, free=False)
     silent = f", {_unreached(device)}" if device.unreachable_since else ""
-    return _asked(device, "in-flight", f"attempt {order.attempt}: {order.state}{silent}", until, free=False)
+    why = f"attempt {order.attempt}{order_words(plan, device)}: {order.state}{silent}"
+    return _asked(device, "in-flight", why, until, free=False)
+
+
+def _staged(plan: Plan, device: DeviceView, now: datetime) -> Verdict:
+    """Return the verdict on a device that may switch to what it holds. It has a place only when it is asked to."""
+    if device.quarantined:
+        return replace(MAY_START, quarantine=f"in quarantine: {device.quarantined}")
+    until = _out_of_time(plan, device)
+    if until is not None and now >= until:
+        return _straggler(device, _unreached(device), device.unreachable_since, free=True)
+    away = device.unreachable_since is not None
+    why = _unreached(device) if away else "holds the firmware and may switch"
+    return _asked(device, "retry" if away else "staged", why, until, free=True)
 
 
 def _deferred(plan: Plan, device: DeviceView, since: datetime, now: datetime, *, free: bool) -> Verdict:
@@ -198,9 +221,10 @@ def _may_start(plan: Plan, device: DeviceView, now: datetime) -> Verdict:
     if device.failure is not None and not device.pardoned:
         due = retry_at(plan.retry, device=device.id, failures=device.tries, failed_at=device.failure.at)
         return Verdict("retry", f"after {device.failure.klass} ({device.failure.code})", due, free=True)
+    why = step_words(plan, device)
     if device.due_at is None:
-        return MAY_START
-    return Verdict("pending", "may start", device.due_at, free=True)
+        return replace(MAY_START, reason=why) if why else MAY_START
+    return Verdict("pending", why or "may start", device.due_at, free=True)
 
 
 def _asked(device: DeviceView, state: StandingState, why: str, until: datetime | None, *, free: bool) -> Verdict:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import assert_never
 
+from fwctl.rollouts import switching
 from fwctl.rollouts.actions import Action, GoBack, MoveWave, Stop, Visit
 from fwctl.rollouts.board import Board
 from fwctl.rollouts.gates import Fail, Inconclusive, Pass, Undecided, judge, too_many
@@ -40,6 +41,9 @@ def move_waves(board: Board) -> WaveStep:
     """Return what the current waves do next. One that fails stops the others, too."""
     if board.rollout.finished is None and (late := _failed_later(board)):
         return WaveStep(late)
+    if not board.current:
+        due, holding = switching.retaining(board)
+        return WaveStep(due=due, holding=holding)
     steps = {wave.name: _in_time(board, wave, _move(board, wave)) for wave in board.current}
     for step in steps.values():
         if any(isinstance(action, Stop | GoBack) for action in step.actions):
@@ -84,13 +88,16 @@ def _move(board: Board, wave: Wave) -> WaveStep:
     if view.state == "failed":
         # Judged, and killed before anything followed from it: what has settled since does not unsay it (R15).
         return WaveStep(_failed(plan, wave, "maxFailureRate", view.reason))
+    if switching.stages(wave, view):
+        actions, holding = switching.stage(board, wave, waits)
+        return WaveStep(actions, holding=holding)
     verdict = judge(plan.spec.gates, board.counts.tally(board.number(wave)))
     promoted = rollout.control is not None and wave.name in rollout.control.promoted
     if promoted and not unapproved and rollout.control is not None and not isinstance(verdict, Fail):
         return WaveStep((MoveWave(wave.name, "passed", f"promoted by {rollout.control.words}"),))
     match verdict:
         case Undecided():
-            return WaveStep(holding=waits)
+            return WaveStep(holding=waits or switching.progress(board, wave, view))
         case Fail(rule=rule, reason=reason):
             return WaveStep(_failed(plan, wave, rule, reason))
         case Inconclusive(rule=rule, reason=reason):

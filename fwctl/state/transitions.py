@@ -23,21 +23,24 @@ class RolloutState(StrEnum):
 
 
 class WaveState(StrEnum):
-    """Where a wave stands: its devices may start, are watched, or it has been judged."""
+    """Where a wave stands: its devices may start, switch to what they hold, are watched, or it has been judged."""
 
     OPEN = "open"
+    SWITCHING = "switching"
     SOAKING = "soaking"
     PASSED = "passed"
     FAILED = "failed"
 
 
 class OrderStatus(StrEnum):
-    """Where an order stands: meant, sent, known to the device, at work, over."""
+    """Where an order stands: meant, sent, known to the device, at work, held on the device, asked to switch, over."""
 
     INTENDED = "intended"
     SENT = "sent"
     ACCEPTED = "accepted"
     RUNNING = "running"
+    STAGED = "staged"
+    SWITCHING = "switching"
     SETTLED = "settled"
 
 
@@ -58,6 +61,8 @@ _ROLLOUT: Mapping[RolloutState, frozenset[RolloutState]] = {
 }
 FINISHED = frozenset({_R.COMPLETE, _R.STOPPED, _R.ROLLED_BACK, _R.ABORTED})
 _ORDER = tuple(OrderStatus)
+_HELD = frozenset({OrderStatus.STAGED, OrderStatus.SWITCHING})
+_AT_WORK = frozenset({OrderStatus.ACCEPTED, OrderStatus.RUNNING, OrderStatus.STAGED})
 OPEN_ORDERS = tuple(status for status in OrderStatus if status is not OrderStatus.SETTLED)
 
 
@@ -77,7 +82,9 @@ def check_wave(wave: str, old: WaveState, new: WaveState) -> None:
 
 
 def check_order(order: str, old: OrderStatus, new: OrderStatus) -> None:
-    """Raise WorldError E_LEDGER_TRANSITION when an order would go backwards."""
+    """Raise WorldError E_LEDGER_TRANSITION when an order would go backwards; a device may lose what it has staged."""
+    if old in _HELD and new in _AT_WORK:
+        return
     if _ORDER.index(new) < _ORDER.index(old):
         raise transition_error(f"order {order}", f"it is {old} and cannot become {new} again")
 

@@ -10,7 +10,7 @@ from fwctl.errors import InputError
 from fwctl.manifests.models import Regional, Strategy
 from fwctl.manifests.models.strategy import Inner
 from fwctl.rollouts.plan import Wave
-from fwctl.rollouts.strategies import canary, direct, regional, rolling
+from fwctl.rollouts.strategies import blue_green, canary, direct, regional, rolling
 from fwctl.rollouts.strategies.regional import Where
 
 
@@ -23,6 +23,7 @@ class Compiler:
 
 
 COMPILERS: Mapping[str, Compiler] = {
+    "BlueGreen": Compiler(blue_green.compile_blue_green, blue_green.steps),
     "Canary": Compiler(canary.compile_canary, canary.steps),
     "Direct": Compiler(direct.compile_direct, direct.steps),
     "Rolling": Compiler(rolling.compile_rolling, rolling.steps),
