@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from fwctl.cli.context import Context
 from fwctl.cli.missing import Missing, read_missing
-from fwctl.cli.planning import PlanResult, find_rollouts, forecast
+from fwctl.cli.planning import PlanResult, find_rollouts, forecast, may_begin
 from fwctl.errors import Busy, InputError, TrustRefused, UsageError
 from fwctl.reconcile.commit import CommitState, Prepared
 from fwctl.render.words import counted
@@ -96,6 +96,8 @@ def check(settings: Context, request: Request) -> Ready:
         )
     if prepared.refused is not None:
         raise prepared.refused
+    if not prepared.approved_stage and not request.renew:
+        may_begin(state.repo, [prepared.rollout], settings.now().date())
     keystore = settings.keystore(state.repo.fleet.spec.repo_id)
     signer = _signer(keystore, state, request.signer)
     stages = max(wave.stage for wave in prepared.plan.waves)

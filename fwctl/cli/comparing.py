@@ -21,9 +21,11 @@ from fwctl.reconcile.memo import Memo
 from fwctl.rollouts.plan import Plan
 
 Symbol = Literal["+", "~", "-"]
-Kind = Literal["fleet", "rollout", "control", "firmware", "group", "device", "lock", "trust", "signature", "approval"]
+Kind = Literal[
+    "fleet", "rollout", "control", "firmware", "group", "policy", "device", "lock", "trust", "signature", "approval"
+]
 KINDS: tuple[Kind, ...] = (
-    *("fleet", "rollout", "control", "lock", "firmware", "group", "device"),
+    *("fleet", "rollout", "control", "lock", "firmware", "group", "policy", "device"),
     *("trust", "signature", "approval"),
 )
 WORK_TREE = "work tree"
@@ -149,6 +151,8 @@ def _objects(repo: FleetRepo) -> _Objects:
         found["firmware", f"{model}@{version}"] = (firmware.path, *_both(firmware.model.spec))
     for name, group in repo.groups.items():
         found["group", name] = (group.path, *_both(group.spec))
+    for name, policy in repo.policies.items():
+        found["policy", name] = (policy.path, *_both(policy.spec))
     return found
 
 

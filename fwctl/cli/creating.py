@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from fwctl.cli.context import Context
-from fwctl.cli.planning import load_or_refuse
+from fwctl.cli.planning import load_or_refuse, may_begin
 from fwctl.errors import InputError, UsageError
 from fwctl.files import write_atomic
 from fwctl.gitrepo import Files
@@ -105,8 +105,9 @@ def create_rollout(settings: Context, wish: Wish) -> Created:
         )
     text = _text(wish)
     repo = _with(files, path, text)
-    write_atomic(settings.worktree / path, text.encode())
     key = f"{env}/{wish.called}"
+    may_begin(repo, [repo.rollouts[key]], settings.now().date())
+    write_atomic(settings.worktree / path, text.encode())
     return Created(path, key, text, len(target_ids(repo, repo.rollouts[key])))
 
 

@@ -125,7 +125,7 @@ def deprecate(
     reason: Reason,
     successor: Annotated[str, typer.Option("--successor", metavar="VERSION", help="Where devices are to go.")] = "",
 ) -> None:
-    """Say that a firmware ends, when and why; again, to move the day."""
+    """Say when and why a firmware ends."""
     from fwctl.cli.promoting import deprecate as work
 
     _told(work(context.obj, firmware, sunset=sunset, reason=reason, successor=successor))
@@ -133,7 +133,10 @@ def deprecate(
 
 @group.command()
 def withdraw(context: typer.Context, firmware: Named, reason: Reason) -> None:
-    """Hold every rollout of a firmware. To have devices refuse it, too: fwctl trust withdraw."""
+    """Hold every rollout of a firmware.
+
+    To have devices refuse it, too: fwctl trust withdraw.
+    """
     from fwctl.cli.promoting import withdraw as work
 
     moved = work(context.obj, firmware, reason)
@@ -151,7 +154,7 @@ def _told(moved: Moved, *after: str) -> None:
 
 @group.command("sunset-report")
 def sunset_report(context: typer.Context, format_: TextOrJson = "text") -> None:
-    """List the devices that still run deprecated, sunset or withdrawn firmware."""
+    """List the devices that still run firmware that ends."""
     from fwctl.cli.sunset import report
     from fwctl.render.lifecycle import SUNSET
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 
 from fwctl.cli.context import Context
 from fwctl.errors import InputError, UsageError
+from fwctl.manifests import lifecycle
 from fwctl.manifests.fields import did_you_mean
 from fwctl.manifests.repo import FleetRepo, LoadedRollout
 from fwctl.reconcile.commit import ManifestErrors, Prepared, compiled, judge, load_repo
@@ -82,6 +84,19 @@ def load_or_refuse(files: Mapping[str, bytes]) -> FleetRepo:
         raise
 
 
+def may_begin(repo: FleetRepo, rollouts: Sequence[LoadedRollout], today: date) -> None:
+    """Refuse to begin with firmware whose life cycle does not allow it: no new rollout, lock or first approval.
+
+    Raises:
+        ManifestErrors: the findings.
+    """
+    found = tuple(one for rollout in rollouts for one in lifecycle.of_rollout(repo, rollout, locked=False, today=today))
+    if lifecycle.errors(found):
+        error = ManifestErrors(lifecycle.errors(found))
+        error.remedy = "Nothing was written. Choose another version: fwctl firmware list"
+        raise error
+
+
 def make_plans(settings: Context, name: str, *, ref: str, lock: bool) -> tuple[PlanResult, ...]:
     """Return the plans of one rollout or all; with `lock`, compiled anew over today's targets."""
     if lock and ref:
@@ -96,11 +111,14 @@ def make_plans(settings: Context, name: str, *, ref: str, lock: bool) -> tuple[P
     rows = _observed(settings, repo)
     authority = settings.authority(repo.fleet.spec.repo_id, files)
     results = []
+    standing, new = settings.edited() if lock else {}, list[LoadedRollout]()
     for rollout in find_rollouts(repo, name):
         made = compiled(repo, rollout, files)
         if lock:
-            made = Compiled(rollout, made.plan, made.plan.lock())
+            made = Compiled(rollout, made.plan, (again := made.plan.lock()))
+            new += [rollout] * (standing.get(lock_path(rollout.path)) != again.raw)
         results.append(_forecast(judge(repo, made, authority, settings.now()), rows))
+    may_begin(repo, new, settings.now().date())
     return tuple(results)
 
 

@@ -161,7 +161,10 @@ def withdraw(
 
 
 def guard_rails(context: typer.Context, signer: Signer = "", format_: TextOrJson = "text") -> None:
-    """Put the guard rails in policies/ in force as they are committed, and no others."""
+    """Put the guard rails in policies/ in force.
+
+    All that are committed, as they are, and no others.
+    """
     from fwctl.cli.trust_files import rail_digests
     from fwctl.trust.changes import set_guard_rails
 
