@@ -133,13 +133,17 @@ class Board(Mapping[str, Standing]):
         Only states in `Marks.STATES` are known by name.
         """
         seats = self._marks.of(states, free=False)
-        # Whoever could start is held with the wave.
-        seats |= {seat for seat in self._marks.of(states, free=True) if self.holds[self._wave(seat)] is None}
+        # Whoever could start is held with the wave, except whom the hold spares.
+        seats |= {seat for seat in self._marks.of(states, free=True) if self._stands_free(seat)}
         found: list[list[Standing]] = [[] for _ in self.plan.all_waves]
         for seat in sorted(seats):
             if len(wave := found[self._wave(seat)]) < limit:
                 wave.append(self._standing(seat))
         return found
+
+    def _stands_free(self, seat: int) -> bool:
+        hold = self.holds[self._wave(seat)]
+        return hold is None or hold.spares(self._verdicts[seat].state)
 
     # -- keeping it up to date -----------------------------------------------------------------------------------------
 

@@ -44,9 +44,15 @@ spec:
 """
 
 
-def files(devices: Iterable[str], spec: Sequence[str] = ("strategy: {type: Direct}",)) -> dict[str, bytes]:
-    """Return the files of a fleet with these devices and one rollout; `spec` are more lines of its spec."""
-    entries = "".join(f'    - {{id: "{device}"}}\n' for device in devices)
+def files(
+    devices: Iterable[str], spec: Sequence[str] = ("strategy: {type: Direct}",), regions: Sequence[str] = ()
+) -> dict[str, bytes]:
+    """Return the files of a fleet with these devices and one rollout; `spec` are more lines of its spec.
+
+    Devices are dealt to `regions` in turn.
+    """
+    dealt = [f", region: {region}" for region in regions] or [""]
+    entries = "".join(f'    - {{id: "{device}"{dealt[at % len(dealt)]}}}\n' for at, device in enumerate(devices))
     inventory = (
         "apiVersion: fwctl/v1\nkind: DeviceInventory\nspec:\n"
         "  defaults: {model: sensor-v1, hardware: rev-a, env: dev}\n  devices:\n" + entries
@@ -76,8 +82,10 @@ def check_plans(repo: FleetRepo, files: Mapping[str, bytes]) -> tuple[Diagnostic
     )
 
 
-def plan_of(devices: Iterable[str], spec: Sequence[str] = ("strategy: {type: Direct}",)) -> Plan:
-    repo = repo_of(files(devices, spec))
+def plan_of(
+    devices: Iterable[str], spec: Sequence[str] = ("strategy: {type: Direct}",), regions: Sequence[str] = ()
+) -> Plan:
+    repo = repo_of(files(devices, spec, regions))
     return compile_rollout(repo, repo.rollouts[KEY])
 
 

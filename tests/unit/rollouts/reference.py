@@ -14,6 +14,7 @@ from fwctl.rollouts.plan import Plan, Wave
 from fwctl.rollouts.standing import FINAL, Standing, stand
 from fwctl.rollouts.view import RolloutView
 from fwctl.rollouts.waves import WaveStep, current
+from fwctl.rollouts.windows import shut
 from tests.unit.rollouts.limits_reference import World, choose
 
 PROMPT = ("in-flight", "retry", "pending")
@@ -160,7 +161,8 @@ def _back(plan: Plan, rollout: RolloutView, standings: Mapping[str, Standing], n
 def _wave(plan: Plan, rollout: RolloutView, standings: Mapping[str, Standing], now: datetime) -> WaveStep:
     if rollout.finished is None and (late := _failed_later(plan, rollout, standings)):
         return WaveStep(late)
-    steps = [_one_wave(plan, rollout, standings, now, wave) for wave in current(plan, rollout)]
+    waves = current(plan, rollout)
+    steps = [_in_time(plan, rollout, wave, now, _one_wave(plan, rollout, standings, now, wave)) for wave in waves]
     for step in steps:
         if any(isinstance(action, Stop | GoBack) for action in step.actions):
             return step
@@ -169,6 +171,16 @@ def _wave(plan: Plan, rollout: RolloutView, standings: Mapping[str, Standing], n
         min((step.due for step in steps if step.due), default=None),
         "; ".join(dict.fromkeys(step.holding for step in steps if step.holding)),
     )
+
+
+def _in_time(plan: Plan, rollout: RolloutView, wave: Wave, now: datetime, step: WaveStep) -> WaveStep:
+    """Outside its window a wave does not open; what is judged is judged all the same."""
+    closed = shut(plan, wave, now) if wave.stage <= rollout.approved_stage else None
+    opens = any(isinstance(action, MoveWave) and action.state == "open" for action in step.actions)
+    if closed is None or (step.actions and not opens):
+        return step
+    due = min((moment for moment in (step.due, closed.opens) if moment), default=None)
+    return WaveStep(due=due, holding=step.holding or closed.reason)
 
 
 def _one_wave(

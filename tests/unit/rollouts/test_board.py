@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import cast
@@ -28,7 +29,14 @@ STRATEGIES = (
     "strategy: {type: Canary, initialPercentage: 20, increments: [60, 100], soak: 1m, approvalBefore: [wave-2]}",
     "strategy: {type: Rolling, batchSize: 3, maxUnavailable: 2, soak: 20s}",
     "strategy: {type: Rolling, batchSize: 2, maxUnavailable: 1}",
+    "strategy: {type: Regional, regions: [{name: eu}, {name: us}], inner: {type: Rolling, batchSize: 2, soak: 5s}}",
+    "strategy: {type: Regional, regions: [{name: eu}, {name: us}], order: Parallel, soak: 1m, "
+    "inner: {type: Canary, initialPercentage: 30, increments: [60, 100], soak: 20s}, approvalBefore: [us/wave-2]}",
+    "strategy: {type: Regional, regions: [{name: us}, {name: eu, window: {deny: [{cron: '0 */3 * * *', duration: 1h}]}"
+    ", strategy: {type: Rolling, batchSize: 2, maxUnavailable: 1, soak: 0s}}], order: Parallel, soak: 0s, "
+    "inner: {type: Direct}}",
 )
+REGIONS = ("eu", "us", "eu")
 GATES = (
     "gates: {maxFailureRate: {percent: 2}}",
     "gates: {maxFailureRate: {percent: 60}, minReached: {percent: 10}, timeoutPerDevice: 5m}",
@@ -71,7 +79,7 @@ class History:
         back = f"rollback: {{maxConcurrent: {one.choice([1, 3])}, automatic: {one.choice(['true', 'false'])}}}"
         spec = [one.choice(STRATEGIES), one.choice(GATES), limits, back, "preconditions: {readiness: {maxDefer: 10m}}"]
         spec += [WINDOW] if one.random() < 0.2 else []
-        plan = plan_of([f"d{number:02}" for number in range(one.randint(1, 14))], spec)
+        plan = plan_of([f"d{number:02}" for number in range(one.randint(1, 14))], spec, REGIONS)
         dropped = tuple(device for device in plan.members if one.random() < 0.1)
         sites = dict(zip(plan.members, one.choices(SITES, k=len(plan.members)), strict=True))
         self.plan = replace(
@@ -108,14 +116,16 @@ class History:
         waves = dict(self.view.waves)
         word = cast(WaveWord, self.chance.choice(["open", "soaking", "passed", "passed", "passed", "failed"]))
         since = self.around() if word in ("soaking", "passed") else None
-        wave = next(
-            (one.name for one in self.plan.waves if getattr(waves.get(one.name), "state", "") != "passed"), None
-        )
-        name = wave or self.plan.waves[0].name
+        name = self.chance.choice([self.current(track) for track in self.plan.tracks.values()])
         opened = waves[name].opened_at if name in waves else self.around()
         waves[name] = WaveView(word, "why", since, opened)
         self.view = replace(self.view, waves=waves)
         return set()
+
+    def current(self, track: Sequence[Wave]) -> str:
+        """Return the first wave of a track that has not passed, or else its first wave."""
+        waves = self.view.waves
+        return next((one.name for one in track if getattr(waves.get(one.name), "state", "") != "passed"), track[0].name)
 
     def govern(self) -> set[str]:
         one = self.chance
@@ -200,7 +210,8 @@ def comparable(plan: Plan, said: Told) -> Told:
     The kept board looks at it when the one ends that it met first; nothing can be done before both have ended.
     """
     limits = plan.limits
-    two = plan.spec.window is not None or bool(limits.disruption and limits.bytes_per_minute_per_site)
+    windows = [plan.spec.window, *(wave.window for wave in plan.waves)]
+    two = any(windows) or bool(limits.disruption and limits.bytes_per_minute_per_site)
     return replace(said, next_due=None, soon=None) if two else said
 
 
