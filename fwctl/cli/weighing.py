@@ -10,6 +10,7 @@ from typing import Literal
 
 from fwctl.errors import TrustRefused, UsageError
 from fwctl.reconcile.commit import Prepared
+from fwctl.rollouts import switching
 from fwctl.rollouts.decide import decide
 from fwctl.rollouts.gates import Fail, Tally, judge
 from fwctl.rollouts.plan import Wave
@@ -108,7 +109,7 @@ def wanted(case: Case, promoted: frozenset[str]) -> tuple[str, frozenset[str]]:
         case "resume":
             return "running", promoted
         case "promote":
-            return "running", promoted | {_promotable(case).name}
+            return "running", promoted | {_word(case) or _promotable(case).name}
         case "abort" if not case.wish.revert:
             return "aborted", frozenset()
         case _:
@@ -118,12 +119,26 @@ def wanted(case: Case, promoted: frozenset[str]) -> tuple[str, frozenset[str]]:
             return ("aborted" if verb == "abort" else "rolled-back"), frozenset()
 
 
+def _word(case: Case) -> str:
+    """Return what is promoted, as it is written: where a wave holds what it stages, the switch or the end of retain."""
+    word = case.wish.wave
+    if not word and case.seen:
+        word = switching.word_now(case.prepared.plan, case.view, case.now) or ""
+    if word:
+        _promotable(case)
+    return word
+
+
 def _wave(case: Case) -> Wave | None:
     """Return the wave that is meant; None if it has passed. Without a ledger nobody knows which one is current."""
     plan, name = case.prepared.plan, case.wish.wave
+    if not name and case.seen:
+        name = switching.word_now(plan, case.view, case.now) or ""
     if not name and not case.seen:
         raise _cannot(case, "this machine has no ledger, so it does not know the current wave", "Say --wave NAME.")
     waves = {wave.name: wave for wave in plan.all_waves}
+    if name in switching.words(plan):
+        return None if switching.is_over(name, plan, case.view, case.now) else waves[name.partition("/")[2]]
     if name and name not in waves:
         raise UsageError(
             f"{case.key} has no wave {name[:40]}",
@@ -147,13 +162,13 @@ def _only(case: Case, waves: Sequence[Wave]) -> Wave | None:
 
 def _promotable(case: Case) -> Wave:
     wave, at = _wave(case), current(case.prepared.plan, case.view)
-    if wave is None or not at:
+    if wave is None:
         raise TypeError("a wave that has passed is told before")
     if case.state == "paused":
         raise _cannot(case, "it is paused", f"Resume it first: fwctl resume {case.key} --reason WHY")
     if case.view.stopped:
         raise _cannot(case, f"it is {case.view.stopped}", f"See why: fwctl explain {case.key}")
-    if case.seen and wave not in at:
+    if case.seen and at and wave not in at:
         first = next((one for one in at if one.track == wave.track), at[0]).name
         raise _cannot(case, f"{wave.name} waits for {first}", f"Promote {first} first, if you mean it.")
     if wave.stage > case.prepared.approved_stage:
@@ -219,7 +234,7 @@ def _promotion(case: Case) -> Iterator[Effect]:
     plan, wave = case.prepared.plan, _promotable(case)
     waves = plan.tracks[wave.track]
     later = waves[waves.index(wave) + 1 :]
-    what = f"gate and soak of {wave.name} are not waited for"
+    what = switching.meaning(_word(case)) or f"gate and soak of {wave.name} are not waited for"
     yield Effect(wave.name, len(wave.devices), what)
     if later:
         may = "may start" if later[0].stage <= case.prepared.approved_stage else "waits for approval"

@@ -8,6 +8,7 @@ from fwctl.errors import InputError
 from fwctl.manifests.diagnostic import Diagnostic, Loc, quoted
 from fwctl.manifests.fields import did_you_mean
 from fwctl.manifests.repo import FleetRepo, LoadedRollout
+from fwctl.rollouts import switching
 from fwctl.rollouts.compile import Compiled, lock_path
 from fwctl.rollouts.plan import Plan
 from fwctl.rollouts.strategies.regional import empty_regions
@@ -78,7 +79,7 @@ def _control(repo: FleetRepo, rollout: LoadedRollout, made: Compiled) -> Iterato
     if control is None or made.mandate is None or control.model.spec.mandate != made.mandate.id:
         return
     plan = made.plan
-    spec, waves = control.model.spec, [wave.name for wave in plan.waves]
+    spec, waves = control.model.spec, [*(wave.name for wave in plan.all_waves), *switching.words(plan)]
     for index, wave in enumerate(spec.promoted):
         if wave not in waves:
             hint = did_you_mean(wave, waves) or f"There is {', '.join(waves[:5])}."

@@ -1,4 +1,4 @@
-"""The switch in the middle of a wave that holds what it stages (BlueGreen): staging, gate, switch, and what is retained.
+"""The switch in the middle of a wave that holds what it stages (BlueGreen): staging, gate, switch, what is retained.
 
 While such a wave is `open` its devices write the firmware to their other slot and wait. `switching` activates them, in
 one burst. The rest of its life is that of any wave, and then the rollout keeps watch until `retain` is over.
@@ -40,6 +40,27 @@ def word_now(plan: Plan, rollout: RolloutView, now: datetime) -> str | None:
         if retained_until(plan, rollout, now) is not None:
             return f"{RETAIN}/{wave.name}"
     return None
+
+
+def is_over(word: str, plan: Plan, rollout: RolloutView, now: datetime) -> bool:
+    """Say whether what a word stands for has happened already."""
+    what, _, wave = word.partition("/")
+    view = rollout.waves.get(wave)
+    if view is None:
+        return False
+    if what == SWITCH:
+        return view.switched
+    return view.state == "passed" and retained_until(plan, rollout, now) is None
+
+
+def meaning(word: str) -> str:
+    """Return what comes of promoting a word, for people; empty for a wave's name."""
+    what, _, wave = word.partition("/")
+    means = {
+        SWITCH: f"whoever of {wave} holds the firmware switches to it; the others switch as soon as they have it",
+        RETAIN: "the old slots are kept no longer: from now on late failures take nobody back",
+    }
+    return means.get(what, "")
 
 
 def activation(wave: Wave, view: WaveView | None) -> Literal["now", "hold"]:
