@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any, Literal, TypedDict, cast
 
 from fwctl.reconcile.commit import Prepared
+from fwctl.reconcile.elsewhere import Elsewhere
 from fwctl.rollouts import reversal
 from fwctl.rollouts.actions import Finish
 from fwctl.rollouts.view import DeviceView, Failure, OpenOrder, OrderState, RolloutView, WaveView, WaveWord
@@ -28,6 +29,8 @@ class Live:
         self._members = prepared.plan.wave_of
         self.devices: dict[str, DeviceView] = {}
         self._new = True
+        limited = prepared.plan.limits.disruption is not None
+        self._elsewhere = Elsewhere(ledger, self._mandate) if limited else None
         self._ask_slots = reversal.matters(prepared.plan)
 
     def look(self, news: Iterable[str], visiting: frozenset[str]) -> tuple[RolloutView, frozenset[str] | None]:
@@ -40,9 +43,10 @@ class Live:
             if changed is None or changed:
                 self._read(changed)
             self._new = False
-            return self._view(visiting), changed
+            down = self._elsewhere.look(news) if self._elsewhere is not None else frozenset[str]()
+            return self._view(visiting, down), changed
 
-    def _view(self, visiting: frozenset[str]) -> RolloutView:
+    def _view(self, visiting: frozenset[str], down: frozenset[str]) -> RolloutView:
         prepared, mandate = self._prepared, self._mandate
         row = self._ledger.rollout(prepared.key)
         waves = self._ledger.waves(prepared.key, mandate) if mandate else ()
@@ -55,6 +59,7 @@ class Live:
             control=prepared.control,
             freezes=prepared.guarded.freezes,
             visiting=visiting,
+            down_elsewhere=down,
             waves={wave.wave: _wave(wave) for wave in waves},
             devices=self.devices,
         )

@@ -16,6 +16,11 @@ from fwctl.state.times import to_text
 LEFTOVERS = (
     f"{build.ORDER} WHERE status <> 'settled' AND due_at <= ? AND verb = 'install' AND mandate NOT IN ({{marks}})"
 )
+AWAY = "SELECT id FROM devices WHERE reachable = 0"
+IN_FLIGHT = (
+    "SELECT device FROM orders WHERE status <> 'settled' AND status IN ('intended', 'sent', 'accepted', 'running') "
+    "AND mandate <> ?"
+)
 OUTCOMES_OF = "SELECT envelope FROM outcomes WHERE device = ?"
 _CHUNK = 500
 
@@ -51,6 +56,20 @@ class PassQueries(Contacts, Queries):
         marks = ", ".join("?" * len(wanted))
         rows = self._rows(LEFTOVERS.format(marks=marks), (to_text(now), *sorted(wanted)))
         return [build.order(row) for row in rows]
+
+    def out_of_service(self, *, but: str, among: Collection[str] | None = None) -> set[str]:
+        """Return who cannot be reached, or has an order under way of another mandate than `but`; None: of all."""
+        if among is None:
+            rows = [*self._rows(AWAY), *self._rows(IN_FLIGHT, (but,))]
+            return {str(row[0]) for row in rows}
+        wanted, found = sorted(among), set[str]()
+        for start in range(0, len(wanted), _CHUNK):
+            part = wanted[start : start + _CHUNK]
+            marks = ", ".join("?" * len(part))
+            away = self._rows(f"{AWAY} AND id IN ({marks})", tuple(part))
+            flying = self._rows(f"{IN_FLIGHT} AND device IN ({marks})", (but, *part))
+            found |= {str(row[0]) for row in (*away, *flying)}
+        return found
 
     def outcome_envelopes(self, device: str) -> frozenset[str]:
         """Return the outcomes that are recorded of a device, each as the JSON text of its envelope."""

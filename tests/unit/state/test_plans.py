@@ -48,6 +48,8 @@ ASKED: dict[str, Callable[[Ledger], object]] = {
     "orders of a device under a mandate": lambda ledger: ledger.orders(device="device-1", mandate="m1"),
     "an order": lambda ledger: (ledger.order(order_id(1)), ledger.order_body(order_id(1))),
     "orders of some devices": lambda ledger: ledger.orders_of("m1", ["device-1", "device-2"]),
+    "who is out of service": lambda ledger: ledger.out_of_service(but="m1"),
+    "who of some is out of service": lambda ledger: ledger.out_of_service(but="m1", among=["a", "b"]),
     "orders of plans that are gone": lambda ledger: ledger.leftovers(NOW, {"m2", "m3"}),
     "outcomes that are recorded": lambda ledger: ledger.outcome_envelopes("device-1"),
     "outcomes": lambda ledger: (list(ledger.outcomes("m1")), list(ledger.outcomes("m1", "device-1"))),
