@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -14,6 +14,8 @@ from fwctl.manifests.fields import did_you_mean
 from fwctl.manifests.repo import FleetRepo, LoadedRollout
 from fwctl.reconcile.commit import ManifestErrors, Prepared, compiled, judge, load_repo
 from fwctl.rollouts.compile import Compiled, lock_path
+from fwctl.rollouts.legality import lengths
+from fwctl.rollouts.plan import Plan
 from fwctl.state import DeviceRow
 
 
@@ -33,6 +35,8 @@ class PlanResult:
     skips: tuple[Skip, ...]
     observed: int | None
     """devices of the plan that the ledger has seen; None where no ledger is"""
+    ways: str = ""
+    """in words, how many of those go over which stops; empty where nobody needs any"""
 
     @property
     def to_update(self) -> int:
@@ -130,7 +134,15 @@ def forecast(settings: Context, repo: FleetRepo, prepared: Prepared) -> PlanResu
 def _forecast(prepared: Prepared, rows: Mapping[str, DeviceRow] | None) -> PlanResult:
     if rows is None:
         return PlanResult(prepared, _skips(prepared, {}), None)
-    return PlanResult(prepared, _skips(prepared, rows), sum(device in rows for device in prepared.plan.members))
+    plan = prepared.plan
+    ways = "" if plan.paths.direct else lengths(plan, {one.id: one.running_version for one in _ahead(plan, rows)})
+    return PlanResult(prepared, _skips(prepared, rows), sum(device in rows for device in plan.members), ways)
+
+
+def _ahead(plan: Plan, rows: Mapping[str, DeviceRow]) -> Iterator[DeviceRow]:
+    """Yield the devices of a plan that have said what they run, and that it is something else."""
+    found = (rows[device] for device in plan.members if device in rows)
+    return (row for row in found if row.running_version and row.running_release != plan.release.digest)
 
 
 def write_locks(settings: Context, results: Sequence[PlanResult]) -> tuple[Path, ...]:

@@ -25,6 +25,10 @@ def validate(
     against: Annotated[
         str, typer.Option(metavar="REF", help="Say who signed each commit since then, as in a pull request.")
     ] = "",
+    observed: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="What devices run (`device list --format json`, or CSV): prove their paths."),
+    ] = None,
     format_: Annotated[
         Literal["full", "concise", "json"], typer.Option("--format", help="How to write the findings.")
     ] = "full",
@@ -34,7 +38,7 @@ def validate(
     from fwctl.render.diagnostics import FORMATS, full
 
     settings: Context = context.obj
-    checked = check(settings, folder, ref, against)
+    checked = check(settings, folder, ref, against, observed)
     color = format_ == "full" and sys.stdout.isatty() and not os.environ.get("NO_COLOR")
     if text := full(checked.diagnostics, color=True) if color else FORMATS[format_](checked.diagnostics):
         say(text)

@@ -8,6 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from fwctl.cli.context import Context
+from fwctl.cli.observed import read_observed, strangers, ways
 from fwctl.cli.provenance import signature_line, signatures
 from fwctl.errors import InputError, TrustRefused, UsageError
 from fwctl.manifests import lifecycle
@@ -46,15 +47,17 @@ class Checked:
         return int(any(found.severity == "error" for found in self.diagnostics))
 
 
-def check(settings: Context, folder: Path | None, ref: str, against: str = "") -> Checked:
+def check(settings: Context, folder: Path | None, ref: str, against: str = "", observed: Path | None = None) -> Checked:
     """Check a folder, a commit, or the work tree; a remote without a work tree at its newest commit.
 
-    With `against`, also who signed each commit that came since.
+    With `against`, also who signed each commit that came since; with `observed`, whether the devices of that file have
+    a legal path to what rollouts want of them.
 
     Raises:
         UsageError: a folder and a commit at once.
-        InputError: there is no such folder, repository or commit.
+        InputError: there is no such folder, repository or commit; what `read_observed` raises.
     """
+    seen = read_observed(observed) if observed is not None else None
     files = _files(settings, folder, ref, against)
     loaded, found = check_files(files)
     if loaded.repo is None:
@@ -62,8 +65,11 @@ def check(settings: Context, folder: Path | None, ref: str, against: str = "") -
     more, unchecked = _signatures(settings, loaded.repo, files)
     more = (*more, *lifecycle.findings(loaded.repo, locked_in(loaded.repo, files), settings.now().date()))
     unsigned, signed = _provenance(settings, folder, ref or "HEAD", against)
-    remarks = (*unchecked, *signed, detection(loaded.repo))
-    return Checked(ordered([*found, *more, *unsigned]), remarks, loaded.collected)
+    unknown = strangers(loaded.repo, seen) if seen is not None else ()
+    remarks = (*unchecked, *signed, *unknown, detection(loaded.repo))
+    return Checked(
+        ordered([*found, *more, *ways(settings, loaded.repo, files, seen), *unsigned]), remarks, loaded.collected
+    )
 
 
 def _provenance(

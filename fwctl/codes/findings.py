@@ -114,6 +114,49 @@ FINDINGS: Final[Mapping[str, Code]] = {
         "`rollouts/<env>/` may only target devices of that env, and groups with an `env` only hold such devices.",
         "Move the rollout to the folder of the devices' env, or narrow its targets.",
     ),
+    "E_NO_PATH": Code(
+        "no legal path",
+        "Nothing leads from what a device runs to the rollout's firmware: `requiresFrom` and stops do not let it, and "
+        "no released firmware bridges it.",
+        "Register a firmware that does, or exclude the device.",
+    ),
+    "E_STOP_STATE": Code(
+        "stop that nobody can pass",
+        "A firmware with `stop: true` lies on the way, and it is sunset or withdrawn.",
+        "Register one that takes its place with `stop: true`, and set `stop: false` on the old one.",
+    ),
+    "E_CHAIN_LONG": Code(
+        "too many stops",
+        "More releases are on the way to the firmware than a line of a lock holds.",
+        "Set `stop: false` on those that no device of the fleet needs any more.",
+    ),
+    "E_NO_WAY_BACK": Code(
+        "no way back over a stop",
+        "A device that comes over a stop holds the stop in its other slot, and not what it ran before: a rollback "
+        "would leave it there.",
+        "Bring these devices to the stop by a rollout of its own first, or say that nobody goes back.",
+    ),
+    "E_DATA_FORMAT": Code(
+        "data that the older firmware cannot read",
+        "The firmware writes its data in a format that is not among those that the one before reads (`data`).",
+        "Go over a release that reads both formats, or say that nobody goes back.",
+    ),
+    "E_ROLLBACK_FLOOR": Code(
+        "way back below the floor",
+        "The firmware before lies below the security floor of the policy: devices would not go back to it.",
+        "Raise the floor after the rollout, or say that nobody goes back.",
+    ),
+    "W_NO_WAY_BACK": Code(
+        "some could not go back",
+        "A rollback is allowed, and some devices would stay on what they run: over a stop, for their data, or for the "
+        "floor.",
+        "Nothing, if that is accepted; else say that nobody goes back.",
+    ),
+    "I_NOT_OBSERVED": Code(
+        "devices that were not seen",
+        "The file of `--observed` says nothing of some targets, so their path is not proved.",
+        "Nothing to do: who turns out to have no path is held.",
+    ),
     "E_NO_TARGETS": Code(
         "no targets", "No device is targeted or selected.", "Correct the selector; `fwctl device list` shows labels."
     ),
@@ -212,6 +255,22 @@ FINDINGS: Final[Mapping[str, Code]] = {
         "unknown time zone",
         "Windows are in zones of the IANA database, such as `Europe/Berlin`, in `UTC`, or in that of each `device`.",
         "Correct its `timeZone`.",
+    ),
+    "E_LIMIT_EMPTY": Code(
+        "limit that nothing meets",
+        "No whole number lies within a limit of `gates.health.limits`, and devices report whole numbers.",
+        "Widen it.",
+    ),
+    "E_COMPARE_SOAK": Code(
+        "comparison without a soak",
+        "`compareWithControl` compares in the soak of a wave, and a wave before the last has none.",
+        "Give the strategy a soak.",
+    ),
+    "W_COMPARE_SMALL": Code(
+        "comparison that cannot decide",
+        "A wave, or what waits for later waves, is smaller than `compareWithControl.minSample`: the wave will hold until "
+        "somebody promotes it.",
+        "Make the wave larger or `minSample` smaller.",
     ),
     "W_WINDOW_SHORT": Code(
         "short window",

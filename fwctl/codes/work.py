@@ -167,6 +167,26 @@ WORK: Final[Mapping[str, Stop]] = {
         "See the names with `fwctl device list`, or declare the device in the inventory.",
         exits=(3,),
     ),
+    "E_CHAIN_LONG": Stop(
+        "More releases are on the way to the firmware than a line of a lock holds.",
+        "Set `stop: false` on those that no device of the fleet needs any more.",
+        exits=(3,),
+    ),
+    "E_NO_PATH": Stop(
+        "From a firmware that every device must pass, nothing leads on to the rollout's.",
+        "Register a released firmware between them that accepts the one and is accepted by the other.",
+        exits=(3,),
+    ),
+    "E_OBSERVED": Stop(
+        "The file of what devices run is neither JSON, JSON Lines nor CSV with `id` and `version`.",
+        "Write it with `fwctl device list --format json`.",
+        exits=(3,),
+    ),
+    "E_STOP_STATE": Stop(
+        "A firmware that every device must pass is sunset or withdrawn.",
+        "Register one that takes its place with `stop: true`, and set `stop: false` on the old one.",
+        exits=(3,),
+    ),
     "E_NO_FILE": Stop(
         "The file or folder does not exist or cannot be read.", "Check the path and its permissions.", exits=(3,)
     ),
