@@ -15,6 +15,7 @@ from fwctl.reconcile.authority import Freshness, Pen
 from fwctl.reconcile.commit import CommitState, read_commit
 from fwctl.reconcile.ending import of_machine
 from fwctl.reconcile.images import STORAGE_CODES, Images
+from fwctl.reconcile.joining import with_seats
 from fwctl.reconcile.loop import Loop
 from fwctl.reconcile.provenance import check_provenance
 from fwctl.reconcile.reports import PassReport
@@ -71,7 +72,7 @@ class Acting:
                 SetMeta(at=now, key="last_attempted_commit", value=state.commit),
                 SetMeta(at=now, key=_TRUST, value=versions),
             )
-            loop = self._loop(state, pinned, writer)
+            loop = self._loop(with_seats(state, self.ledger), pinned, writer)
             loop.stopping = stopping
             if at_once is not None:
                 loop.only = at_once.rollout

@@ -23,7 +23,7 @@ from fwctl.rollouts.compile import Compiled, compile_locked
 from fwctl.rollouts.guardrails import UNGUARDED, Guarded, guard, rails_of
 from fwctl.rollouts.plan import Plan
 from fwctl.rollouts.view import Control, ControlWord
-from fwctl_agent.protocol.lock import Lock, MerkleTree
+from fwctl_agent.protocol.lock import Lock, MerkleTree, Proof
 from fwctl_agent.protocol.messages import TrustVersions
 from fwctl_agent.protocol.statements import Mandate, Release
 
@@ -64,6 +64,8 @@ class Prepared:
     """release digest -> its statements, of the plan's release and of the stops on the way to it"""
     guarded: Guarded = UNGUARDED
     """what the guard rails in force say of it"""
+    approved_at: datetime | None = None
+    """when the oldest approval was given that devices count; None while nothing is approved"""
 
     @property
     def key(self) -> str:
@@ -100,10 +102,14 @@ class Prepared:
         return self.lock.tree()
 
     def leaf(self, device: str) -> str:
-        """Return the device's line in the lock."""
+        """Return the device's line in the lock; nothing for a late joiner."""
         if self.lock is None:
             raise TypeError("only a locked rollout has leaves")
-        return self.lock.lines[self.index[device]]
+        return self.lock.lines[self.index[device]] if device in self.index else ""
+
+    def proof(self, device: str) -> Proof:
+        """Return the proof that the device's line is in the lock; an empty one for a late joiner."""
+        return self.tree.proof(self.index[device]) if device in self.index else Proof(0, ())
 
     @cached_property
     def index(self) -> Mapping[str, int]:
@@ -206,17 +212,19 @@ def judge(repo: FleetRepo, made: Compiled, authority: Authority | None, now: dat
     if authority is None:
         return Prepared(rollout, plan, lock, mandate, None, None, control)
     guarded = guard(rails_of(repo, authority.policy.guard_rails), plan)
+    verdict = authority.judge(mandate, stages=max(wave.stage for wave in plan.waves), now=now)
     return Prepared(
         rollout,
         plan,
         lock,
         mandate,
-        authority.judge(mandate, stages=max(wave.stage for wave in plan.waves), now=now),
+        verdict,
         _refused(repo, plan, authority, guarded, rollout.path),
         control,
         authority.approvals(mandate),
         {one.digest: authority.releases(one.model, one.version) for one in (*plan.stops, plan.release)},
         guarded,
+        authority.approved_at(verdict, mandate),
     )
 
 

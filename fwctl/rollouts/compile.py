@@ -11,6 +11,7 @@ from fwctl.errors import InputError
 from fwctl.manifests.models import resolve_spec
 from fwctl.manifests.repo import FleetRepo, LoadedRollout
 from fwctl.manifests.targets import target_ids
+from fwctl.rollouts.late import late_waves
 from fwctl.rollouts.plan import Plan, Wave
 from fwctl.rollouts.releases import release_of as release_of
 from fwctl.rollouts.stops import chain_of
@@ -74,6 +75,7 @@ def plan_of(
     ref = rollout.model.spec.firmware
     family = [one.model for (model, _), one in repo.firmware.items() if model == ref.model]
     chain = chain_of(repo.firmware[ref.model, ref.version].model, family, locked=locked)
+    spec = resolve_spec(repo.fleet.spec, rollout.model.spec)
     return Plan(
         repo_id=repo.fleet.spec.repo_id,
         env=rollout.env,
@@ -82,8 +84,9 @@ def plan_of(
         stops=chain.stops[:-1],
         barriers=chain.barriers,
         family=tuple(map(release_of, family)),
-        spec=resolve_spec(repo.fleet.spec, rollout.model.spec),
+        spec=spec,
         waves=waves,
+        late=late_waves(spec, not_covered, waves, rollout.name),
         dropped=dropped,
         not_covered=not_covered,
         confirm_within=repo.fleet.spec.confirm_seconds,

@@ -216,6 +216,14 @@ class Authority:
         except Refusal:
             return None
 
+    def approved_at(self, verdict: Verdict, mandate: Mandate) -> datetime | None:
+        """Return when the oldest approval was given that a device counts for a late joiner; None if too few are."""
+        try:
+            votes = verdict.tally.approved(self.policy, mandate.path, 1)
+        except Refusal:
+            return None
+        return min((vote.approval.approved_at for vote in votes), default=None)
+
     def next_change(self, now: datetime) -> datetime | None:
         """Return the first moment after `now` at which time alone changes what is trusted or approved."""
         roles = (self.trusted.root, self.trusted.targets, self.trusted.role)
