@@ -29,15 +29,13 @@ def text(found: Windows) -> str:
 
 
 def _opening(one: Opening, now: datetime) -> list[str]:
-    head = _title(one) + (": open" if one.is_open else ": closed")
     if one.until is None:
-        always = "always" if one.is_open else "does not open within four years"
-        return [f"{head}, {always}"]
-    word = "until" if one.is_open else "opens"
-    head += f", {word} {local(one.until, one.zone)} (in {length(one.until - now)})"
+        return [_title(one), "  open, always" if one.is_open else "  closed, does not open within four years"]
+    word = "open until" if one.is_open else "closed, opens"
+    state = f"  {word} {local(one.until, one.zone)} (in {length(one.until - now)})"
     rows = [("FROM", "TO", "LASTS", "IN UTC")]
     rows += [_row(span, one, first=not number, now=now) for number, span in enumerate(one.spans)]
-    return [head, *columns(rows, indent="  ")]
+    return [_title(one), state, *columns(rows, indent="  ")]
 
 
 def _title(one: Opening) -> str:
@@ -52,7 +50,7 @@ def _row(span: Interval, one: Opening, *, first: bool, now: datetime) -> tuple[s
     end = local(span.end, one.zone)
     short = end if span.end - span.begin >= _WEEK else end[:4] + end[15:]
     begin = "now" if begun else local(span.begin, one.zone)
-    return begin, short, length(span.end - (now if begun else span.begin)), f"{span.begin:%Y-%m-%d %H:%MZ}"
+    return begin, short, length(span.end - (now if begun else span.begin)), f"{span.begin:%m-%d %H:%MZ}"
 
 
 def length(time: timedelta) -> str:

@@ -57,8 +57,9 @@ class Calendar:
 
     @property
     def home(self) -> str:
-        """The zone that its times are told in, where no device is asked about."""
-        return next((zone for zone in self.zones if zone != DEVICE), UNKNOWN)
+        """The zone that its times are told in, where no device is asked about: a region's own before the rollout's."""
+        spans = [span for window in reversed(self.windows) for span in (*window.allow, *window.deny)]
+        return next((span.time_zone for span in spans if span.time_zone != DEVICE), UNKNOWN)
 
     def open_at(self, now: datetime, zone: str = UNKNOWN) -> bool:
         """Say whether devices of a zone may start."""

@@ -183,7 +183,7 @@ def test_the_windows_of_region_and_rollout_must_both_be_open() -> None:
     wave = replace(there.waves[0], window=day.windows[0])
     both = replace(there, waves=(wave,))
     held = decide(both, view_of(), OPENS + timedelta(minutes=30))
-    assert held.holding == "outside its window; opens Tue 2026-11-24 03:00 CET"
+    assert held.holding == "outside its window; opens Tue 2026-11-24 02:00 UTC"
     assert decide(both, view_of(), OPENS + timedelta(hours=2)).actions
 
 
