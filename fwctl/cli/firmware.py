@@ -166,7 +166,7 @@ def sunset_report(context: typer.Context, format_: TextOrJson = "text") -> None:
 
 @group.command()
 def sbom(context: typer.Context, firmware: Named, format_: TextOrJson = "text") -> None:
-    """List the components of a firmware, by its bill of materials."""
+    """List the components of a firmware."""
     from fwctl.cli.bills import bill_of
     from fwctl.render.bills import RENDERERS
 

@@ -12,6 +12,7 @@ from fwctl.cli.standing import Status, dirty
 from fwctl.reconcile.commit import CommitState, Prepared
 from fwctl.reconcile.ending import of_commit, of_machine
 from fwctl.reconcile.glancing import glance
+from fwctl.reconcile.joining import with_seat
 from fwctl.reconcile.summarising import board_of, standing_of, summarise
 from fwctl.reconcile.summary import RolloutResult, Summary
 from fwctl.reconcile.waving import WaveLine, WayBack, wave_lines, way_back
@@ -65,6 +66,7 @@ def status_of(settings: Context, state: CommitState, name: str) -> Status:
 
 
 def _summary(prepared: Prepared, ledger: Ledger | None, now: datetime, until: datetime | None) -> Summary:
+    prepared = with_seat(prepared, ledger)
     view = _view(prepared, ledger)
     return summarise(prepared, view, decide(prepared.plan, view, now), ledger, now, trust_until=until)
 
@@ -73,11 +75,17 @@ def _view(prepared: Prepared, ledger: Ledger | None) -> RolloutView:
     """Return what `decide` sees; without a ledger no device was ever seen."""
     if ledger is not None:
         return glance(ledger, prepared)
-    return RolloutView(approved_stage=prepared.approved_stage, not_approved=prepared.not_approved, devices={})
+    return RolloutView(
+        approved_stage=prepared.approved_stage,
+        not_approved=prepared.not_approved,
+        freezes=prepared.guarded.freezes,
+        devices={},
+    )
 
 
 def rollout_status(prepared: Prepared, ledger: Ledger | None, now: datetime) -> RolloutStatus:
     """Return where one rollout and all its devices stand."""
+    prepared = with_seat(prepared, ledger)
     view = _view(prepared, ledger)
     row = ledger.rollout(prepared.key) if ledger else None
     plan, mandate = prepared.plan, prepared.mandate.id if prepared.mandate else ""

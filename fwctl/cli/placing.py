@@ -116,7 +116,8 @@ def context_of(ledger: Ledger | None, prepared: Prepared, *, judged: bool) -> Ro
     """Return the view of a rollout without its devices; where nobody can judge approvals, nothing is approved."""
     why = prepared.not_approved if judged or prepared.lock is None else NOT_JUDGED
     if ledger is None:
-        return RolloutView(approved_stage=prepared.approved_stage, not_approved=why, devices={})
+        freezes = prepared.guarded.freezes
+        return RolloutView(approved_stage=prepared.approved_stage, not_approved=why, freezes=freezes, devices={})
     known = bare_view(ledger, prepared)
     if judged:
         return known

@@ -20,6 +20,7 @@ from fwctl.manifests.repo import FleetRepo
 from fwctl.reconcile.commit import load_repo
 from fwctl.reconcile.waving import INTERRUPTED, why_stopped
 from fwctl.rollouts.failures import CLASSES
+from fwctl.rollouts.guardrails import set_aside
 from fwctl.rollouts.standing import Standing
 from fwctl.state import EventRow
 
@@ -73,6 +74,8 @@ class Stuck:
     next_due: datetime | None
     now: datetime
     device: str = ""
+    set_aside: tuple[str, ...] = ()
+    """rules of guard rails that do not hold for the rollout, with the reasons"""
 
     @property
     def change(self) -> str:
@@ -157,6 +160,7 @@ def _stuck(
         cause=cause,
         since=row.updated_at if row else None,
         cases=cases,
+        set_aside=set_aside(status.prepared.plan),
         moving=sum(
             one.state in _MOVED and one.klass is None for one in status.standings if not device or one.device == device
         ),

@@ -22,6 +22,7 @@ from fwctl.reconcile.summary import (
 from fwctl.reconcile.waving import NAMED, WaveLine, WayBack, wave_lines, way_back
 from fwctl.rollouts.board import Board
 from fwctl.rollouts.decide import Decision
+from fwctl.rollouts.guardrails import set_aside
 from fwctl.rollouts.standing import Standing
 from fwctl.rollouts.view import RolloutView
 from fwctl.state import Ledger, RolloutRow, RolloutState, SummaryStored
@@ -82,6 +83,7 @@ def summarise(
         devices=_named(board.values()) if len(board) <= LISTED else None,
         at=now,
         valid_until=_valid_until(trust_until, [board.until], decision, back, now),
+        set_aside=set_aside(plan),
     )
 
 
@@ -107,6 +109,9 @@ def wave_summary(line: WaveLine) -> WaveSummary:
         opened=line.opened,
         soak_since=line.soak_since,
         judged=line.judged,
+        region=line.wave.region,
+        track=line.wave.track,
+        window=line.window,
     )
 
 

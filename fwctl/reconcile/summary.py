@@ -68,6 +68,11 @@ class WaveSummary:
     opened: datetime | None = None
     soak_since: datetime | None = None
     judged: datetime | None = None
+    region: str = ""
+    track: str = ""
+    """waves of one track go one after another"""
+    window: str = ""
+    """of its region: whether it is open, and until when; empty where it has none, or is over"""
 
     @property
     def soak_until(self) -> datetime | None:
@@ -127,12 +132,17 @@ class Summary:
     at: datetime
     valid_until: datetime | None
     """what it says is true until then, if nothing is written into the ledger"""
+    set_aside: tuple[str, ...] = ()
+    """rules of guard rails that do not hold for it, with the reasons"""
 
     @property
     def wants_approval(self) -> bool:
         """The next wave that has not passed needs a stage that nobody has approved."""
-        here = next((wave for wave in self.waves if wave.state != "passed"), None)
-        return here is not None and here.stage > self.approved_stage
+        here: dict[str, WaveSummary] = {}
+        for wave in self.waves:
+            if wave.state != "passed":
+                here.setdefault(wave.track, wave)
+        return any(wave.stage > self.approved_stage for wave in here.values())
 
 
 @dataclass(frozen=True)
@@ -186,6 +196,7 @@ def from_json(body: Mapping[str, Any]) -> Summary | None:
     approvers, back, devices = given["approvers"], given["back"], given["devices"]
     given["approvers"] = None if approvers is None else tuple(approvers)
     given["stale"] = tuple(given["stale"])
+    given["set_aside"] = tuple(given.get("set_aside", ()))
     given["waves"] = tuple(_wave(one) for one in given["waves"])
     given["back"] = None if back is None else BackSummary(**(back | _moments(back, "since")))
     given["devices"] = None if devices is None else _named(devices)

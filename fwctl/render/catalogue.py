@@ -35,7 +35,7 @@ def firmware_list(lines: Sequence[FirmwareLine]) -> str:
 def firmware_show(one: FirmwareLine) -> str:
     """Return all that is known of one firmware."""
     spec = one.firmware.model.spec
-    requires = spec.requires_from
+    requires, ends = spec.requires_from, spec.deprecation
     bounds = (
         [f"at least {requires.at_least}"] * bool(requires.at_least) + [f"below {requires.below}"] * bool(requires.below)
         if requires
@@ -54,8 +54,11 @@ def firmware_show(one: FirmwareLine) -> str:
         ("used by", ", ".join(one.rollouts) or "no rollout"),
         ("runs on", counted(one.running, "device")),
         ("sbom", spec.sbom or "no bill of materials"),
+        ("sunset", f"{ends.sunset}{f', go to {ends.successor}' if ends.successor else ''}" if ends else ""),
+        ("because", ends.reason if ends else ""),
         ("file", one.firmware.path),
     ]
+    pairs = [pair for pair in pairs if pair[1]]
     notes = ["", *spec.notes.rstrip().splitlines()] if spec.notes else []
     return "\n".join([f"Firmware {spec.model} {spec.version}: {spec.state}", *labelled(pairs), *notes])
 
@@ -67,6 +70,8 @@ def firmware_json(one: FirmwareLine) -> dict[str, Any]:
         "model": spec.model,
         "version": spec.version,
         "state": spec.state,
+        "sunset": spec.deprecation.sunset if spec.deprecation else None,
+        "successor": spec.deprecation.successor if spec.deprecation else None,
         "image": {"digest": spec.image.digest, "length": spec.image.length},
         "release": one.release,
         "hardware": list(spec.hardware),

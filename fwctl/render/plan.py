@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from fwctl.manifests.models import Canary, Rolling
 from fwctl.render.words import counted, document, exactly, labelled
 from fwctl.rollouts.cohorts import share
+from fwctl.rollouts.guardrails import set_aside
 
 if TYPE_CHECKING:
     from fwctl.cli.planning import PlanResult
@@ -50,7 +51,10 @@ def _one(result: PlanResult) -> str:
     merged = sorted(steps.keys() - {wave.name for wave in plan.waves})
     lines += [f"  {name} adds nobody ({steps[name]}): merged" for name in merged[:_SHOWN]]
     lines += [f"  ... and {counted(len(merged) - _SHOWN, 'more step')} that add nobody"] if len(merged) > _SHOWN else []
-    lines += ["", f"  gates: {gates(plan)}", f"  then:  {_then(plan)}"]
+    lines += ["", f"  gates: {gates(plan)}", f"  then:  {_then(plan)}", *_ways(result)]
+    if prepared.guarded.policies:
+        lines.append(f"  guard rails: {', '.join(prepared.guarded.policies)}")
+    lines += _beside("Rules of guard rails set aside", set_aside(plan))
     lines += _beside("Skipped for now", [f"{skip.device}: {skip.reason}" for skip in result.skips])
     lines += _beside("Not covered by the lock (run `fwctl plan --lock` to add them)", plan.not_covered)
     lines += [
@@ -59,6 +63,16 @@ def _one(result: PlanResult) -> str:
         f"{result.to_update} to update, {len(result.skips)} skipped; {_seen(result)}.",
     ]
     return "\n".join(lines)
+
+
+def _ways(result: PlanResult) -> list[str]:
+    """Return the stops on the way, and how many devices go how, as far as that is known."""
+    plan = result.prepared.plan
+    names = [f"{stop.version}{' (for everybody below it)' * (stop.digest in plan.barriers)}" for stop in plan.stops]
+    return [
+        *([f"  stops: {', '.join(names)}"] if names else []),
+        *([f"  ways:  {result.ways}"] if result.ways else []),
+    ]
 
 
 def _seen(result: PlanResult) -> str:
@@ -161,7 +175,8 @@ def _devices(count: int) -> str:
 
 def _json(result: PlanResult) -> dict[str, Any]:
     plan, mandate = result.prepared.plan, result.prepared.mandate
-    return {
+    stops = [{"version": stop.version, "digest": stop.digest} for stop in plan.stops]
+    return ({"stops": stops} if stops else {}) | {
         "rollout": plan.key,
         "digest": plan.digest,
         "mandate": mandate.id if mandate else None,

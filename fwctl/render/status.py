@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from fwctl.reconcile.by_region import by_region, outside
 from fwctl.render.words import (
     ICONS,
     STANDINGS,
@@ -23,6 +24,7 @@ from fwctl.trust.expiry import as_json as expiry_json
 
 if TYPE_CHECKING:
     from fwctl.cli.standing import Status
+    from fwctl.reconcile.by_region import RegionSummary
     from fwctl.reconcile.summary import BackSummary, Named, Summary, WaveSummary
     from fwctl.rollouts.standing import Standing
 
@@ -84,8 +86,11 @@ def rollout_text(one: Summary, status: Status, *, shown: int) -> list[str]:
         lines += [f"  {label:<9} {value}" for label, value in back_lines(one.back)]
     width = max((len(wave.name) for wave in one.waves), default=0)
     size = max((len(counted(wave.size, "device")) for wave in one.waves), default=0)
-    for at, wave in enumerate(one.waves):
-        lines += _wave(wave, width, size, shown=shown, last=at == len(one.waves) - 1, one=one)
+    regions, rest = by_region(one.waves), outside(one.waves)
+    for at, region in enumerate(regions):
+        lines += _region(region, width, size, shown=shown, last=at == len(regions) - 1 and not rest, one=one)
+    for at, wave in enumerate(rest):
+        lines += _wave(wave, width, size, shown=shown, last=at == len(rest) - 1, one=one)
     return lines
 
 
@@ -99,6 +104,7 @@ def _header(one: Summary, status: Status) -> list[tuple[str, str]]:
         ("since", since),
         ("approved", approved),
         *(("stale", path) for path in one.stale[:3]),
+        *(("aside", visible(told)) for told in one.set_aside),
         ("devices", standing_counts(one.counts) or "none"),
     ]
 
@@ -148,6 +154,20 @@ def _wave(wave: WaveSummary, width: int, size: int, *, shown: int, last: bool, o
     return lines
 
 
+def _region(region: RegionSummary, width: int, size: int, *, shown: int, last: bool, one: Summary) -> list[str]:
+    """Return a region with its waves below it; the line says what they come to together."""
+    branch, trunk = ("└─", "  ") if last else ("├─", "│ ")
+    devices, until = counted(region.size, "device"), region.soak_until
+    state = f"soaking until {until:%H:%M:%S}Z" if until else region.state
+    told = ", ".join(part for part in (standing_counts(region.counts), region.window) if part)
+    head = f"{region.name:<{width + 3}}  {devices:>{size}}  {WAVE_ICONS[region.state]} {state}"
+    lines = [f"  {branch} {head}" + (f": {told}" if told else "")]
+    for at, wave in enumerate(region.waves):
+        inner = _wave(wave, width, size, shown=shown, last=at == len(region.waves) - 1, one=one)
+        lines += [f"  {trunk} {line[2:]}" for line in inner]
+    return lines
+
+
 def _ordered(counts: Mapping[str, int]) -> dict[str, int]:
     return {state: counts[state] for state in STANDINGS if counts.get(state)}
 
@@ -169,6 +189,7 @@ def rollout_json(one: Summary) -> dict[str, Any]:
         "size": one.size,
         "counts": _ordered(one.counts),
         "waves": [wave_json(wave) for wave in one.waves],
+        **regions_json(one.waves),
         "rollback": back_json(one.back) if one.back else None,
         "devices": None if one.devices is None else standings_json(one.devices),
     }
@@ -189,7 +210,25 @@ def wave_json(wave: WaveSummary) -> dict[str, Any]:
         "soakSince": stamp(wave.soak_since),
         "soakUntil": stamp(wave.soak_until),
         "judgedAt": stamp(wave.judged),
+        **({"region": wave.region} if wave.region else {}),
     }
+
+
+def regions_json(waves: Iterable[WaveSummary]) -> dict[str, Any]:
+    """Return the regions for programs; nothing of a rollout that has none."""
+    regions = [
+        {
+            "name": region.name,
+            "state": region.state,
+            "size": region.size,
+            "counts": _ordered(region.counts),
+            "window": region.window or None,
+            "openedAt": stamp(region.opened),
+            "judgedAt": stamp(region.judged),
+        }
+        for region in by_region(waves)
+    ]
+    return {"regions": regions} if regions else {}
 
 
 def back_json(back: BackSummary) -> dict[str, Any]:

@@ -29,6 +29,7 @@ def _one(one: Stuck) -> str:
     elif one.since:
         pairs.append(("since", f"{one.since:%Y-%m-%d %H:%M:%S}Z, {ago(one.since, one.now)}"))
     pairs.append(("changes", one.change))
+    pairs += [("aside", visible(told)) for told in one.set_aside]
     lines = [f"{what}: {STATE_ICONS.get(one.state, '·')} {one.state}", *labelled(pair for pair in pairs if pair[1])]
     for case in one.cases:
         lines += ["", *_case(case, one)]
@@ -67,6 +68,7 @@ def _json(one: Stuck) -> dict[str, Any]:
         "state": one.state,
         "reason": one.reason,
         "change": one.change or None,
+        **({"setAside": list(one.set_aside)} if one.set_aside else {}),
         "cause": {
             "kind": one.cause.kind,
             "rule": one.cause.data.get("rule") or None,

@@ -142,6 +142,11 @@ def violations_of(policy: LoadedPolicy, plan: Plan) -> Iterator[Violation]:
             yield Violation(policy.name, rule, message, remedy, loc)
 
 
+def set_aside(plan: Plan) -> tuple[str, ...]:
+    """Return the exceptions that the approved manifest makes, in words."""
+    return tuple(f"{one.policy}, {one.rule}: {one.reason}" for one in plan.spec.exceptions)
+
+
 def frozen(freezes: Sequence[FreezeOf], now: datetime) -> FreezeOf | None:
     """Return the freeze that holds at this moment; of several the one that lasts longest."""
     here = [one for one in freezes if one.freeze.begins <= now < one.freeze.ends]
