@@ -38,6 +38,7 @@ _RULES: Mapping[str, str] = {
     "not_stopped": "the rollout is stopped",
     "not_quarantined": "quarantine",
     "approved": "approval",
+    "in_window": "a window that opens",
     "wave_open": "waves go one after another",
 }
 
