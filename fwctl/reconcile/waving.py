@@ -12,6 +12,7 @@ from itertools import accumulate
 from fwctl.reconcile.summary import ATTENTION, WaveStateWord
 from fwctl.rollouts.board import Board
 from fwctl.rollouts.plan import Plan, Wave
+from fwctl.rollouts.regions import window_words
 from fwctl.rollouts.standing import Standing
 from fwctl.state import EventRow, Ledger, WaveRow
 from fwctl.state.returns import out_of_reach, returned, returned_after
@@ -36,6 +37,8 @@ class WaveLine:
     opened: datetime | None = None
     soak_since: datetime | None = None
     judged: datetime | None = None
+    window: str = ""
+    """of its region: whether it is open, and until when; empty where it has none, or is over"""
 
     @property
     def soak_until(self) -> datetime | None:
@@ -55,6 +58,7 @@ def wave_lines(board: Board, holdings: Mapping[str, str], rows: Iterable[WaveRow
             _line(board, number, known.get(wave.name), holdings.get(wave.name, "")),
             needy=needy[number],
             flying=flying[number],
+            window=_window(board, wave),
         )
         for number, wave in enumerate(board.plan.all_waves)
     )
@@ -73,6 +77,12 @@ def _line(board: Board, number: int, row: WaveRow | None, holding: str) -> WaveL
         return WaveLine(wave, state, reason, counts, soak_since=at.soak_since if at else None)
     line = WaveLine(wave, state, reason, counts)
     return replace(line, opened=row.opened_at, soak_since=row.soak_since, judged=row.judged_at)
+
+
+def _window(board: Board, wave: Wave) -> str:
+    at = board.rollout.waves.get(wave.name)
+    over = board.back or (at is not None and at.state in ("passed", "failed"))
+    return "" if over or not wave.region else window_words(board.plan, wave, board.now)
 
 
 @dataclass(frozen=True)
