@@ -13,6 +13,7 @@ from fwctl.reconcile import records
 from fwctl.reconcile.account import Subject
 from fwctl.reconcile.commit import Prepared
 from fwctl.reconcile.exchange import Exchange
+from fwctl.reconcile.joining import checked
 from fwctl.reconcile.kept import kept_install
 from fwctl.reconcile.observing import missed, observe
 from fwctl.reconcile.tools import Recorder, Tools
@@ -57,7 +58,8 @@ class Visitor:
         plan = self._prepared.plan
         subject = Subject(self._prepared.key, plan.repo_id, plan.wave_of[device], self._prepared)
         exchange = Exchange(self._tools, recorder, subject, link, document)
-        match next_step(self._prepared.plan, self._view(), view, now):
+        step = next_step(plan, self._view(), view, now)
+        match checked(step, self._prepared, document, now):
             case Install(attempt=attempt, reason=reason, stop=stop):
                 await exchange.drive(self._install(device, attempt, now, stop), reason)
             case Resume(order=order, reason=reason) if not view.staged:
@@ -111,7 +113,7 @@ class Visitor:
         watches it there, and it is never held back."""
         prepared, plan = self._prepared, self._prepared.plan
         release = stop or plan.release
-        health, index = plan.spec.gates.health, prepared.index[device]
+        health = plan.spec.gates.health
         bounds = bounds_of(health.limits)
         return InstallOrder(
             device=device,
@@ -119,7 +121,7 @@ class Visitor:
             release=release.digest,
             attempt=attempt,
             leaf=prepared.leaf(device),
-            proof=prepared.tree.proof(index),
+            proof=prepared.proof(device),
             confirm_within=self._tools.state.repo.fleet.spec.confirm_seconds,
             watch=0 if stop else plan.spec.watch_seconds,
             probes=health.probes,

@@ -96,7 +96,9 @@ def _control(repo: FleetRepo, rollout: LoadedRollout, made: Compiled) -> Iterato
 def _membership(plan: Plan, finding: _Finding, again: str) -> Iterator[Diagnostic]:
     if plan.not_covered:
         message = f"not covered by the lock: {_some(plan.not_covered)}"
-        yield finding("I_NOT_COVERED", message, ("spec", "targets"), f"To add them: {again[0].lower()}{again[1:]}")
+        join = f"At most {plan.spec.late_joiners.max} join after the others. " if plan.late and plan.spec.late_joiners else ""
+        remedy = f"{join}To add them: {again[0].lower()}{again[1:]}"
+        yield finding("I_NOT_COVERED", message, ("spec", "targets"), remedy)
     if plan.dropped:
         message = f"in the lock but not targeted any more: {_some(plan.dropped)}"
         yield finding("I_DROPPED", message, ("spec", "targets"), "Nothing to do: they stay on what they run.")

@@ -15,7 +15,6 @@ Found = tuple[Loc, str]
 
 def not_enforced(spec: RolloutSpec) -> Iterator[Found]:
     """Return the place and the name of everything in `spec`, as it was written, that would not be enforced."""
-    yield from _set(spec, ("spec",), "late_joiners")
     if spec.rollback.scope == "wave":
         yield ("spec", "rollback", "scope"), "a rollback of one wave"
     health: Loc = ("spec", "gates", "health")
