@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from collections.abc import Mapping
 
 import pytest
 
@@ -16,7 +17,7 @@ DEVICES = int(os.environ.get("FWCTL_TEST_DEVICES", "12"))
 STRATEGY = "{type: BlueGreen, switch: %s, soak: %s, retain: %s}"
 
 
-def fleet_of(world: World, *faults: dict[str, object], options: tuple[str, ...] = ("--memory",)) -> CanaryWorld:
+def fleet_of(world: World, *faults: Mapping[str, object], options: tuple[str, ...] = ("--memory",)) -> CanaryWorld:
     fleet = CanaryWorld(world, DEVICES)
     fleet.simulate(*faults, options=options)
     fleet.settled()
