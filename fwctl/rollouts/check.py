@@ -96,7 +96,8 @@ def _control(repo: FleetRepo, rollout: LoadedRollout, made: Compiled) -> Iterato
 def _membership(plan: Plan, finding: _Finding, again: str) -> Iterator[Diagnostic]:
     if plan.not_covered:
         message = f"not covered by the lock: {_some(plan.not_covered)}"
-        join = f"At most {plan.spec.late_joiners.max} join after the others. " if plan.late and plan.spec.late_joiners else ""
+        most = plan.spec.late_joiners.max if plan.late and plan.spec.late_joiners else 0
+        join = f"At most {most} join after the others. " if most else ""
         remedy = f"{join}To add them: {again[0].lower()}{again[1:]}"
         yield finding("I_NOT_COVERED", message, ("spec", "targets"), remedy)
     if plan.dropped:

@@ -136,7 +136,6 @@ def test_the_manifest_stands_for_the_release_that_is_signed() -> None:
 @pytest.mark.parametrize(
     ("line", "place"),
     [
-        ("lateJoiners: {max: 5}", "spec.lateJoiners"),
         ("rollback: {scope: wave}", "spec.rollback.scope"),
     ],
 )
