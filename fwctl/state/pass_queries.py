@@ -18,8 +18,8 @@ LEFTOVERS = (
 )
 AWAY = "SELECT id FROM devices WHERE reachable = 0"
 IN_FLIGHT = (
-    "SELECT device FROM orders WHERE status <> 'settled' AND status IN ('intended', 'sent', 'accepted', 'running') "
-    "AND mandate <> ?"
+    "SELECT device FROM orders WHERE status <> 'settled' AND due_at >= '' "  # the index of what is not over
+    "AND status IN ('intended', 'sent', 'accepted', 'running') AND mandate <> ?"
 )
 OUTCOMES_OF = "SELECT envelope FROM outcomes WHERE device = ?"
 _CHUNK = 500
