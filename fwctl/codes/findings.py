@@ -304,6 +304,27 @@ FINDINGS: Final[Mapping[str, Code]] = {
     "E_STRATEGY": Code(
         "strategy cannot be compiled", "This release compiles Canary, Direct and Rolling.", "Use one of them."
     ),
+    "E_LIMIT_IMPOSSIBLE": Code(
+        "limit that lets nobody start",
+        "A limit can never be kept: a share of a place that is no whole device, an allowance of nothing, or a ramp that "
+        "begins above `maxPerMinute`.",
+        "Use a number instead of a share, or a larger one; see docs/how-to/limit-a-rollout.md.",
+    ),
+    "W_LIMIT_PLACE": Code(
+        "devices without the label of a limit",
+        "`disruption.groupBy` names a label that devices do not have: they count as one place, and wait for each other.",
+        "Give them the label in the inventory, or group by another one.",
+    ),
+    "W_LIMIT_SLOW": Code(
+        "rollout that lasts for more than a month",
+        "By its own limits the rollout takes longer than 30 days; approvals and certificates may end before it does.",
+        "Raise the limit, or expect to approve it again.",
+    ),
+    "W_LIMIT_JITTER": Code(
+        "jitter as long as the window",
+        "A device may draw a lot that lies after the end of the window, and starts only when it opens again.",
+        "Make `limits.jitter` shorter than the window is open.",
+    ),
     "E_CONTROL": Code(
         "control that cannot be",
         "A rollout cannot be controlled so: its approval forbids going back, or what it is about is over.",

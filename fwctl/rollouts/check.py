@@ -10,6 +10,7 @@ from fwctl.manifests.fields import did_you_mean
 from fwctl.manifests.repo import FleetRepo, LoadedRollout
 from fwctl.rollouts import switching
 from fwctl.rollouts.compile import Compiled, lock_path
+from fwctl.rollouts.limits_check import check_limits
 from fwctl.rollouts.plan import Plan
 from fwctl.rollouts.strategies.regional import empty_regions
 from fwctl.rollouts.unsupported import not_enforced
@@ -51,6 +52,7 @@ def _check(repo: FleetRepo, rollout: LoadedRollout, compiled: Callable[[], Compi
         yield finding("E_NOT_ENFORCED", f"this release of fwctl does not enforce {what} yet", loc, remedy)
     plan, lock = made.plan, made.lock
     yield from check_windows(repo, rollout, plan)
+    yield from (finding(*found) for found in check_limits(plan))
     for index, region in empty_regions(plan):
         message = f"no target is in region {quoted(region)}"
         remedy = "Remove it from `regions`, unless devices are still to come; then lock the plan again."
