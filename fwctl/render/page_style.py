@@ -18,6 +18,7 @@ svg .grid{stroke:var(--line)}
 svg .open{fill:var(--open)}svg .soak{fill:var(--warn)}svg .back{fill:var(--back)}
 svg .passed{fill:var(--good)}svg .failed{fill:var(--bad)}
 svg .band{fill:var(--back);opacity:.1}
+svg .region{stroke:var(--plain);stroke-width:3;stroke-linecap:round}
 svg .curve{fill:none;stroke-width:2;stroke-linejoin:round}
 svg .c-good{stroke:var(--good)}svg .c-bad{stroke:var(--bad)}svg .c-back{stroke:var(--back)}
 svg .mark{stroke:var(--card);stroke-width:2}

@@ -6,10 +6,11 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from fwctl.reconcile.by_region import by_region
 from fwctl.reconcile.summarising import back_summary, wave_summary
 from fwctl.render.picture import picture
 from fwctl.render.report_html import page
-from fwctl.render.status import back_json, back_lines, standing_counts, standings_json, wave_json
+from fwctl.render.status import back_json, back_lines, regions_json, standing_counts, standings_json, wave_json
 from fwctl.render.words import STATE_ICONS, WAVE_ICONS, columns, counted, document, labelled, some, stamp, visible
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ def text(report: Report) -> str:
     ]
     head = f"Rollout {plan.key}: {plan.release.model} {plan.release.version}, {plan.spec.strategy.type}: "
     lines = [head + f"{STATE_ICONS.get(status.state, '·')} {status.state}", *labelled(p for p in pairs if p[1])]
+    lines += _regions(report)
     rows = [("WAVE", "DEVICES", "OPENED", "SOAK", "JUDGED", "STATE")]
     rows += [
         (
@@ -53,6 +55,23 @@ def text(report: Report) -> str:
         began = f"Went back from {moment(report.back.since)}"
         lines += ["", began, *(f"  {label:<9} {value}" for label, value in back_lines(back_summary(report.back)))]
     return "\n".join(lines)
+
+
+def _regions(report: Report) -> list[str]:
+    """Return a table of the regions, nothing where there are none."""
+    regions = by_region(map(wave_summary, report.waves))
+    rows = [("REGION", "DEVICES", "OPENED", "JUDGED", "STATE")]
+    rows += [
+        (
+            region.name,
+            str(region.size),
+            moment(region.opened) or "-",
+            moment(region.judged) or "-",
+            f"{WAVE_ICONS[region.state]} {region.state}: {standing_counts(region.counts)}",
+        )
+        for region in regions
+    ]
+    return ["", *columns(rows)] if regions else []
 
 
 def _group(group: FailureGroup) -> list[str]:
@@ -92,6 +111,7 @@ def as_json(report: Report) -> str:
             "approvals": [{"signer": a.signer, "stage": a.stage, "approvedAt": a.at or None} for a in report.approvals],
             "counts": dict(report.results),
             "waves": [wave_json(wave_summary(line)) for line in report.waves],
+            **regions_json(map(wave_summary, report.waves)),
             "failures": [_group_json(group) for group in report.failures],
             "rollback": back_json(back_summary(report.back)) if report.back else None,
             "confirmedAt": [stamp(when) for when in report.confirmed],

@@ -10,13 +10,16 @@ from datetime import datetime
 from html import escape
 from typing import TYPE_CHECKING
 
+from fwctl.reconcile.by_region import by_region
+from fwctl.reconcile.summarising import wave_summary
 from fwctl.render.page_style import STYLE
-from fwctl.render.status import measured
+from fwctl.render.status import measured, standing_counts
 from fwctl.render.timeline import timeline
 from fwctl.render.words import STANDINGS, STATE_ICONS, WAVE_ICONS, counted, exactly, visible
 
 if TYPE_CHECKING:
     from fwctl.cli.reporting import FailedDevice, FailureGroup, Report
+    from fwctl.reconcile.by_region import RegionSummary
     from fwctl.reconcile.waving import WaveLine, WayBack
 
 _SHOWN = 100
@@ -38,6 +41,7 @@ def page(report: Report) -> str:
         _head(report),
         _tiles(report),
         _card("Timeline", timeline(report), wide=True) if report.started else "",
+        _card("Regions", _regions(regions)) if (regions := by_region(map(wave_summary, report.waves))) else "",
         _card("Waves", _waves(report.waves)),
         _card("Failures by class", _failures(report.failures)) if report.failures else "",
         _card("Way back", _back(report.back)) if report.back else "",
@@ -97,6 +101,18 @@ def _waves(waves: Iterable[WaveLine]) -> str:
         for line in waves
     )
     head = "<tr><th>Wave</th><th>Devices</th><th>Opened</th><th>Soak from</th><th>Judged</th><th>Result</th></tr>"
+    return f'<div class="scroll"><table><thead>{head}</thead><tbody>{rows}</tbody></table></div>'
+
+
+def _regions(regions: Iterable[RegionSummary]) -> str:
+    rows = "".join(
+        f'<tr><th>{safe(one.name)}</th><td class="n">{one.size:,}</td>'
+        f"<td>{_time(one.opened)}</td><td>{_time(one.judged)}</td>"
+        f'<td><span class="pill {one.state}">{WAVE_ICONS[one.state]} {one.state}</span>'
+        f"<small>{safe(standing_counts(one.counts))}</small></td></tr>"
+        for one in regions
+    )
+    head = "<tr><th>Region</th><th>Devices</th><th>Opened</th><th>Judged</th><th>Result</th></tr>"
     return f'<div class="scroll"><table><thead>{head}</thead><tbody>{rows}</tbody></table></div>'
 
 

@@ -1,4 +1,7 @@
-"""The timeline of a rollout as SVG: a bar per wave, and how many devices got there and back, as step curves."""
+"""The timeline of a rollout as SVG: a bar per wave, and how many devices got there and back, as step curves.
+
+Of a Regional rollout each region has a row over its waves: from its first wave's opening to its last one's verdict.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +11,16 @@ from datetime import datetime, timedelta
 from html import escape
 from typing import TYPE_CHECKING
 
+from fwctl.reconcile.by_region import RegionSummary, by_region
+from fwctl.reconcile.summarising import wave_summary
+
 if TYPE_CHECKING:
     from fwctl.cli.reporting import Report
     from fwctl.reconcile.waving import WaveLine
 
 WIDTH, _LEFT, _RIGHT = 960, 84, 64
+_LETTER = 7.5
+"""width of a letter of a name, about"""
 _ROW, _TOP, _CURVE = 30, 8, 150
 _STEPS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 43200, 86400, 172800, 604800)
 _POINTS = 400
@@ -25,10 +33,11 @@ class _Scale:
 
     begin: datetime
     end: datetime
+    left: float
 
     def x(self, moment: datetime) -> float:
         share = (moment - self.begin) / (self.end - self.begin)
-        return _LEFT + max(0.0, min(1.0, share)) * (WIDTH - _LEFT - _RIGHT)
+        return self.left + max(0.0, min(1.0, share)) * (WIDTH - self.left - _RIGHT)
 
     @property
     def seconds(self) -> float:
@@ -47,12 +56,13 @@ def timeline(report: Report) -> str:
 def drawing(report: Report) -> tuple[list[str], int]:
     """Return the parts of the drawing and its height; its width is `WIDTH`."""
     scale = _scale(report)
-    rows = _TOP + _ROW * len(report.waves)
+    lines = _rows(report)
+    rows = _TOP + _ROW * len(lines)
     floor = rows + 24 + _CURVE
     parts = [
         _band(report, scale, floor),
         *_ticks(scale, floor),
-        *(_wave(line, scale, _TOP + _ROW * at, report) for at, line in enumerate(report.waves)),
+        *(_row(line, scale, _TOP + _ROW * at, report) for at, line in enumerate(lines)),
         *_curves(report, scale, rows + 24, floor),
     ]
     return parts, floor + 26
@@ -66,7 +76,24 @@ def _scale(report: Report) -> _Scale:
         moments.append(report.now)
     known = [moment for moment in moments if moment is not None]
     begin = min(known)
-    return _Scale(begin, max(max(known), begin + timedelta(seconds=1)))
+    longest = max((len(_name(line)) for line in _rows(report)), default=0)
+    return _Scale(begin, max(max(known), begin + timedelta(seconds=1)), max(_LEFT, 16 + _LETTER * longest))
+
+
+def _rows(report: Report) -> Sequence[WaveLine | RegionSummary]:
+    """Return the waves, those of a region below it."""
+    regions = {one.name: one for one in by_region(map(wave_summary, report.waves))}
+    rows: list[WaveLine | RegionSummary] = []
+    for line in report.waves:
+        if (region := regions.pop(line.wave.region, None)) is not None:
+            rows.append(region)
+        rows.append(line)
+    return rows
+
+
+def _name(row: WaveLine | RegionSummary) -> str:
+    """Return what stands before a row; a wave stands below the name of its region."""
+    return row.name if isinstance(row, RegionSummary) else row.wave.name.removeprefix(f"{row.wave.region}/")
 
 
 def _ticks(scale: _Scale, floor: int) -> Iterable[str]:
@@ -80,7 +107,7 @@ def _ticks(scale: _Scale, floor: int) -> Iterable[str]:
         yield f'<line class="grid" x1="{x:.1f}" x2="{x:.1f}" y1="{_TOP}" y2="{floor}"/>'
         yield f'<text x="{x:.1f}" y="{floor + 18}" text-anchor="middle">{words}</text>'
         at += step
-    yield f'<line class="grid" x1="{_LEFT}" x2="{WIDTH - _RIGHT}" y1="{floor}" y2="{floor}"/>'
+    yield f'<line class="grid" x1="{scale.left:g}" x2="{WIDTH - _RIGHT}" y1="{floor}" y2="{floor}"/>'
 
 
 def _band(report: Report, scale: _Scale, floor: int) -> str:
@@ -91,9 +118,24 @@ def _band(report: Report, scale: _Scale, floor: int) -> str:
     return f'<rect class="band" x="{x:.1f}" y="0" width="{max(2.0, end - x):.1f}" height="{floor}"/>'
 
 
+def _row(row: WaveLine | RegionSummary, scale: _Scale, y: int, report: Report) -> str:
+    if not isinstance(row, RegionSummary):
+        return _wave(row, scale, y, report)
+    middle, name = y + _ROW / 2, escape(row.name, quote=True)
+    parts = [f'<text class="name" x="0" y="{middle + 4:.0f}">{name}</text>']
+    if row.opened is not None:
+        ended = report.back.since if report.back else report.finished
+        left, right = scale.x(row.opened), scale.x(row.judged or ended or scale.end)
+        where = f'x1="{left:.1f}" x2="{max(right, left + 3):.1f}" y1="{middle:.1f}" y2="{middle:.1f}"'
+        parts.append(f'<line class="region" {where}/>')
+    parts.append(f'<text class="name" x="{WIDTH}" y="{middle + 4:.0f}" text-anchor="end">{row.size:,}</text>')
+    return "".join(parts)
+
+
 def _wave(line: WaveLine, scale: _Scale, y: int, report: Report) -> str:
     middle = y + _ROW / 2
-    parts = [f'<text class="name" x="0" y="{middle + 4:.0f}">{escape(line.wave.name, quote=True)}</text>']
+    indent, name = 12 if line.wave.region else 0, escape(_name(line), quote=True)
+    parts = [f'<text class="name" x="{indent}" y="{middle + 4:.0f}">{name}</text>']
     if line.opened is not None:
         ended = report.back.since if report.back else report.finished
         over = line.judged or ended or scale.end
@@ -117,8 +159,8 @@ def _curves(report: Report, scale: _Scale, top: int, floor: int) -> Iterable[str
     total = max(1, len(report.status.standings))
     for number in dict.fromkeys((0, total // 2, total)):
         y = floor - (floor - top) * number / total
-        yield f'<text x="{_LEFT - 10}" y="{y + 4:.0f}" text-anchor="end">{number:,}</text>'
-        yield f'<line class="grid" x1="{_LEFT}" x2="{WIDTH - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>'
+        yield f'<text x="{scale.left - 10:g}" y="{y + 4:.0f}" text-anchor="end">{number:,}</text>'
+        yield f'<line class="grid" x1="{scale.left:g}" x2="{WIDTH - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>'
     for tone, moments in (("good", report.confirmed), ("bad", report.failed), ("back", report.taken_back)):
         if moments:
             yield f'<path class="curve c-{tone}" d="{_path(moments, total, scale, top, floor)}"/>'
