@@ -227,6 +227,8 @@ def _held(status: RolloutStatus, key: str, first: Standing) -> tuple[str, tuple[
             return "an approval of the stage that these devices are in", (f"fwctl approve {key}",)
         case "not_quarantined":
             return "somebody who has looked at it", (f"fwctl quarantine release {first.device} --reason WHY",)
+        case "in_window":
+            return "the window opens; nobody has to do anything", (f"fwctl windows {key}",)
         case "wave_open":
             here = next((line for line in status.waves if line.state != "passed"), None)
             waits = f" ({here.reason})" if here and here.reason else ""

@@ -46,7 +46,10 @@ def test_a_rollout_keeps_to_its_window(tmp_path: Path, set_clock: Callable[[time
         ended(closed, 0)
         words = f"outside its window; opens {opens:%a %Y-%m-%d %H:%M} UTC"
         assert words in world.status()["reason"]
-        assert words in " ".join(world.fwctl("explain", "sensors").out.split())
+        explained = world.fwctl("explain", "sensors")
+        assert words in " ".join(explained.out.split())
+        assert "nobody has to do anything" in " ".join(explained.out.split())
+        assert "fwctl windows dev/sensors" in explained.text
         assert (fleet.touched(), fleet.waves()) == (set(), {})
         with world.ledger() as ledger:
             (row,) = [one for one in ledger.summaries() if one.rollout]
