@@ -148,7 +148,8 @@ def _wave(wave: WaveSummary, width: int, size: int, *, shown: int, last: bool, o
     flying = shown > 3 and one.state not in ("paused", "held", "stopped", "aborted")
     named = [*wave.attention, *(wave.under_way if flying else ())][:shown]
     lines += [f"  {trunk}   {ICONS[who.state]} {who.device}  {who.state}: {visible(who.reason)}" for who in named]
-    more = wave.needy + (wave.counts.get("in-flight", 0) if flying else 0) - len(named)
+    told = sum(1 for who in named if who.state != "held")
+    more = wave.needy + (wave.counts.get("in-flight", 0) if flying else 0) - told
     if more > 0:
         lines.append(f"  {trunk}   ... and {more} more (fwctl device list --rollout {one.key})")
     return lines

@@ -135,6 +135,8 @@ class Board(Mapping[str, Standing]):
         seats = self._marks.of(states, free=False)
         # Whoever could start is held with the wave, except whom the hold spares.
         seats |= {seat for seat in self._marks.of(states, free=True) if self._stands_free(seat)}
+        # Nobody but a person can help who has no legal path.
+        seats |= self.lost if "failed" in states else set()
         found: list[list[Standing]] = [[] for _ in self.plan.all_waves]
         for seat in sorted(seats):
             if len(wave := found[self._wave(seat)]) < limit:
