@@ -9,6 +9,7 @@ from typing import Any, Literal, TypedDict, cast
 
 from fwctl.reconcile.commit import Prepared
 from fwctl.reconcile.elsewhere import Elsewhere
+from fwctl.reconcile.sampling import samples_of
 from fwctl.rollouts import reversal
 from fwctl.rollouts.actions import Finish
 from fwctl.rollouts.view import DeviceView, Failure, OpenOrder, OrderState, RolloutView, WaveView, WaveWord
@@ -61,6 +62,7 @@ class Live:
             visiting=visiting,
             down_elsewhere=down,
             waves={wave.wave: _wave(wave) for wave in waves},
+            samples=samples_of(self._ledger, prepared, waves),
             devices=self.devices,
         )
 
@@ -241,5 +243,6 @@ def bare_view(ledger: Ledger, prepared: Prepared) -> RolloutView:
         control=prepared.control,
         freezes=prepared.guarded.freezes,
         waves={wave.wave: _wave(wave) for wave in waves},
+        samples=samples_of(ledger, prepared, waves),
         devices={},
     )

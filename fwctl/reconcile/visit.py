@@ -9,7 +9,7 @@ from typing import Literal
 
 from fwctl.errors import DeviceError
 from fwctl.fleet.interface import DeviceLink
-from fwctl.reconcile import records
+from fwctl.reconcile import records, sampling
 from fwctl.reconcile.account import Subject
 from fwctl.reconcile.commit import Prepared
 from fwctl.reconcile.exchange import Exchange
@@ -58,8 +58,11 @@ class Visitor:
         plan = self._prepared.plan
         subject = Subject(self._prepared.key, plan.repo_id, plan.wave_of[device], self._prepared)
         exchange = Exchange(self._tools, recorder, subject, link, document)
-        step = next_step(plan, self._view(), view, now)
-        match checked(step, self._prepared, document, now):
+        rollout = self._view()
+        step = checked(next_step(plan, rollout, view, now), self._prepared, document, now)
+        begins = isinstance(step, Install)
+        recorder.note(*sampling.taken(self._prepared, rollout, view, document, now, begins=begins))
+        match step:
             case Install(attempt=attempt, reason=reason, stop=stop):
                 await exchange.drive(self._install(device, attempt, now, stop), reason)
             case Resume(order=order, reason=reason) if not view.staged:

@@ -9,6 +9,7 @@ from fwctl.manifests.diagnostic import Diagnostic, Loc, quoted
 from fwctl.manifests.fields import did_you_mean
 from fwctl.manifests.repo import FleetRepo, LoadedRollout
 from fwctl.rollouts import switching
+from fwctl.rollouts.comparing_check import check_health
 from fwctl.rollouts.compile import Compiled, lock_path
 from fwctl.rollouts.limits_check import check_limits
 from fwctl.rollouts.plan import Plan
@@ -53,6 +54,7 @@ def _check(repo: FleetRepo, rollout: LoadedRollout, compiled: Callable[[], Compi
     plan, lock = made.plan, made.lock
     yield from check_windows(repo, rollout, plan)
     yield from (finding(*found) for found in check_limits(plan))
+    yield from (finding(*found) for found in check_health(plan))
     for index, region in empty_regions(plan):
         message = f"no target is in region {quoted(region)}"
         remedy = "Remove it from `regions`, unless devices are still to come; then lock the plan again."

@@ -17,8 +17,6 @@ def not_enforced(spec: RolloutSpec) -> Iterator[Found]:
     """Return the place and the name of everything in `spec`, as it was written, that would not be enforced."""
     if spec.rollback.scope == "wave":
         yield ("spec", "rollback", "scope"), "a rollback of one wave"
-    health: Loc = ("spec", "gates", "health")
-    yield from _set(spec.gates.health, health, "compare_with_control")
 
 
 def _set(model: Model, at: Loc, *names: str) -> Iterator[Found]:

@@ -176,4 +176,6 @@ class RolloutView:
     freezes: tuple[FreezeOf, ...] = ()
     """of the guard rails in force"""
     waves: Mapping[str, WaveView] = field(default_factory=dict)
+    samples: Mapping[tuple[str, str], Mapping[str, Mapping[str, int]]] = field(default_factory=dict)
+    """(wave, phase) -> device -> metrics, of a rollout that compares with a control group"""
     devices: Mapping[str, DeviceView]

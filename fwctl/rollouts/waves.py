@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import assert_never
 
-from fwctl.rollouts import switching
+from fwctl.rollouts import control_group, switching
 from fwctl.rollouts.actions import Action, GoBack, MoveWave, Stop, Visit
 from fwctl.rollouts.board import Board
-from fwctl.rollouts.gates import Fail, Inconclusive, Pass, Undecided, judge, too_many
+from fwctl.rollouts.gates import RATE, Fail, Inconclusive, Pass, Undecided, judge, too_many
 from fwctl.rollouts.holds import at_work
 from fwctl.rollouts.plan import Plan, Wave
 from fwctl.rollouts.view import RolloutView, WaveView
@@ -87,7 +87,8 @@ def _move(board: Board, wave: Wave) -> WaveStep:
         return WaveStep((MoveWave(wave.name, "open", f"{len(wave.devices)} devices may start"),))
     if view.state == "failed":
         # Judged, and killed before anything followed from it: what has settled since does not unsay it (R15).
-        return WaveStep(_failed(plan, wave, "maxFailureRate", view.reason))
+        rule = control_group.RULE if view.reason.startswith(control_group.RULE) else RATE
+        return WaveStep(_failed(plan, wave, rule, view.reason))
     if switching.stages(wave, view):
         actions, holding = switching.stage(board, wave, waits)
         return WaveStep(actions, holding=holding)
@@ -110,8 +111,9 @@ def _move(board: Board, wave: Wave) -> WaveStep:
 
 def looks(board: Board) -> list[Visit]:
     """Return the visits that soaks need: some while they last, and one of every device after the end."""
-    wave_of = board.plan.wave_of
-    return [Visit(device, f"{wave_of[device].name} soaks: does it still run well?") for device in board.looks()]
+    wave_of, control = board.plan.wave_of, control_group.looks(board.plan, board.rollout, board.now)
+    soaking = [Visit(device, f"{wave_of[device].name} soaks: does it still run well?") for device in board.looks()]
+    return [*soaking, *(Visit(device, f"{wave}: in its control group") for device, wave in control)]
 
 
 def _passing(board: Board, wave: Wave, view: WaveView, reason: str) -> WaveStep:
@@ -120,12 +122,23 @@ def _passing(board: Board, wave: Wave, view: WaveView, reason: str) -> WaveStep:
     soak = board.soaks.get(wave.name)
     if view.soak_since is None or soak is None:
         return WaveStep((MoveWave(wave.name, "soaking", f"{reason}; soak for {wave.soak} s"),))
+    compared = control_group.judge(board.plan, board.rollout, wave, view.soak_since, board.now)
+    if isinstance(compared, Fail):
+        return WaveStep(_failed(board.plan, wave, compared.rule, f"{compared.rule}: {compared.reason}"))
     if board.now < soak.end:
         # `looks` visits the devices meanwhile; a pass stays for it only if it can see the end.
-        return WaveStep(due=soak.end, holding=f"{wave.name} soaks until {soak.end:%H:%M:%SZ}")
+        due = soak.end
+        if board.plan.spec.gates.health.compare_with_control is not None:
+            due = control_group.next_look(wave.soak, view.soak_since, board.now)
+        return WaveStep(due=due, holding=f"{wave.name} soaks until {soak.end:%H:%M:%SZ}")
     if not soak.seen:
         return WaveStep()  # `looks` visits them first
-    return WaveStep((MoveWave(wave.name, "passed", f"{reason}, healthy through the soak"),))
+    if isinstance(compared, Undecided):
+        return WaveStep(holding=f"{wave.name}: the control group is looked at")
+    if isinstance(compared, Inconclusive):
+        return WaveStep(holding=f"{wave.name}, {compared.rule}: {compared.reason}")
+    healthy = f"{reason}, healthy through the soak"
+    return WaveStep((MoveWave(wave.name, "passed", f"{healthy}; {compared.reason}" if compared.reason else healthy),))
 
 
 def _failed_later(board: Board) -> tuple[Action, ...]:

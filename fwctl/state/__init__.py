@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         Quarantined,
         QuarantineReleased,
         RolloutMoved,
+        SampleTaken,
         SetMeta,
         SummaryStored,
         WaveMoved,
@@ -46,7 +47,7 @@ else:
         __name__,
         {
             "changes": "Change DeviceDeferred DeviceSeen DeviceUnreachable Event OrderIntended OrderMoved"
-            " OutcomeReceived Quarantined QuarantineReleased RolloutMoved SetMeta SummaryStored"
+            " OutcomeReceived Quarantined QuarantineReleased RolloutMoved SampleTaken SetMeta SummaryStored"
             " WaveMoved",
             "events": "BrokenLink to_json",
             "folder": "ledger_path state_dir",
@@ -85,6 +86,7 @@ __all__ = [
     "RolloutMoved",
     "RolloutRow",
     "RolloutState",
+    "SampleTaken",
     "SetMeta",
     "SummaryRow",
     "SummaryStored",

@@ -19,11 +19,13 @@ from fwctl.state.changes import (
     Quarantined,
     QuarantineReleased,
     RolloutMoved,
+    SampleTaken,
     SetMeta,
     SummaryStored,
     WaveMoved,
 )
 from fwctl.state.events import Chain, to_json
+from fwctl.state.sampling import sample_taken
 from fwctl.state.times import to_text, to_text_or_none
 from fwctl.state.transitions import (
     FINISHED,
@@ -91,6 +93,8 @@ def apply_change(conn: sqlite3.Connection, chain: Chain, change: Change) -> None
             _order_moved(conn, chain, change)
         case OutcomeReceived():
             _outcome_received(conn, chain, change)
+        case SampleTaken():
+            sample_taken(conn, change)
         case SummaryStored():
             _summary_stored(conn, change)
         case Event():

@@ -182,6 +182,18 @@ class SummaryStored:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SampleTaken:
+    """What a device reported in a phase of a wave; the first time counts. No event: what follows from it makes one."""
+
+    at: datetime
+    mandate: str
+    wave: str
+    phase: str
+    device: str
+    metrics: Mapping[str, int]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Event:
     """Something happened that no other change tells."""
 
@@ -208,5 +220,6 @@ Change: TypeAlias = (
     | OrderMoved
     | OutcomeReceived
     | SummaryStored
+    | SampleTaken
     | Event
 )

@@ -3,4 +3,4 @@
 from __future__ import annotations
 
 APPLICATION_ID = 0x66776374  # "fwct"
-VERSION = 3
+VERSION = 4

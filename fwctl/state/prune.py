@@ -17,6 +17,7 @@ from datetime import datetime
 from fwctl.state.events import PRUNED, Chain, carry_over
 from fwctl.state.lease import Lease
 from fwctl.state.ledger import Ledger
+from fwctl.state.samples import forget_ended
 from fwctl.state.times import to_text
 
 CHUNK = 20_000
@@ -117,6 +118,8 @@ def shrink(ledger: Ledger, lease: Lease) -> bool:
 
 
 def _parts(ledger: Ledger, lease: Lease, rule: Rule, told: Told) -> Iterator[Amount]:
+    with ledger.transaction(epoch=lease.epoch) as conn:
+        forget_ended(conn)
     values, last = {**_values(rule), "most": CHUNK}, _last_event(ledger, rule)
     for table, statement in (("orders", f"SELECT old.number {_ORDERS}"), ("outcomes", f"SELECT old.rowid {_OUTCOMES}")):
         while True:

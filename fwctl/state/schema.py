@@ -37,6 +37,17 @@ def size_tables(db: Database) -> None:
     db.conn.execute("PRAGMA user_version = 3")
 
 
+@migrations(name="0004_samples")
+def sample_tables(db: Database) -> None:
+    """Make the table of what devices report, for comparison with a control group."""
+    db.conn.execute(_SAMPLES)
+    db.conn.execute("PRAGMA user_version = 4")
+
+
+_SAMPLES = """CREATE TABLE samples (
+    mandate TEXT NOT NULL, wave TEXT NOT NULL, phase TEXT NOT NULL, device TEXT NOT NULL, metrics TEXT NOT NULL,
+    PRIMARY KEY (mandate, wave, phase, device)
+) STRICT, WITHOUT ROWID"""
 _DEVICE_COLUMNS = (
     "id, running_release, running_image, running_version, running_mandate, state, observed_at, reachable, tried_at,"
     " failure_count, reason, next_due, counter, unreachable_since, spent, deferred_since"
