@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -223,3 +224,12 @@ def test_what_is_under_way_and_what_goes_back_ignore_a_freeze() -> None:
     assert [getattr(one, "device", "") for one in decide(plan, going, NOW).actions] == [flying.id]
     back = replace(going, back_since=NOW)
     assert [getattr(one, "device", "") for one in decide(plan, back, NOW).actions] == [flying.id]
+
+
+def test_the_policy_in_the_documentation_is_one() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "how-to" / "guard-rails.md").read_text("utf-8")
+    block = page.partition("```yaml\n")[2].partition("```")[0]
+    found = load(clean_files() | {"policies/production.yaml": block.encode()})
+    assert found.diagnostics == ()
+    assert found.repo is not None
+    assert set(found.repo.policies) == {"production"}
