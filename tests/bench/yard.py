@@ -25,6 +25,7 @@ _FRESH = 3 * 86400
 
 GATES = """\
   gates: {maxFailureRate: {percent: 50}, minReached: {percent: 10}}   # faults shall be accounted for, not stop the run
+  limits: {maxPerMinute: 10000000}
 """
 
 FLEET = """\
