@@ -16,7 +16,7 @@ from fwctl.rollouts.going_back import stand_back
 from fwctl.rollouts.plan import Plan
 from fwctl.rollouts.reversal import barred
 from fwctl.rollouts.standing import stand
-from fwctl.rollouts.view import DeviceView, Failure, OpenOrder
+from fwctl.rollouts.view import DeviceView, Failure, OpenOrder, WaveView
 from tests.unit.rollouts import fleets
 from tests.unit.rollouts.fleets import NOW, view_of
 from tests.unit.rollouts.stops_world import chain, fleet
@@ -120,7 +120,7 @@ def test_a_device_without_a_legal_path_is_held_by_name_and_drops_out() -> None:
     assert standing.reason.startswith("no legal path leads from 1.0 to 2.5: ")
     assert isinstance(next_step(plan, view_of(lost), lost, NOW), Leave)
     there = replace(device("2.5", known), id="b")
-    decision = decide(plan, view_of(lost, there, waves={"wave-1": fleets.WaveView("passed")}), NOW)
+    decision = decide(plan, view_of(lost, there, waves={"wave-1": WaveView("passed")}), NOW)
     assert decision.actions == (Finish("complete", "1 of 2 reached, 1 without a legal path"),)
 
 
