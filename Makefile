@@ -6,7 +6,7 @@ STAMP  := $(VENV)/.installed
 # Most of the slow tests wait for processes rather than compute: more workers than cores pay.
 WORKERS ?= 3
 
-.PHONY: help setup demo test lint format schemas vectors docs bench bench-docs pictures fuzz mutate lock clean
+.PHONY: help setup demo test lint format schemas vectors docs bench bench-docs health-study pictures fuzz mutate lock clean
 .DEFAULT_GOAL := help
 
 help:            ## show the targets
@@ -61,6 +61,9 @@ pictures: $(STAMP) ## run every strategy on simulated devices and keep the timel
 
 bench-docs: $(STAMP) ## write the recorded measurements into docs/performance.md
 	$(BIN)/python -m tests.bench.page
+
+health-study: $(STAMP) ## measure false alarms and detection of the gates, and write docs/health-analysis.md
+	$(BIN)/python -m tests.study
 
 lock:            ## resolve the hash-locked requirements again (needs uv)
 	uv pip compile -q --generate-hashes --no-emit-index-url --no-header --python-version 3.11 pyproject.toml requirements/dev.in -o requirements/dev.txt
