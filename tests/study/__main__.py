@@ -13,9 +13,8 @@ def main() -> None:
     RECORD.parent.mkdir(exist_ok=True)
     if "--page" not in sys.argv:
         rows = everything()
-        lines = (
-            f'"{name}": [\n' + ",\n".join(json.dumps(row) for row in found) + "\n]" for name, found in rows.items()
-        )
+        found = {name: ",\n".join(json.dumps(row) for row in some) for name, some in rows.items()}
+        lines = (f'"{name}": [\n{text}\n]' for name, text in found.items())
         RECORD.write_text("{" + ",\n".join(lines) + "}\n", "utf-8", newline="\n")
     write()
 

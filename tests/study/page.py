@@ -69,7 +69,7 @@ def _rates(rows: list[Row]) -> Iterator[str]:
 
 def _shifts(rows: list[Row]) -> Iterator[str]:
     known = {(row["baseline"], row["group"], row["shift"]): row for row in rows}
-    yield "| devices on each side | shift in σ | alarm, values | alarm, changes | at which of 4 looks (values, changes) |"
+    yield "| devices on each side | shift in σ | alarm, values | alarm, changes | look of 4 (values, changes) |"
     yield "|---|---|---|---|---|"
     for group in GROUPS:
         for shift in (0.0, 0.25, 0.5, 1.0, 1.5):

@@ -93,7 +93,7 @@ def test_changes_are_compared_where_it_is_known_what_was_before() -> None:
     assert isinstance(move, MoveWave)
     assert move.state == "passed"
     worse = soaking(noise(80), before=noise(40))
-    reason = at(worse, timedelta(minutes=20)).actions[0].reason  # type: ignore[union-attr]
+    reason = at(worse, timedelta(minutes=20)).actions[0].reason
     assert "updated +40 since before (median) against control +0" in reason
 
 
