@@ -12,10 +12,10 @@ from tests.bench.bare import compare
 from tests.bench.faults import write_faults
 from tests.bench.process import Used
 from tests.bench.results import Cost, Result
-from tests.bench.updating import overheard, rolled_back, simulator, updated
+from tests.bench.updating import held, overheard, reconcile, rolled_back, simulator, switched, updated
 from tests.bench.yard import Fleet, Size, prepare
 
-MODES = ("plan", "validate", "hot", "idle", "status", "rollback", "reboot")
+MODES = ("plan", "validate", "hot", "idle", "status", "rollback", "reboot", "blue-green")
 _FEW = 8
 """devices of the fleet whose conversations are overheard"""
 Tell = Callable[[str], None]
@@ -29,6 +29,9 @@ def measure(fleet: Fleet, options: Namespace, wanted: Collection[str], tell: Tel
     if {"hot", "idle", "status", "rollback"} & set(wanted):
         with fleet.copied("hot") as own:
             yield from _wanted(_hot(own, options, wanted, tell), wanted)
+    if "blue-green" in wanted:
+        with fleet.copied("blue-green") as own:
+            yield from _blue_green(own, options, tell)
     if "reboot" in wanted:
         with fleet.copied("reboot") as own:
             yield _reboot(own, options, tell)
@@ -78,6 +81,17 @@ def _hot(fleet: Fleet, options: Namespace, wanted: Collection[str], tell: Tell) 
             yield rolled_back(fleet, running)
     if "hot" in wanted:
         yield _beside_bare(fleet, options, result, tell)
+
+
+def _blue_green(fleet: Fleet, options: Namespace, tell: Tell) -> Iterator[Result]:
+    """Stage everywhere; switch everybody in one burst; switch everybody back. Nothing is downloaded after staging."""
+    faults = _faults(fleet, options)
+    tell("blue-green: stage, switch, switch back")
+    held(fleet)
+    with simulator(fleet, faults=faults) as running:
+        reconcile(fleet, codes=(0, 1), faulty=faults is not None)
+        yield switched(fleet, running, faulty=faults is not None)
+        yield replace(rolled_back(fleet, running), mode="blue-green", notes=("switched back",))
 
 
 def _reboot(fleet: Fleet, options: Namespace, tell: Tell) -> Result:

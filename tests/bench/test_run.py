@@ -25,7 +25,16 @@ def test_every_mode_runs_and_every_device_is_accounted_for(tmp_path: Path) -> No
     record = tmp_path / "record.json"
     assert main([*SMALL, "--work", str(tmp_path / "work"), "--json", str(record)]) == 0
     runs = json.loads(record.read_text())["runs"]
-    assert {run["mode"] for run in runs} == {"plan", "validate", "hot", "idle", "status", "rollback", "reboot"}
+    assert {run["mode"] for run in runs} == {
+        "plan",
+        "validate",
+        "hot",
+        "idle",
+        "status",
+        "rollback",
+        "reboot",
+        "blue-green",
+    }
     by_mode = {run["mode"]: run for run in runs}
     assert by_mode["hot"]["accounts"] == by_mode["reboot"]["accounts"] == {"confirmed": DEVICES}
     assert by_mode["rollback"]["accounts"] == {"reverted": DEVICES}

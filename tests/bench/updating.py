@@ -123,6 +123,29 @@ def updated(fleet: Fleet, mode: str, running: Running, *, faulty: bool) -> Resul
     return _result(fleet, mode, running, before, passes, account, wanted=None if faulty else "confirmed")
 
 
+def held(fleet: Fleet) -> None:
+    """Make the rollout of the whole fleet a BlueGreen one that waits for a person's word, and approve it."""
+    (path,) = fleet.repo.glob("rollouts/*/all.yaml")
+    lines = [line for line in path.read_text().splitlines() if not line.lstrip().startswith(("strategy:", "limits:"))]
+    lines += ["  strategy: {type: BlueGreen, switch: Manual, soak: 0s, retain: 24h}"]  # longer than a pass may take
+    lines += [f"  limits: {{maxConcurrent: {max(1000, fleet.size.devices)}, maxPerMinute: 10000000}}"]
+    path.write_text("\n".join(lines) + "\n")
+    fleet.fwctl("plan", "all", "--lock")
+    fleet.git("add", "-A")
+    fleet.git("commit", "-qm", "Blue and green")
+    fleet.fwctl("approve", "all", "--yes")
+
+
+def switched(fleet: Fleet, running: Running, *, faulty: bool) -> Result:
+    """Measure the switch of a fleet that has staged everything: from the first intent to the last confirmation."""
+    fleet.fwctl("promote", "all", "--reason", "the benchmark wants it")
+    result = updated(fleet, "blue-green", running, faulty=faulty)
+    begun = ledger.times(fleet.ledger, "order.switching")[0][1]
+    last = max(ledger.outcomes(fleet.ledger, "confirmed"))
+    told = {"switched within": f"{(last - begun).total_seconds():.0f} s"}
+    return replace(result, details={**result.details, **told}, notes=("switched",))
+
+
 def rolled_back(fleet: Fleet, running: Running) -> Result:
     """Measure how all devices of an updated fleet go back on a person's word, which a failed gate's equals."""
     fleet.fwctl("rollback", "all", "--reason", "the benchmark wants it", "--confirm", "all")

@@ -70,7 +70,7 @@ def test_it_is_one_wave_that_holds_what_it_stages() -> None:
 
 def test_who_is_ordered_while_staging_holds_and_later_switches_at_once() -> None:
     (only,) = PLAN.waves
-    states = (None, *(WaveView(state) for state in ("open", "switching", "soaking", "passed")))  # type: ignore[arg-type]
+    states = (None, *(WaveView(state) for state in ("open", "switching", "soaking", "passed")))
     assert [switching.activation(only, view) for view in states] == ["hold", "hold", "now", "now", "now"]
     (direct,) = plan_of(TEN).waves
     assert switching.activation(direct, WaveView("open")) == "now"
