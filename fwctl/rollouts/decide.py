@@ -26,6 +26,7 @@ from fwctl.rollouts.board import Board
 from fwctl.rollouts.going_back import stand_back
 from fwctl.rollouts.plan import Plan
 from fwctl.rollouts.readiness import not_ready
+from fwctl.rollouts.returning import full_place
 from fwctl.rollouts.reversal import STAYS, told
 from fwctl.rollouts.standing import Standing, stand
 from fwctl.rollouts.stepping import next_release
@@ -113,6 +114,8 @@ def next_step(plan: Plan, rollout: RolloutView, device: DeviceView, now: datetim
     if standing.state == "staged" and due and device.order is not None:
         return Activate(device.order.id, standing.reason)
     if standing.state in ("pending", "retry") and standing.due is not None and standing.due <= now:
+        if (why := full_place(plan, rollout, device.id)) is not None:
+            return Leave(why)
         release = next_release(plan, device)
         return Install(device.attempts + 1, standing.reason, None if release is plan.release else release)
     return Leave(standing.reason, standing.due)

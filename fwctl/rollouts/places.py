@@ -134,15 +134,15 @@ class Outages:
         place = self._place[seat]
         down, away = self._down(place), self._away.get(place, _NOBODY) | self._others.get(place, _NOBODY)
         busy = down - away
-        some = [f"{_some(busy)} in flight"] if busy else []
-        some += [f"{_some(away)} offline or busy elsewhere"] if away else []
+        some = [f"{named(busy)} in flight"] if busy else []
+        some += [f"{named(away)} offline or busy elsewhere"] if away else []
         return f"{self._names[place]} has {len(down)} of at most {self._most[place]} out of service: {'; '.join(some)}"
 
 
 _NOBODY: Final[frozenset[str]] = frozenset()
 
 
-def _some(devices: Iterable[str]) -> str:
+def named(devices: Iterable[str]) -> str:
     found = sorted(devices)
     return ", ".join(found[:3]) + (f" and {len(found) - 3} more" if len(found) > 3 else "")
 

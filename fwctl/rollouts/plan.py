@@ -14,6 +14,7 @@ from fwctl.manifests.models import RolloutSpec, plain
 from fwctl.manifests.models.rollout_parts import Limits, Retry, Window
 from fwctl.manifests.table import Profile
 from fwctl.rollouts.paths import Paths
+from fwctl.rollouts.places import place_name
 from fwctl_agent.protocol import canonical
 from fwctl_agent.protocol.lock import Leaf, Lock
 from fwctl_agent.protocol.statements import Release
@@ -129,6 +130,14 @@ class Plan:
         found: dict[str, list[Wave]] = {}
         for wave in self.all_waves:
             found.setdefault(wave.track, []).append(wave)
+        return found
+
+    @cached_property
+    def by_place(self) -> Mapping[str, Sequence[str]]:
+        """The devices of each place that the disruption budget speaks of."""
+        budget, found = self.limits.disruption, dict[str, list[str]]()
+        for device in self.wave_of if budget is not None else ():
+            found.setdefault(place_name(budget.group_by, self.profile(device)) if budget else "", []).append(device)
         return found
 
     @property

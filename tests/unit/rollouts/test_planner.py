@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from fwctl.rollouts.actions import Activate, Finish, MoveWave
 from fwctl.rollouts.compile import compile_rollout
-from fwctl.rollouts.decide import decide, next_step
+from fwctl.rollouts.decide import Decision, decide, next_step
 from fwctl.rollouts.plan import Plan
 from fwctl.rollouts.view import DeviceView, WaveView
 from tests.unit.rollouts.fleets import KEY, NOW, files, repo_of
@@ -67,12 +67,14 @@ class Fleet(Model):
 
     starts: list[tuple[datetime, str]] = field(default_factory=list)
     switched: Counter[str] = field(default_factory=Counter)
+    known_down: set[str] = field(default_factory=set)
     broken: bool = False
     """whatever gets the firmware is ill as soon as it runs it"""
 
     def visit(self, device_id: str) -> None:
         before = self.devices.get(device_id, DeviceView(id=device_id, running=OLD))
-        away = self.down() - {device_id}
+        # Who vanishes in this very round could not be known when it was decided.
+        away = {one for one in self.down() if one in self.known_down or self.devices[one].order} - {device_id}
         if before.waits_to_switch and self.back_since is None:
             self.switch(before)
         else:
@@ -84,6 +86,10 @@ class Fleet(Model):
             # It writes the other slot and waits there.
             order = replace(after.order, state="accepted")
             self.devices[device_id] = replace(after, staged=True, order=order, due_at=None)
+
+    def decide(self) -> Decision:
+        self.known_down = self.down()
+        return super().decide()
 
     def holds(self, device_id: str) -> bool:
         wave = self.plan.wave_of[device_id]
