@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from fwctl.manifests.models import Canary, Rolling
+from fwctl.render.regions import order_words, region_head, shares
 from fwctl.render.words import counted, document, exactly, labelled
-from fwctl.rollouts.cohorts import share
 from fwctl.rollouts.guardrails import set_aside
 
 if TYPE_CHECKING:
@@ -46,12 +45,13 @@ def _one(result: PlanResult) -> str:
         *labelled(pair for pair in pairs if pair[1]),
         "",
     ]
-    steps = steps_of(plan)
+    steps = shares(plan)
     lines += _waves(plan, steps)
     merged = sorted(steps.keys() - {wave.name for wave in plan.waves})
     lines += [f"  {name} adds nobody ({steps[name]}): merged" for name in merged[:_SHOWN]]
     lines += [f"  ... and {counted(len(merged) - _SHOWN, 'more step')} that add nobody"] if len(merged) > _SHOWN else []
-    lines += ["", f"  gates: {gates(plan)}", f"  then:  {_then(plan)}", *_ways(result)]
+    order = [f"  order: {order_words(plan)}"] if order_words(plan) else []
+    lines += ["", *order, f"  gates: {gates(plan)}", f"  then:  {_then(plan)}", *_ways(result)]
     if prepared.guarded.policies:
         lines.append(f"  guard rails: {', '.join(prepared.guarded.policies)}")
     lines += _beside("Rules of guard rails set aside", set_aside(plan))
@@ -84,16 +84,19 @@ def _seen(result: PlanResult) -> str:
 
 def _waves(plan: Plan, steps: Mapping[str, str]) -> Iterator[str]:
     """Yield the first waves, those that wait for an approval, and the last; what lies between is counted."""
-    stages = [wave.stage for wave in plan.waves]
-    opening = [at for at in range(1, len(stages)) if stages[at] > stages[at - 1]]
-    shown = sorted({*range(min(len(stages), _WAVES)), *opening[:_WAVES], len(stages) - 1})
-    before = -1
-    for at in shown if stages else ():
+    total = len(plan.waves)
+    opening = [at for at in range(1, total) if plan.waves[at].stage > _stage_before(plan, at)]
+    shown = sorted({*range(min(total, _WAVES)), *opening[:_WAVES], total - 1})
+    before, region = -1, ""
+    for at in shown if total else ():
         if hidden := plan.waves[before + 1 : at]:
             held = _devices(sum(len(wave.devices) for wave in hidden))
             yield f"  ... {counted(len(hidden), 'more wave')} with {held} (--format json lists all)"
         before, wave = at, plan.waves[at]
-        if wave.stage > (stages[at - 1] if at else 1):
+        if wave.region != region:
+            region = wave.region
+            yield f"  {region_head(plan, region)}"
+        if wave.stage > _stage_before(plan, at):
             yield f"  -- {wave.name} waits for approval of stage {wave.stage} --"
         yield f"  {wave.name} (stage {wave.stage}): {_devices(len(wave.devices))}{_how(wave, steps)}"
         yield from (f"    + {device}" for device in wave.devices[:_SHOWN])
@@ -101,19 +104,9 @@ def _waves(plan: Plan, steps: Mapping[str, str]) -> Iterator[str]:
             yield f"    ... and {len(wave.devices) - _SHOWN} more (--format json lists all)"
 
 
-def steps_of(plan: Plan) -> dict[str, str]:
-    """Return wave name -> the share it was cut by, as in "5 % of 37 = 2", also of steps that add nobody."""
-    strategy, total = plan.spec.strategy, len(plan.members)
-    if isinstance(strategy, Canary):
-        shares = (strategy.initial_percentage, *strategy.increments)
-        return {f"wave-{n}": f"{p:g} % of {total} = {share(p, total)}" for n, p in enumerate(shares, start=1)}
-    if isinstance(strategy, Rolling):
-        size = strategy.batch_size
-        told = (
-            f"{size.value} % of {total} = {max(1, size.of(total))}" if size.unit == "percent" else f"{size} at a time"
-        )
-        return {wave.name: told for wave in plan.waves}
-    return {}
+def _stage_before(plan: Plan, at: int) -> int:
+    """Return the stage of the wave that goes before one; the first of a track needs stage 1 anyway."""
+    return next((wave.stage for wave in reversed(plan.waves[:at]) if wave.track == plan.waves[at].track), 1)
 
 
 def gates(plan: Plan) -> str:
