@@ -12,6 +12,7 @@ from fwctl.reconcile.summary import (
     FLEET,
     BackSummary,
     FleetSummary,
+    LimitSummary,
     Named,
     RolloutResult,
     Summary,
@@ -84,6 +85,7 @@ def summarise(
         at=now,
         valid_until=_valid_until(trust_until, [board.until], decision, back, now),
         set_aside=set_aside(plan),
+        limits=tuple(LimitSummary(one.limit, one.value, one.waiting, one.note, one.until) for one in board.limits()),
     )
 
 

@@ -84,6 +84,17 @@ class WaveSummary:
         return sum(self.counts.get(state, 0) for state in ATTENTION)
 
 
+@dataclass(frozen=True, slots=True)
+class LimitSummary:
+    """How many devices one limit holds."""
+
+    limit: str
+    value: str
+    waiting: int
+    note: str = ""
+    until: datetime | None = None
+
+
 @dataclass(frozen=True)
 class BackSummary:
     """How a rollout goes back, or went; times in seconds, over the devices that were in reach all along."""
@@ -134,6 +145,8 @@ class Summary:
     """what it says is true until then, if nothing is written into the ledger"""
     set_aside: tuple[str, ...] = ()
     """rules of guard rails that do not hold for it, with the reasons"""
+    limits: tuple[LimitSummary, ...] = ()
+    """that hold devices now"""
 
     @property
     def wants_approval(self) -> bool:
@@ -197,6 +210,7 @@ def from_json(body: Mapping[str, Any]) -> Summary | None:
     given["approvers"] = None if approvers is None else tuple(approvers)
     given["stale"] = tuple(given["stale"])
     given["set_aside"] = tuple(given.get("set_aside", ()))
+    given["limits"] = tuple(LimitSummary(**(one | _moments(one, "until"))) for one in given.get("limits", ()))
     given["waves"] = tuple(_wave(one) for one in given["waves"])
     given["back"] = None if back is None else BackSummary(**(back | _moments(back, "since")))
     given["devices"] = None if devices is None else _named(devices)

@@ -25,7 +25,7 @@ from fwctl.trust.expiry import as_json as expiry_json
 if TYPE_CHECKING:
     from fwctl.cli.standing import Status
     from fwctl.reconcile.by_region import RegionSummary
-    from fwctl.reconcile.summary import BackSummary, Named, Summary, WaveSummary
+    from fwctl.reconcile.summary import BackSummary, LimitSummary, Named, Summary, WaveSummary
     from fwctl.rollouts.standing import Standing
 
 _SHOWN = 20
@@ -106,7 +106,20 @@ def _header(one: Summary, status: Status) -> list[tuple[str, str]]:
         *(("stale", path) for path in one.stale[:3]),
         *(("aside", visible(told)) for told in one.set_aside),
         ("devices", standing_counts(one.counts) or "none"),
+        *(("limit", limit_line(limit)) for limit in one.limits),
     ]
+
+
+def _limit_json(one: LimitSummary) -> dict[str, Any]:
+    return {"limit": one.limit, "value": one.value, "waiting": one.waiting, "note": one.note, "until": stamp(one.until)}
+
+
+def limit_line(one: LimitSummary) -> str:
+    """Return how many devices a limit holds."""
+    until = f", the next from {one.until:%H:%M:%S}Z" if one.until else ""
+    note = f", {one.note}" if one.note else ""
+    verb = "waits" if one.waiting == 1 else "wait"
+    return visible(f"{one.limit} {one.value}: {one.waiting:,} {verb}{note}{until}")
 
 
 def measured(seconds: float) -> str:
@@ -187,6 +200,7 @@ def rollout_json(one: Summary) -> dict[str, Any]:
         "approvers": list(one.approvers or ()),
         "staleApprovals": list(one.stale),
         "nextDue": stamp(one.next_due),
+        **({"limits": [_limit_json(limit) for limit in one.limits]} if one.limits else {}),
         "size": one.size,
         "counts": _ordered(one.counts),
         "waves": [wave_json(wave) for wave in one.waves],

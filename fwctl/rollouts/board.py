@@ -15,7 +15,7 @@ from itertools import accumulate, pairwise
 from fwctl.rollouts.counting import Counts, Marks
 from fwctl.rollouts.going_back import NEVER_TOUCHED, judge_back
 from fwctl.rollouts.holds import Context, Hold, StandingState, changes_at, hold_of
-from fwctl.rollouts.limits import Meter
+from fwctl.rollouts.limits import LimitLine, Meter
 from fwctl.rollouts.plan import Plan, Wave
 from fwctl.rollouts.queues import Timers
 from fwctl.rollouts.soaking import Soak
@@ -103,6 +103,12 @@ class Board(Mapping[str, Standing]):
     def due(self, room: int) -> list[Standing]:
         """Return who is contacted now, in order: all in flight that are due, and `room` others at the most."""
         return [self._standing(seat) for seat in self._turns.due(room, self.holds, self._may_start, self._wave)]
+
+    def limits(self) -> tuple[LimitLine, ...]:
+        """Return what limits hold in the present round, with how many devices; none on the way back."""
+        pending = self.counts.by_state["pending"]
+        pending -= sum(1 for seat in self._known(self.rollout.visiting) if self._verdicts[seat].state == "pending")
+        return self._turns.lines(self.holds, pending)
 
     def looks(self) -> list[str]:
         """Return who is looked at because its wave soaks."""

@@ -8,6 +8,7 @@ the first answer is the one that is told.
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -15,12 +16,13 @@ from typing import Final, Literal
 
 from fwctl.rollouts.places import Outages, Places, Traffic
 from fwctl.rollouts.plan import Plan
-from fwctl.rollouts.queues import Key
+from fwctl.rollouts.queues import Key, KeyName
 from fwctl.rollouts.rates import Rate
 from fwctl.rollouts.standing import Standing, Verdict
 from fwctl.rollouts.view import DeviceView, RolloutView, WaveView
 from fwctl.rollouts.windows import UNKNOWN, Closed, calendar, device_window
 
+PLACES: Final[Mapping[str, str]] = {"disruption": "place", "bytesPerMinutePerSite": "site"}
 MAY_BEGIN: Final = ("pending", "retry", "straggler")
 
 LimitName = Literal[
@@ -193,6 +195,19 @@ class Meter:
                 words = self._traffic.why(seat) if self._traffic else ""
         return Held(key.limit, words, until)
 
+    def lines(self, parked: Counter[Key]) -> Iterator[LimitLine]:
+        """Yield how many devices wait for each limit about single devices, and for how many places."""
+        waiting: Counter[KeyName] = Counter()
+        groups: dict[KeyName, set[int]] = {}
+        for key, number in parked.items():
+            waiting[key.limit] += number
+            groups.setdefault(key.limit, set()).add(key.group // 2 if key.limit == "disruption" else key.group)
+        for limit in sorted(waiting):
+            of = PLACES.get(limit, "")
+            number = len(groups[limit])
+            note = f"{number:,} {of}{'s are' if number != 1 else ' is'} full" if of else ""
+            yield LimitLine(limit, self.value(limit), waiting[limit], note)
+
     def value(self, limit: str) -> str:
         """Return what the manifest says of a limit."""
         limits = self.limits
@@ -201,6 +216,7 @@ class Meter:
             "maxPerMinute": limits.max_per_minute,
             "ramp": f"{self.rate.per_minute} of {limits.max_per_minute} per minute",
             "jitter": f"{limits.jitter} s",
+            "window": "in each device's own zone",
             "disruption": limits.disruption
             and f"{limits.disruption.max_unavailable} per {', '.join(limits.disruption.group_by)}",
             "bytesPerMinutePerSite": f"{limits.bytes_per_minute_per_site} bytes",

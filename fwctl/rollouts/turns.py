@@ -9,7 +9,7 @@ from datetime import datetime
 from heapq import merge
 from itertools import pairwise
 
-from fwctl.rollouts.limits import Held, Meter
+from fwctl.rollouts.limits import Held, LimitLine, Meter
 from fwctl.rollouts.plan import Wave
 from fwctl.rollouts.queues import Dues, Key, Lane
 from fwctl.rollouts.standing import Hold, Verdict
@@ -184,6 +184,25 @@ class Turns:
             )
         key = meter.key(seat, wave)
         return meter.held(seat, wave, key) if key is not None else None
+
+    def lines(self, holds: Holds, pending: int) -> tuple[LimitLine, ...]:
+        """Return what limits hold in the present round; `pending` could start, those chosen among them."""
+        now, meter = self._round, self._meter
+        if now is None or meter is None:
+            return ()
+        parked: Counter[Key] = Counter()
+        for lane, hold in zip(self._lanes, holds, strict=True):
+            parked += lane.parked if hold is None else Counter()
+        waiting = pending - sum(1 for seat in now.chosen if seat not in self._flying) - parked.total()
+        found: list[LimitLine] = []
+        if now.room <= 0:
+            found.append(LimitLine("maxConcurrent", meter.value("maxConcurrent"), waiting))
+        elif now.rate <= 0:
+            name = meter.rate.name
+            found.append(LimitLine(name, meter.value(name), waiting, until=meter.rate.until(now.started)))
+        elif now.full:
+            found.append(LimitLine("maxUnavailable", "of a wave", waiting))
+        return tuple(line for line in (*found, *meter.lines(parked)) if line.waiting > 0)
 
     def is_bound(self, seat: int) -> bool:
         """Say whether a device could start with the order that it has, in the present round."""
