@@ -230,7 +230,9 @@ def _held(status: RolloutStatus, key: str, first: Standing) -> tuple[str, tuple[
         case "in_window":
             return "the window opens; nobody has to do anything", (f"fwctl windows {key}",)
         case "wave_open":
-            here = next((line for line in status.waves if line.state != "passed"), None)
+            track = next((line.wave.track for line in status.waves if first.device in line.wave.devices), "")
+            ahead = [line for line in status.waves if line.state != "passed" and line.wave.track == track]
+            here = ahead[0] if ahead else None
             waits = f" ({here.reason})" if here and here.reason else ""
             return f"the wave before it passes{waits}", _moves(status)
         case _:
