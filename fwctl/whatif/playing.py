@@ -13,7 +13,8 @@ from fwctl.rollouts.actions import Action, Finish, GoBack, MoveWave, Quarantine,
 from fwctl.rollouts.board import Board
 from fwctl.rollouts.decide import Decision, decide_on
 from fwctl.rollouts.plan import Plan, Wave
-from fwctl.rollouts.view import DeviceView, RolloutView, WaveView
+from fwctl.rollouts.switching import SWITCH
+from fwctl.rollouts.view import Control, DeviceView, RolloutView, WaveView
 from fwctl.whatif.assumptions import LATEST, Assumptions
 from fwctl.whatif.devices import Devices, Visited
 from fwctl.whatif.recording import Track, Traffic, Waves
@@ -121,7 +122,7 @@ class Playing:
             judged_at=moment if action.state in ("passed", "failed") else None,
         )
         self._waves.note(action.wave, action.state, self._now)
-        self._rollout = replace(self._rollout, waves={**self._rollout.waves, action.wave: view})
+        self._rollout = replace(self._rollout, waves={**self._rollout.waves, action.wave: view}, control=None)
 
     def _stop(self, rule: str, reason: str) -> None:
         if self._trip is None:
@@ -172,6 +173,8 @@ class Playing:
 
     def _next_pass(self, decision: Decision) -> bool:
         """Go on to the beginning of the next pass in which something can happen."""
+        if self._promote(decision):
+            return True
         wanted = self._wanted(decision)
         if wanted is None or wanted > LATEST * 1000:
             return False
@@ -212,6 +215,24 @@ class Playing:
         if since is not None and self._now >= since + self._assumed.approval * 1000 and self._waiting:
             self._wanted_since = None
             self._rollout = replace(self._rollout, approved_stage=min(wave.stage for wave in self._waiting))
+
+    def _promote(self, decision: Decision) -> bool:
+        """Let a person make the switch that everybody is staged for; False where nothing waits for that."""
+        staged = [wave.name for wave in self._board.current if wave.activation == "hold" and wave.name in self._open]
+        waits = decision.next_due is None and not decision.actions and self._rollout.control is None
+        if not staged or not waits or self._board.back or self._rollout.stopped:
+            return False
+        self._now = self._pass_began = self._now + max(1, self._assumed.approval * 1000)
+        self._passes += 1
+        word = Control(
+            "running", "all are staged", "somebody", promoted=frozenset(f"{SWITCH}/{name}" for name in staged)
+        )
+        self._rollout = replace(self._rollout, control=word)
+        return True
+
+    @property
+    def _open(self) -> set[str]:
+        return {name for name, view in self._rollout.waves.items() if view.state == "open"}
 
     def _millis(self, moment: datetime) -> int:
         delta = moment - self._fleet.start

@@ -140,10 +140,7 @@ def test_runs_differ_and_one_rate_does_not_move_the_other() -> None:
     exposed = {run_of(300, number=number, failure_rate=0.03).exposed for number in range(12)}
     assert len(exposed) > 1
     members = [f"d{n}" for n in range(300)]
-    sound, ill = (
-        draw(members, Assumptions(failure_rate=rate, offline=0.1), random.Random(1))
-        for rate in (0.0, 0.5)
-    )
+    sound, ill = (draw(members, Assumptions(failure_rate=rate, offline=0.1), random.Random(1)) for rate in (0.0, 0.5))
     assert {name: trait.back for name, trait in ill.items() if trait.back} == {
         name: trait.back for name, trait in sound.items()
     }
@@ -218,3 +215,14 @@ def test_a_quantile_is_a_value_that_was_there(share: float, wanted: float) -> No
     assert quantile([float(n) for n in range(100, 0, -1)], share) == wanted
     assert quantile([7.0], share) == 7.0
     assert quantile([], share) is None
+
+
+@pytest.mark.parametrize("switch", ["Automatic", "Manual"])
+def test_a_switch_of_everybody_at_once_is_played_and_waits_for_a_person_only_where_it_says_so(switch: str) -> None:
+    spec = [f"strategy: {{type: BlueGreen, switch: {switch}, soak: 5m, retain: 1h}}"]
+    run = run_of(20, spec, approval=1800)
+    assert (run.outcome, run.exposed) == ("complete", 20)
+    waited = 1800 if switch == "Manual" else 0
+    assert run.seconds == pytest.approx(300 + 3600 + waited, abs=400)
+    bad = run_of(20, spec, approval=1800, failure_rate=1.0, late=0.0, broken=0.0)
+    assert (bad.outcome, bad.exposed, bad.counts) == ("rolled-back", 20, {"back": 20})
