@@ -62,7 +62,7 @@ SCENES: Mapping[str, Scene] = {
     "blue-green-back": Scene(
         "{type: BlueGreen, soak: 6s, retain: 1h}",
         "rolled-back",
-        after=(("rollback", "sensors", "--reason", "the new firmware is too chatty", "--yes"),),
+        after=(("rollback", "sensors", "--reason", "the new firmware is too chatty", "--confirm", "sensors"),),
     ),
 }
 
@@ -83,7 +83,7 @@ def draw(world: World, name: str, scene: Scene) -> str:
     """Run one scene, write its picture, and return how the rollout ended."""
     fleet = CanaryWorld(world, DEVICES, timeout="1m")
     _spread(world)
-    fleet.simulate(*scene.faults, options=("--memory", "--shared-verification"), seed=7)
+    fleet.simulate(*scene.faults, options=("--memory", "--shared-verification", "--boot-delay", "1.5"), seed=7)
     fleet.settled()
     fleet.release(BAD, strategy=scene.strategy, more=scene.more)
     world.once(duration=90)

@@ -53,6 +53,10 @@ class Report:
     """when devices confirmed, in order"""
     failed: tuple[datetime, ...]
     taken_back: tuple[datetime, ...]
+    staged: tuple[datetime, ...]
+    """when devices held the firmware in their other slot"""
+    switched: Mapping[str, datetime]
+    """wave -> when its first device was told to switch"""
     failures: tuple[FailureGroup, ...]
     cause: EventRow | None
     """what stopped it or sent it back"""
@@ -118,6 +122,10 @@ def _report(
     # An order that was cancelled on the way back is no failure of its device.
     cancelled = {order.refers_to for order in backs if order.verb == "cancel"}
     failed = [order for order in installs if order.failure_class and order.id not in cancelled]
+    switched: dict[str, datetime] = {}
+    for order in orders:
+        if order.verb == "activate":
+            switched[order.wave] = min(order.intended_at, switched.get(order.wave, order.intended_at))
     return Report(
         status=status,
         approvals=approvals,
@@ -126,6 +134,10 @@ def _report(
         confirmed=_times(order for order in installs if not order.failure_class),
         failed=_times(failed),
         taken_back=_times(backs),
+        staged=tuple(sorted(o.received_at for o in ledger.outcomes(mandate) if o.result == "staged"))
+        if switched
+        else (),
+        switched=switched,
         failures=_failures(ledger, mandate, status, failed),
         cause=why_stopped(ledger, status.key, mandate) if status.state in INTERRUPTED else None,
         now=now,

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from fwctl.cli.reporting import Report
 
 _HEAD, _FOOT, _PAD = 44, 30, 20
-_TONES = {"open": "open", "soaking": "soak", "good": "passed", "bad": "failed", "back": "back"}
+_TONES = {"stage": "stage", "open": "open", "soaking": "soak", "good": "passed", "bad": "failed", "back": "back"}
 
 
 def picture(report: Report) -> str:

@@ -139,7 +139,10 @@ def _wave(line: WaveLine, scale: _Scale, y: int, report: Report) -> str:
     if line.opened is not None:
         ended = report.back.since if report.back else report.finished
         over = line.judged or ended or scale.end
-        parts.append(_bar("open", scale, line.opened, line.soak_since or over, y))
+        begin = report.switched.get(line.wave.name, line.opened)
+        if begin != line.opened:
+            parts.append(_bar("stage", scale, line.opened, begin, y))
+        parts.append(_bar("open", scale, begin, line.soak_since or over, y))
         if line.soak_since is not None:
             parts.append(_bar("soak", scale, line.soak_since, over, y))
         if line.judged is not None:
@@ -161,7 +164,12 @@ def _curves(report: Report, scale: _Scale, top: int, floor: int) -> Iterable[str
         y = floor - (floor - top) * number / total
         yield f'<text x="{scale.left - 10:g}" y="{y + 4:.0f}" text-anchor="end">{number:,}</text>'
         yield f'<line class="grid" x1="{scale.left:g}" x2="{WIDTH - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>'
-    for tone, moments in (("good", report.confirmed), ("bad", report.failed), ("back", report.taken_back)):
+    for tone, moments in (
+        ("stage", report.staged),
+        ("good", report.confirmed),
+        ("bad", report.failed),
+        ("back", report.taken_back),
+    ):
         if moments:
             yield f'<path class="curve c-{tone}" d="{_path(moments, total, scale, top, floor)}"/>'
 
@@ -179,7 +187,9 @@ def _path(moments: Sequence[datetime], total: int, scale: _Scale, top: int, floo
 
 def legend_of(report: Report) -> list[tuple[str, str]]:
     """Return the tones in use with what they mean."""
-    told = [("open", "wave open"), ("soaking", "soak"), ("good", "passed; devices confirmed")]
+    told = [("stage", "stages; devices hold it")] if report.staged else []
+    told += [("open", "switches" if report.staged else "wave open"), ("soaking", "soak")]
+    told += [("good", "passed; devices confirmed")]
     told += (
         [("bad", "failed; devices failed")] if report.failed or any(w.state == "failed" for w in report.waves) else []
     )
