@@ -43,7 +43,7 @@ SCENES: Mapping[str, Scene] = {
         "rolled-back",
         faults=({"kind": "unhealthy", "share": 0.15, "late": 6, "versions": [BAD]},),
     ),
-    "canary-ramp": Scene(
+    "ramp": Scene(
         "{type: Direct, soak: 4s}",
         "complete",
         "limits: {ramp: {basePerMinute: 120, factor: 2, increaseEvery: {reached: 20}}, maxPerMinute: 2000}",

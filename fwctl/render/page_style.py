@@ -15,12 +15,14 @@ DRAWING: Final = """
 svg text{fill:var(--soft);font:12px system-ui,-apple-system,"Segoe UI",sans-serif;font-variant-numeric:tabular-nums}
 svg .name{fill:var(--ink);font-weight:600}
 svg .grid{stroke:var(--line)}
-svg .open{fill:var(--open)}svg .stage{fill:var(--open);opacity:.35}svg .soak{fill:var(--warn)}svg .back{fill:var(--back)}
+svg .stage{fill:var(--open);opacity:.35}svg .open{fill:var(--open)}
+svg .soak{fill:var(--warn)}svg .back{fill:var(--back)}
 svg .passed{fill:var(--good)}svg .failed{fill:var(--bad)}
 svg .band{fill:var(--back);opacity:.1}
 svg .region{stroke:var(--plain);stroke-width:3;stroke-linecap:round}
 svg .curve{fill:none;stroke-width:2;stroke-linejoin:round}
-svg .c-stage{stroke:var(--open);opacity:.45}svg .c-good{stroke:var(--good)}svg .c-bad{stroke:var(--bad)}svg .c-back{stroke:var(--back)}
+svg .c-stage{stroke:var(--open);opacity:.45}
+svg .c-good{stroke:var(--good)}svg .c-bad{stroke:var(--bad)}svg .c-back{stroke:var(--back)}
 svg .mark{stroke:var(--card);stroke-width:2}
 """
 STYLE: Final = (
@@ -46,7 +48,9 @@ time{font-variant-numeric:tabular-nums;white-space:nowrap}
 .pill{display:inline-block;padding:.08rem .6rem;border-radius:99px;font-weight:600;font-size:.85rem;white-space:nowrap;
 color:var(--tone);background:color-mix(in srgb,var(--tone) 13%,transparent)}
 .good,.passed{--tone:var(--good)}.bad,.failed{--tone:var(--bad)}.warn,.soaking{--tone:var(--warn)}
-.back{--tone:var(--back)}.stage{--tone:color-mix(in srgb,var(--open) 35%,transparent)}.plain,.waiting{--tone:var(--plain)}.open{--tone:var(--open)}
+.back{--tone:var(--back)}
+.stage{--tone:color-mix(in srgb,var(--open) 35%,transparent)}
+.plain,.waiting{--tone:var(--plain)}.open{--tone:var(--open)}
 .tiles{display:flex;flex-wrap:wrap;gap:.75rem}
 .tile{flex:1 1 7rem;padding:.8rem 1rem;background:var(--card);border-radius:.8rem;box-shadow:var(--shadow)}
 .tile b{display:block;font-size:1.75rem;line-height:1.15;font-weight:650;color:var(--tone);
