@@ -8,6 +8,7 @@ from datetime import datetime
 from functools import cached_property
 from typing import Literal
 
+from fwctl.rollouts import guardrails
 from fwctl.rollouts.plan import LATE, Plan, Wave
 from fwctl.rollouts.view import RolloutView
 from fwctl.rollouts.windows import Closed, next_change, shut
@@ -62,6 +63,12 @@ def approved(context: Context, wave: Wave) -> str | None:
     return context.rollout.not_approved or f"stage {wave.stage} is not approved yet"
 
 
+def guard_rail(context: Context, _wave: Wave) -> Closed | None:
+    """A freeze of a guard rail holds all waves like a closed window."""
+    found = guardrails.frozen(context.rollout.freezes, context.now)
+    return Closed(found.words, found.freeze.ends) if found else None
+
+
 def in_window(context: Context, wave: Wave) -> Closed | None:
     """The windows of the rollout and of the region; one that depends on the device holds devices, not the wave."""
     if wave.name not in context.rollout.waves and wave not in context.at.values():
@@ -78,7 +85,7 @@ def wave_open(context: Context, wave: Wave) -> str | None:
 
 QUARANTINE = "not_quarantined"
 """the only rule about one device: it gives way to a stop, and goes before the others"""
-RULES: tuple[Rule, ...] = (not_stopped, approved, in_window, wave_open)
+RULES: tuple[Rule, ...] = (not_stopped, approved, guard_rail, in_window, wave_open)
 
 
 def window_changes(context: Context) -> datetime | None:
@@ -86,7 +93,12 @@ def window_changes(context: Context) -> datetime | None:
     return next_change(context.plan, context.now)
 
 
-CHANGES: tuple[Callable[[Context], datetime | None], ...] = (window_changes,)
+def freeze_changes(context: Context) -> datetime | None:
+    """Return when a freeze begins or ends next."""
+    return guardrails.next_change(context.rollout.freezes, context.now)
+
+
+CHANGES: tuple[Callable[[Context], datetime | None], ...] = (window_changes, freeze_changes)
 """when time alone changes next what `RULES` say"""
 
 
