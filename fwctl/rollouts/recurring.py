@@ -106,6 +106,11 @@ def _runs(expression: str, length: timedelta) -> tuple[tuple[timedelta, timedelt
     return tuple(found)
 
 
+def begins_a_day(span: Span) -> int:
+    """Return how often a span begins on one of its days, what touches joined."""
+    return len(_runs(span.cron, min(timedelta(seconds=span.duration), LONGEST)))
+
+
 def moments_of(wall: datetime, zone: ZoneInfo, follows_clock: bool) -> Iterator[datetime]:
     """Yield the moments in UTC that a time on the wall stands for, in a zone whose clock may jump on that day."""
     first, second = (wall.replace(tzinfo=zone, fold=fold).astimezone(UTC) for fold in (0, 1))

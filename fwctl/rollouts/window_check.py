@@ -16,11 +16,13 @@ from fwctl.manifests.models import Regional, RolloutSpec
 from fwctl.manifests.models.rollout_parts import Span, Window
 from fwctl.manifests.repo import FleetRepo, LoadedRollout
 from fwctl.rollouts.plan import Plan
-from fwctl.rollouts.recurring import LONGEST, cron_of, zone_of
+from fwctl.rollouts.recurring import LONGEST, begins_a_day, cron_of, zone_of
 from fwctl.rollouts.windows import AHEAD, DEVICE, Calendar, known_zone
 
 _BEGIN = datetime(2024, 1, 1, tzinfo=UTC)
 _END = _BEGIN + AHEAD
+MOST_A_DAY = 144
+"""times that the spans of a window may begin on one day, together: four years of them are looked through"""
 
 
 class Finding(NamedTuple):
@@ -53,6 +55,7 @@ def _check(spec: RolloutSpec, plan: Plan, interval: int, timeout: int) -> Iterat
     whole: Window | None = None
     for loc, region, window in windows_of(spec):
         wrong = [one for at, span in _spans(window) for one in _wrong((*loc, *at), span)]
+        wrong += _often(loc, window)
         yield from wrong
         if any(one.code.startswith("E_") for one in wrong):
             continue
@@ -78,6 +81,14 @@ def _wrong(loc: Loc, span: Span) -> Iterator[Finding]:
     if span.time_zone != DEVICE and not _known(span.time_zone):
         message = f"the IANA database has no zone {quoted(span.time_zone)}"
         yield Finding("E_TIME_ZONE", message, (*loc, "timeZone"))
+
+
+def _often(loc: Loc, window: Window) -> Iterator[Finding]:
+    """Refuse what nobody means and what would keep every pass busy with the calendar."""
+    number = sum(begins_a_day(span) for _, span in _spans(window))
+    if number > MOST_A_DAY:
+        message = f"the spans of this window begin {number:,} times on one day; at most {MOST_A_DAY} are allowed"
+        yield Finding("E_WINDOW_SPAN", message, loc, "Write fewer and longer spans; those that touch count once.")
 
 
 def _known(zone: str) -> bool:

@@ -84,3 +84,24 @@ def test_a_window_that_is_denied_wholly_never_opens(window: str) -> None:
 
 def test_a_window_that_opens_once_in_four_years_opens() -> None:
     assert findings(allow('cron: "0 0 29 2 *", duration: 1d')) == []
+
+
+TWO_MINUTES = '{cron: "*/2 * * * *", duration: 1m}'
+
+
+def test_a_window_that_begins_too_often_is_refused_before_anybody_looks_through_its_years() -> None:
+    """Four years of a hundred such spans take minutes, in validation and in each pass."""
+    spans = ", ".join([TWO_MINUTES] * 50)
+    message = "the spans of this window begin 72,000 times on one day; at most 144 are allowed"
+    assert findings(f"window: {{allow: [{spans}], deny: [{spans}]}}") == [("E_WINDOW_SPAN", "spec.window", message)]
+
+
+def test_spans_that_touch_begin_once_a_day() -> None:
+    assert findings(allow('cron: "* * * * *", duration: 10m')) == []
+    assert findings(allow('cron: "*/10 * * * *", duration: 9m')) == [
+        (
+            "W_WINDOW_SHORT",
+            "spec.window.allow[0].duration",
+            "shorter than `timeoutPerDevice` (0:10:00): who starts late ends outside it",
+        )
+    ]
