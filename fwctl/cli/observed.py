@@ -19,7 +19,7 @@ from fwctl.manifests.diagnostic import Diagnostic, safe
 from fwctl.manifests.repo import FleetRepo
 from fwctl.reconcile.commit import compiled
 from fwctl.rollouts import legality
-from fwctl_agent.protocol.versions import version_key
+from fwctl_agent.protocol.fields import VERSION
 
 MOST = 256 << 20
 """bytes that are read of such a file"""
@@ -67,11 +67,9 @@ def read_observed(file: Path) -> dict[str, str]:
         if not version:
             continue  # never seen
         if found.setdefault(device, version) != version:
-            raise _bad(f"{place}: it says two versions of {device}", file)
-        try:
-            version_key(version)
-        except ValueError:
-            raise _bad(f"{place}: {version[:80]!r} is no version", file) from None
+            raise _bad(f"{place}: it says two versions of {safe(device)[:80]}", file)
+        if not VERSION.fullmatch(version):
+            raise _bad(f"{place}: {safe(version)[:80]} is no version", file)
     return found
 
 
@@ -93,7 +91,7 @@ def _pairs(file: Path, text: str) -> Iterator[tuple[str, str, str]]:
         yield from _table(file, text)
         return
     try:
-        whole = json.loads(text)
+        whole = json.loads(text, object_pairs_hook=_once)
     except ValueError:
         yield from _lines(file, text)
         return
@@ -108,21 +106,32 @@ def _pairs(file: Path, text: str) -> Iterator[tuple[str, str, str]]:
         yield _pair(file, f"device {number}", entry)
 
 
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return an object in which every key stands once: of two versions the last one would prove nothing (A35)."""
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a key stands there twice")
+    return found
+
+
 def _lines(file: Path, text: str) -> Iterator[tuple[str, str, str]]:
     for number, line in enumerate(text.splitlines(), start=1):
         if not line.strip():
             continue
         try:
-            entry = json.loads(line)
+            entry = json.loads(line, object_pairs_hook=_once)
         except (ValueError, RecursionError):
-            raise _bad(f"line {number}: it is not JSON", file) from None
+            raise _bad(f"line {number}: it is not JSON with each key once", file) from None
         yield _pair(file, f"line {number}", entry)
 
 
 def _table(file: Path, text: str) -> Iterator[tuple[str, str, str]]:
     rows = csv.DictReader(io.StringIO(text), strict=True)
     try:
-        if not {"id", "version"} <= set(rows.fieldnames or ()):
+        names = rows.fieldnames or ()
+        if len(set(names)) != len(names):
+            raise _bad("a column stands in its first line twice", file)
+        if not {"id", "version"} <= set(names):
             raise _bad("it has no columns `id` and `version` in its first line", file)
         for row in rows:
             yield _pair(file, f"line {rows.line_num}", row)

@@ -130,11 +130,16 @@ def test_each_form_of_the_file_says_the_same(form: str, tmp_path: Path) -> None:
 BAD = {
     "": "it is empty",
     "device,version\na,1\n": "it has no columns `id` and `version` in its first line",
-    "{": "line 1: it is not JSON",
+    "{": "line 1: it is not JSON with each key once",
     '{"devices": 3}': "`devices` is no list",
     '[{"id": 3, "version": "1"}]': "device 1: it has no `id` and `version` that are text",
     "[3]": "device 1: it has no `id` and `version` that are text",
-    "id,version\na,new\n": "line 2: 'new' is no version",
+    "id,version\na,new\n": "line 2: new is no version",
+    "id,version\na,١.0.0\n": "line 2: ١.0.0 is no version",
+    "id,version,version\na,1.0.0,2.0.0\n": "a column stands in its first line twice",
+    '[{"id": "a", "version": "1.0.0", "version": "2.0.0"}]': "line 1: it is not JSON with each key once",
+    '{"id": "a", "version": "1.0.0", "id": "b"}': "line 1: it is not JSON with each key once",
+    "id,version\n\x1b[2J,1.0\n\x1b[2J,2.0\n": "line 3: it says two versions of \\x1b[2J",
     "id,version\na,1.0\na,2.0\n": "line 3: it says two versions of a",
     'id,version\n"a,1.0\n': "line 1: unexpected end of data",
 }
