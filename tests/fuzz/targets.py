@@ -10,6 +10,7 @@ from tests.fuzz import (
     evidence_targets,
     fleet_targets,
     identity_targets,
+    observed_targets,
     request_targets,
     stolen_targets,
     trust_targets,
@@ -45,4 +46,5 @@ TARGETS: Final[dict[str, Callable[[], Target]]] = {
     "identity": identity_targets.identity_requests,
     "bill": evidence_targets.bill,
     "evidence": evidence_targets.evidence,
+    "observed": observed_targets.observed,
 }
