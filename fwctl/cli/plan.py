@@ -38,7 +38,7 @@ def plan(
     format_: Annotated[Literal["text", "json", "html"], typer.Option("--format", help="How to write it.")] = "text",
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="Where a simulation is written to.")] = None,
 ) -> None:
-    """Show which devices a rollout reaches, in which waves; with --simulate, how it may go.
+    """Show which devices a rollout reaches, in which waves.
 
     Devices that would get nothing now are listed with the reason: a forecast from the ledger, not part of the plan.
     A simulation asks no device and writes nothing; the same seed and time give the same answer.

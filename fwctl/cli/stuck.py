@@ -38,6 +38,7 @@ _RULES: Mapping[str, str] = {
     "not_stopped": "the rollout is stopped",
     "not_quarantined": "quarantine",
     "approved": "approval",
+    "guard_rail": "a freeze of a guard rail",
     "in_window": "a window that opens",
     "wave_open": "waves go one after another",
 }
@@ -227,6 +228,8 @@ def _held(status: RolloutStatus, key: str, first: Standing) -> tuple[str, tuple[
             return "an approval of the stage that these devices are in", (f"fwctl approve {key}",)
         case "not_quarantined":
             return "somebody who has looked at it", (f"fwctl quarantine release {first.device} --reason WHY",)
+        case "guard_rail":
+            return "the freeze ends; nobody has to do anything", (f"fwctl status {key}",)
         case "in_window":
             return "the window opens; nobody has to do anything", (f"fwctl windows {key}",)
         case "wave_open":

@@ -198,6 +198,7 @@ def rollout_json(one: Summary) -> dict[str, Any]:
         "mandate": one.mandate or None,
         "approvedStage": one.approved_stage,
         "approvers": list(one.approvers or ()),
+        **({"setAside": list(one.set_aside)} if one.set_aside else {}),
         "staleApprovals": list(one.stale),
         "nextDue": stamp(one.next_due),
         **({"limits": [_limit_json(limit) for limit in one.limits]} if one.limits else {}),

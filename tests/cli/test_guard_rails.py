@@ -130,6 +130,7 @@ def test_a_freeze_holds_what_is_approved_and_says_until_when(fleet: Fleet) -> No
     assert fleet.run("validate").exit_code == 0
     told = fleet.run("explain", "sensors").stdout + fleet.run("status", "sensors").stdout
     assert "guard rail careful: frozen until <time> (holidays)" in told
+    assert "the freeze ends; nobody has to do anything" in told
     assert fleet.prepared().approved_stage == 1
 
 
@@ -138,6 +139,8 @@ def test_a_freeze_can_be_set_aside(planned: Fleet) -> None:
     except_(planned, "freezes")
     assert codes(planned) == ["I_GUARD_RAIL_EXCEPTION"]
     assert planned.prepared().guarded.freezes == ()
+    (rollout,) = json.loads(planned.ok("status", "--format", "json").stdout)["rollouts"]
+    assert "a bench, and nobody lives there" in rollout["setAside"][0]
 
 
 def test_what_is_edited_and_not_committed_is_not_signed(planned: Fleet) -> None:
