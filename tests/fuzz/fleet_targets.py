@@ -43,7 +43,22 @@ kind: RolloutControl
 metadata: {name: sensors}
 spec: {state: paused, reason: "looking at it", actor: alice}
 """
+_POLICY = b"""\
+apiVersion: fwctl/v1
+kind: RolloutPolicy
+metadata: {name: dev}
+spec:
+  appliesTo: {envs: ["d*"], models: ["*"]}
+  rules:
+    strategies: [Canary, Regional]
+    minimumCanary: {percent: 5}
+    minimumSoak: 15m
+    maximumBlastRadius: {percent: 50, devices: 5000}
+    freezes:
+      - {from: "2026-12-20T00:00:00", until: "2027-01-04T06:00:00", timeZone: Europe/Berlin, reason: holidays}
+"""
 _FILES = _REFERENCE | {
+    "policies/dev.yaml": _POLICY,
     "devices/more.csv": _CSV,
     "devices/more.jsonl": _JSONL,
     "control/dev/sensors.yaml": _CONTROL,
