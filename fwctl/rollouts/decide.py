@@ -133,7 +133,7 @@ def _decision(board: Board, actions: list[Action], step: WaveStep | None = None)
     due, prompt = board.dues()
     if step is None:
         return Decision(tuple(actions), board, None, counts=board.counts.by_state, prompt_due=prompt)
-    due = _next_due([due, step.due], board.now)
+    due = _next_due([due, step.due, step.later], board.now)
     return Decision(tuple(actions), board, due, step.due, step.holding, board.counts.by_state, prompt, step.holdings)
 
 

@@ -30,6 +30,8 @@ class WaveStep:
     holding: str = ""
     holdings: Mapping[str, str] = field(default_factory=dict)
     """wave -> why it does not move"""
+    later: datetime | None = None
+    """when there is something to do again that no pass stays for"""
 
 
 def holding_all(board: Board, reason: str) -> WaveStep:
@@ -42,8 +44,8 @@ def move_waves(board: Board) -> WaveStep:
     if board.rollout.finished is None and (late := _failed_later(board)):
         return WaveStep(late)
     if not board.current:
-        due, holding = switching.retaining(board)
-        return WaveStep(due=due, holding=holding)
+        until, holding = switching.retaining(board)
+        return WaveStep(holding=holding, later=until)
     steps = {wave.name: _in_time(board, wave, _move(board, wave)) for wave in board.current}
     for step in steps.values():
         if any(isinstance(action, Stop | GoBack) for action in step.actions):

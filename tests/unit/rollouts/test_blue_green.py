@@ -174,7 +174,8 @@ def test_it_is_complete_when_what_is_retained_is_over() -> None:
     decision = decide(PLAN, view, NOW)
     assert decision.actions == ()
     assert decision.holding == "keeps the old slots until 2026-11-23 12:50:00Z; fwctl promote ends it"
-    assert decision.wave_due == decision.next_due == passed + timedelta(hours=1)
+    assert decision.next_due == passed + timedelta(hours=1)
+    assert decision.soon(NOW) is None, "no pass stays for it"
     done = (Finish("complete", "10 of 10 reached"),)
     assert decide(PLAN, view, passed + timedelta(hours=1)).actions == done
     assert decide(PLAN, replace(view, control=promoted("retain/wave-1")), NOW).actions == done
