@@ -91,7 +91,8 @@ def _blue_green(fleet: Fleet, options: Namespace, tell: Tell) -> Iterator[Result
     with simulator(fleet, faults=faults) as running:
         reconcile(fleet, codes=(0, 1), faulty=faults is not None)
         yield switched(fleet, running, faulty=faults is not None)
-        yield replace(rolled_back(fleet, running), mode="blue-green", notes=("switched back",))
+        back = rolled_back(fleet, running)
+        yield replace(back, mode="blue-green", notes=("switched back",), details={**back.details, "how": "back"})
 
 
 def _reboot(fleet: Fleet, options: Namespace, tell: Tell) -> Result:

@@ -73,6 +73,15 @@ TARGETS = (
         "rollback of 10,000", "60 s from decision to last revert", "rollback", 10_000, _back,
         lambda run: float(run["details"].get("back last", "9999 s").split()[0]) <= 60,
     ),
+    Target(
+        "BlueGreen: 1,000 staged devices switch", "10 s from first order to last confirmed", "blue-green", 1_000,
+        lambda run: str(run["details"].get("switched within", "?")),
+        lambda run: float(run["details"].get("switched within", "9999 s").split()[0]) <= 10, "switch",
+    ),
+    Target(
+        "BlueGreen: 1,000 devices switch back", "10 s from decision to last revert", "blue-green", 1_000, _back,
+        lambda run: float(run["details"].get("back last", "9999 s").split()[0]) <= 10, "back",
+    ),
     Target("`plan --lock`, warm", "3 s, 600 MB", "plan", 100_000, _time, _within(3, 600e6 / 2**20), "warm"),
     Target("`validate`, a usual change", "1 s", "validate", 100_000, _time, _within(1), "a device moved"),
     Target("a pass with nothing to do", "2 s", "idle", 100_000, _time, _within(2)),

@@ -142,7 +142,7 @@ def switched(fleet: Fleet, running: Running, *, faulty: bool) -> Result:
     result = updated(fleet, "blue-green", running, faulty=faulty)
     begun = ledger.times(fleet.ledger, "order.switching")[0][1]
     last = max(ledger.outcomes(fleet.ledger, "confirmed"))
-    told = {"switched within": f"{(last - begun).total_seconds():.0f} s"}
+    told = {"how": "switch", "switched within": f"{(last - begun).total_seconds():.0f} s"}
     return replace(result, details={**result.details, **told}, notes=("switched",))
 
 
