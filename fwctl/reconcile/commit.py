@@ -22,6 +22,7 @@ from fwctl.rollouts.check import check_plan
 from fwctl.rollouts.compile import Compiled, compile_locked
 from fwctl.rollouts.guardrails import UNGUARDED, Guarded, guard, rails_of
 from fwctl.rollouts.plan import Plan
+from fwctl.rollouts.releases import release_of
 from fwctl.rollouts.view import Control, ControlWord
 from fwctl_agent.protocol.lock import Lock, MerkleTree, Proof
 from fwctl_agent.protocol.messages import TrustVersions
@@ -131,6 +132,10 @@ class CommitState:
         """Release digest -> digest of its image, for the releases that are rolled out and those on the way to them."""
         plans = (one.plan for one in self.rollouts.values())
         return {release.digest: release.image for plan in plans for release in (*plan.stops, plan.release)}
+
+    def releases(self, model: str) -> list[str]:
+        """Return the digests of all releases of a model that the commit has, rolled out or not."""
+        return [release_of(one.model).digest for (of, _), one in self.repo.firmware.items() if of == model]
 
 
 def check_files(files: Mapping[str, bytes]) -> tuple[Loaded, tuple[Diagnostic, ...]]:

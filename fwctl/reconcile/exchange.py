@@ -8,16 +8,20 @@ from __future__ import annotations
 
 import asyncio
 from datetime import datetime, timedelta
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from fwctl.fleet.interface import DeviceLink
 from fwctl.reconcile import records
 from fwctl.reconcile.account import AGAIN, Account, Subject
 from fwctl.reconcile.kept import kept_install, kept_order, without_secret
+from fwctl.reconcile.rebuilding import rebuilt
 from fwctl.reconcile.tools import Recorder, Tools
 from fwctl.state import Change, OrderMoved, OrderStatus
 from fwctl_agent.protocol.messages import BusyReply, DeviceDocument, OrderReply, OrderRequest, RefusedReply
 from fwctl_agent.protocol.statements import FollowVerb, InstallOrder, Order
+
+if TYPE_CHECKING:
+    from fwctl.trust.signing import Installing
 
 POLL_SECONDS: Final = 10
 MAX_STEPS: Final = 200
@@ -181,7 +185,7 @@ class Exchange:
         polled = await self._link.order(install.id, wait=POLL_SECONDS)
         return polled or reply
 
-    async def _follow_up(self, verb: FollowVerb, install: InstallOrder, reason: str) -> Reply:
+    async def _follow_up(self, verb: FollowVerb, install: Installing, reason: str) -> Reply:
         """Send an order about an earlier one and poll it while the device works on it."""
         start = self._tools.clock()
         order = self._tools.pen.orders.follow_up(verb, install, attempt=install.attempt, now=start)
@@ -199,15 +203,32 @@ class Exchange:
 
     async def _make_way(self, order: InstallOrder, running: str, now: datetime) -> None:
         """Another of our orders runs there: a trial is finished, what has not switched yet is cancelled (R16)."""
-        old, why = kept_order(self._tools.ledger, running), f"busy with order {running[:19]}"
+        old, why = (
+            self._began(running),
+            f"busy with order {running[:19]}, which neither the ledger nor the device tells",
+        )
         at = await self._link.order(running) if old is not None else None
-        if isinstance(old, InstallOrder) and at is not None and at.outcome is None:
+        # What is staged has an outcome and still holds its slot.
+        if old is not None and at is not None and (at.outcome is None or at.state == "staged"):
             verb: FollowVerb = "confirm" if at.state == "trial" else "cancel"
             reply = await self._follow_up(verb, old, f"{verb} what an earlier plan began")
-            if isinstance(reply, OrderReply) and reply.outcome is not None:
-                await self._account.record(reply.outcome, also=old.id)
             now, why = self._tools.clock(), f"{verb} of an earlier order came first"
+            if isinstance(reply, OrderReply) and reply.outcome is not None:
+                await self._account.record(reply.outcome, also=self._in_ledger(verb, old, now))
         await self._account.wait(order, now + AGAIN, why)
+
+    def _began(self, running: str) -> Installing | None:
+        """Return an install order that runs on the device: by the ledger, else by what the device says of itself."""
+        kept = kept_order(self._tools.ledger, running)
+        if kept is not None:
+            return kept if isinstance(kept, InstallOrder) else None
+        return rebuilt(self._document, running, self._tools.state.releases(self._document.model))
+
+    def _in_ledger(self, verb: FollowVerb, install: Installing, now: datetime) -> str:
+        """Return the order that an outcome ends: the install order, or what was sent about one that was lost."""
+        if self._tools.ledger.order(install.id) is not None:
+            return install.id
+        return self._tools.pen.orders.follow_up(verb, install, attempt=install.attempt, now=now).id
 
 
 def _said(reply: Reply) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Protocol
 
 from securesystemslib.signer import Signer
 
@@ -16,7 +16,6 @@ from fwctl_agent.protocol.statements import (
     Approval,
     FollowUp,
     FollowVerb,
-    InstallOrder,
     Order,
     Release,
 )
@@ -36,6 +35,21 @@ def sign_approval(approval: Approval, signer: Signer) -> dict[str, Any]:
     return seal(canonical.encode(approval.to_wire()), APPROVAL, signer)
 
 
+class Installing(Protocol):
+    """What a follow-up says of the install order that it is about."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def device(self) -> str: ...
+    @property
+    def mandate(self) -> str: ...
+    @property
+    def release(self) -> str: ...
+    @property
+    def attempt(self) -> int: ...
+
+
 @dataclass(frozen=True)
 class OrderSigner:
     """The reconciler's pen: all orders of one pass carry the same epoch."""
@@ -51,7 +65,7 @@ class OrderSigner:
         """Return the freshness fields that every order carries."""
         return {"epoch": self.epoch, "issued_at": now, "expires": now + ORDER_LIFE}
 
-    def follow_up(self, verb: FollowVerb, install: InstallOrder, *, attempt: int, now: datetime) -> FollowUp:
+    def follow_up(self, verb: FollowVerb, install: Installing, *, attempt: int, now: datetime) -> FollowUp:
         """Return an order about the one that `install` began."""
         return FollowUp(
             device=install.device,

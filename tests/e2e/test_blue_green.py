@@ -9,7 +9,7 @@ from collections.abc import Mapping
 import pytest
 
 from tests.support.canary import BAD, GOOD, CanaryWorld, ended
-from tests.support.world import World
+from tests.support.world import World, until
 
 pytestmark = pytest.mark.e2e
 
@@ -93,8 +93,42 @@ def test_with_restarts_it_ends_complete_when_retain_is_over(world: World) -> Non
     fleet = fleet_of(world, options=("--memory", "--boot-delay", "1"))
     fleet.release(BAD, strategy=STRATEGY % ("Automatic", "1s", "2s"))
     ended(world.once(duration=30), 0)
-    assert (fleet.state(), fleet.waves()) == ("complete", {"wave-1": "passed"})
+    assert fleet.waves() == {"wave-1": "passed"}
+    until(lambda: world.once(duration=5).code == 0 and fleet.state() == "complete", what="the end of retain")
     assert fleet.versions() == {BAD: DEVICES}
     with world.ledger() as ledger:
         kinds = [event.kind for event in ledger.events() if event.kind.startswith("wave.")]
     assert kinds[-4:] == ["wave.open", "wave.switching", "wave.soaking", "wave.passed"]
+
+
+def lose_the_ledger(world: World) -> None:
+    for path in world.ledger_file.parent.glob(f"{world.ledger_file.name}*"):
+        path.unlink()
+
+
+def test_a_lost_ledger_learns_who_holds_the_firmware_and_the_switch_goes_on(world: World) -> None:
+    fleet = fleet_of(world)
+    fleet.release(BAD, strategy=STRATEGY % ("Manual", "1s", "1h"))
+    ended(world.once(duration=20), 0)
+    lose_the_ledger(world)
+    ended(world.once("--new-ledger", duration=20), 0)
+    assert (fleet.waves(), verbs(fleet)) == ({"wave-1": "open"}, {("install", "staged"): DEVICES})
+    assert fleet.versions() == {GOOD: DEVICES}
+    assert downloads(fleet) == 0, "they have it already"
+    world.fwctl("promote", "sensors", "--reason", "it is quiet now")
+    ended(world.once(duration=20), 0)
+    assert (fleet.versions(), downloads(fleet)) == ({BAD: DEVICES}, 0)
+
+
+def test_another_rollout_frees_slots_that_a_lost_ledger_knows_nothing_of(world: World) -> None:
+    """R16: the order that waits there is rebuilt from what the device says, cancelled, and the new one goes on."""
+    fleet = fleet_of(world)
+    fleet.release(BAD, strategy=STRATEGY % ("Manual", "1s", "1h"))
+    ended(world.once(duration=20), 0)
+    lose_the_ledger(world)
+    fleet.release("2.7.0", strategy="{type: Direct}")
+    ran = world.once("--new-ledger", duration=25)
+    ended(ran, 0)
+    assert (fleet.state(), fleet.versions()) == ("complete", {"2.7.0": DEVICES})
+    with world.ledger() as ledger:
+        assert ledger.verify_chain() is None
