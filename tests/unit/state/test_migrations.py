@@ -19,6 +19,7 @@ from fwctl.state import (
     OrderStatus,
     Quarantined,
     RolloutState,
+    SampleTaken,
     SetMeta,
     WaveMoved,
     WaveState,
@@ -26,6 +27,7 @@ from fwctl.state import (
 )
 from fwctl.state.events import row_hash, to_json
 from fwctl.state.form import VERSION
+from fwctl.state.samples import samples
 from fwctl.state.schema import migrations
 from tests.unit.state.support import NOW, ROLLOUT, TTL, later, order_id, rollout, seen
 
@@ -84,7 +86,25 @@ SECOND: Rows = {
     "releases": [{"device": "device-1", "at": T}],
     "taken_back": [{"mandate": "m9", "rollout": ROLLOUT, "since": T}],
 }
-OLDER = {"0002_waves": FIRST, "0003_size": SECOND}
+THIRD: Rows = {
+    **SECOND,
+    "devices": [{name: value for name, value in row.items() if name != "doc"} for row in SECOND["devices"]],
+    "documents": [{"device": "device-1", "doc": '{"id":"device-1"}'}],
+    "orders": [
+        {"number": number, **{name: value for name, value in row.items() if name != "body"}}
+        for number, row in enumerate(SECOND["orders"], 1)
+    ],
+    "order_bodies": [{"number": number, "body": row["body"]} for number, row in enumerate(SECOND["orders"], 1)],
+    "summaries": [
+        {
+            **{"rollout": ROLLOUT, "mandate": "m1", "commit_id": "c1", "at": T, "valid_until": None},
+            **{"revision": 1, "body": "{}"},
+        }
+    ],
+}
+OLDER = {"0002_waves": FIRST, "0003_size": SECOND, "0004_samples": THIRD}
+MADE = {"lease", "revision", "anchor"}
+"""tables that have their row from the beginning"""
 
 
 def older(path: Path, before: str) -> None:
@@ -92,7 +112,7 @@ def older(path: Path, before: str) -> None:
     database = Database(sqlite3.connect(path), execute_plugins=False)
     migrations.apply(database, stop_before=before)
     rows = {**OLDER[before], "events": events()}
-    names = {n for n in database.table_names() if not n.startswith(("_", "sqlite"))} - {"lease"}
+    names = {n for n in database.table_names() if not n.startswith(("_", "sqlite"))} - MADE
     assert names == set(rows), "something of everything"
     for name, given in rows.items():
         for row in given:
@@ -120,7 +140,7 @@ def test_an_older_ledger_keeps_everything(before: str, tmp_path: Path) -> None:
         assert [event.kind for event in ledger.events()] == ["rollout.progressing", "device.seen"]
         first, second = ledger.devices()
         assert (first.id, first.counter, first.spent, first.next_due) == ("device-1", 7, ("m8", "m9"), NOW)
-        assert first.deferred_since == second.deferred_since == (NOW if before == "0003_size" else None)
+        assert first.deferred_since == second.deferred_since == (None if before == "0002_waves" else NOW)
         assert (second.failure_count, second.reason, second.reachable) == (3, "no route", False)
         assert (ledger.document("device-1"), ledger.document("device-2")) == ({"id": "device-1"}, None)
         assert [row.id for row in ledger.orders(mandate="m1")] == [order_id(1), order_id(2)]
@@ -128,7 +148,7 @@ def test_an_older_ledger_keeps_everything(before: str, tmp_path: Path) -> None:
         assert [row.id for row in ledger.leftovers(NOW, ())] == [order_id(1)]
         assert [row.order for row in ledger.outcomes("m1")] == [order_id(2)]
         assert ledger.meta("k") == "v"
-        if before == "0003_size":
+        if before != "0002_waves":
             assert [row.soak_since for row in ledger.waves(ROLLOUT, "m1")] == [NOW]
             assert (ledger.releases(), ledger.taken_back()) == ({"device-1": NOW}, ("m9",))
             assert [row.device for row in ledger.quarantine()] == ["device-2"]
@@ -147,12 +167,16 @@ def test_an_older_ledger_takes_what_is_new(before: str, tmp_path: Path) -> None:
             DeviceUnreachable(at=later(5), device="device-3", reason="no route"),
             OrderMoved(at=later(5), order=order_id(1), status=OrderStatus.SETTLED),
             SetMeta(at=NOW, key="k", value="w"),
+            SampleTaken(
+                at=NOW, mandate="m1", wave="wave-1", phase="before", device="device-1", metrics={"crash_rate": 3}
+            ),
         )
         ledger.apply(changes, epoch=held.epoch)
         assert ledger.verify_chain() is None
         assert [row.id for row in ledger.devices()] == ["device-1", "device-2", "device-3"]
         assert ledger.document("device-1") == {"id": "device-1", "vitals": {"temperature": 40}}
         assert ledger.leftovers(later(99), ()) == []
+        assert samples(ledger, "m1", ["wave-1"]) == {("wave-1", "before"): {"device-1": {"crash_rate": 3}}}
     conn = sqlite3.connect(path)
     assert conn.execute("PRAGMA user_version").fetchone()[0] == VERSION
     conn.close()
