@@ -17,7 +17,7 @@ def manifests() -> str:
         "Every field of every kind, as `fwctl explain KIND.field` tells it. An unknown field is an error. A field that"
     ]
     lines += [
-        "this release cannot honour yet is refused with `E_NOT_ENFORCED` or `E_STRATEGY`. Editors read the same from"
+        "this release cannot honour yet is refused with `E_NOT_ENFORCED`. Editors read the same from"
     ]
     lines += ["the JSON Schemas that `fwctl schema` writes."]
     for kind in KINDS:

@@ -301,9 +301,6 @@ FINDINGS: Final[Mapping[str, Code]] = {
         "wanted before it is wanted before the next one.",
         "Remove it from `regions`, unless devices are still to come.",
     ),
-    "E_STRATEGY": Code(
-        "strategy cannot be compiled", "This release compiles Canary, Direct and Rolling.", "Use one of them."
-    ),
     "E_LIMIT_IMPOSSIBLE": Code(
         "limit that lets nobody start",
         "A limit can never be kept: a share of a place that is no whole device, an allowance of nothing, or a ramp that "

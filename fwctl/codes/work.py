@@ -290,11 +290,6 @@ WORK: Final[Mapping[str, Stop]] = {
         "Simulate one rollout that has targets, with shares from 0 to 1 and at least one run.",
         exits=(2, 3),
     ),
-    "E_STRATEGY": Stop(
-        "This release of fwctl cannot run the rollout's strategy.",
-        "Write `strategy: {type: NAME}` with one of those that the message names.",
-        exits=(3,),
-    ),
     "E_SYSTEM": Stop(
         "The operating system refused something that the command needs.",
         "Check the place that is named, its permissions and free space, then run the command again.",

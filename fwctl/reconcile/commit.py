@@ -162,7 +162,7 @@ def compiled(repo: FleetRepo, rollout: LoadedRollout, files: Mapping[str, bytes]
     """Return a rollout compiled with the lock among `files`; made once for the same files.
 
     Raises:
-        InputError: `E_LOCK_INVALID`, `E_STRATEGY`, `E_NO_WAVE`.
+        InputError: `E_LOCK_INVALID`, `E_NO_WAVE`, `E_REGION`.
     """
     if not isinstance(files, Files):
         return compile_locked(repo, rollout, files)

@@ -92,7 +92,7 @@ class Memo:
         """Return a rollout compiled with its lock, or as it was compiled from the same files before.
 
         Raises:
-            InputError: `E_LOCK_INVALID`, `E_STRATEGY`, `E_NO_WAVE`.
+            InputError: `E_LOCK_INVALID`, `E_NO_WAVE`, `E_REGION`.
         """
         cache, files = self._cache, self._files
         if cache is None:

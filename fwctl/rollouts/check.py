@@ -21,7 +21,6 @@ from fwctl_agent.protocol.lock import Lock
 _Finding = Callable[[str, str, Loc, str], Diagnostic]
 
 _PLACES: Mapping[str, Loc] = {
-    "E_STRATEGY": ("spec", "strategy", "type"),
     "E_NO_WAVE": ("spec", "strategy", "approvalBefore"),
     "E_STOP_STATE": ("spec", "firmware", "version"),
     "E_NO_PATH": ("spec", "firmware", "version"),
@@ -49,7 +48,7 @@ def _check(repo: FleetRepo, rollout: LoadedRollout, compiled: Callable[[], Compi
         yield finding(error.code, error.message, loc, error.remedy)
         return
     for loc, what in not_enforced(rollout.model.spec):
-        remedy = "Remove it; this release rolls out to all targets at once, and people watch."
+        remedy = "Remove it; a rollback takes back everything that the rollout brought."
         yield finding("E_NOT_ENFORCED", f"this release of fwctl does not enforce {what} yet", loc, remedy)
     plan, lock = made.plan, made.lock
     yield from check_windows(repo, rollout, plan)

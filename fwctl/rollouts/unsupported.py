@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from fwctl.manifests.diagnostic import Loc
-from fwctl.manifests.models import Model, RolloutSpec
+from fwctl.manifests.models import RolloutSpec
 
 Found = tuple[Loc, str]
 
@@ -17,10 +17,3 @@ def not_enforced(spec: RolloutSpec) -> Iterator[Found]:
     """Return the place and the name of everything in `spec`, as it was written, that would not be enforced."""
     if spec.rollback.scope == "wave":
         yield ("spec", "rollback", "scope"), "a rollback of one wave"
-
-
-def _set(model: Model, at: Loc, *names: str) -> Iterator[Found]:
-    for name in names:
-        if name in model.model_fields_set and getattr(model, name) is not None:
-            alias = type(model).model_fields[name].alias or name
-            yield (*at, alias), f"`{alias}`"

@@ -36,19 +36,12 @@ def compile_waves(
     """Cut `members` into waves for the rollout called `rollout`; only Regional asks `where` they are.
 
     Raises:
-        InputError: `E_STRATEGY` if this release cannot compile the strategy yet; `E_NO_WAVE` if an approval point names
-            a wave that the strategy does not have; `E_REGION` if a member is in no region that is listed.
+        InputError: `E_NO_WAVE` if an approval point names a wave that the strategy does not have; `E_REGION` if a
+            member is in no region that is listed.
     """
     if isinstance(strategy, Regional):
         return _regional(strategy, members, rollout=rollout, place=place, where=where)
-    compiler = COMPILERS.get(strategy.type)
-    if compiler is None:
-        raise InputError(
-            f"this release of fwctl cannot run the strategy {strategy.type} yet",
-            code="E_STRATEGY",
-            place=place,
-            remedy=f"Write `strategy: {{type: NAME}}` with one of {', '.join(sorted(COMPILERS))}.",
-        )
+    compiler = COMPILERS[strategy.type]
     known = [f"wave-{number}" for number in range(1, compiler.steps(strategy, members) + 1)]
     _check_points(getattr(strategy, "approval_before", ()), known, f"wave-1 to {known[-1]}", place)
     return compiler.waves(strategy, members, rollout)
