@@ -94,9 +94,10 @@ class _Judge:
         """Return why an outcome is not one of this mandate's; an image of another mandate runs after a revert."""
         if outcome.mandate != self._mandate.id:
             return "the outcome is about another mandate"
-        stage = self._stages.get(outcome.device, 1)
-        if outcome.device not in self._stages and self._mandate.late_joiners is None:
+        late = self._mandate.late_joiners
+        if outcome.device not in self._stages and late is None:
             return "it is not in the lock that was approved"
+        stage = self._stages.get(outcome.device, late.stage if late else 1)
         if stage > self._approved:
             return f"it stands in stage {stage}, and stage {self._approved} was approved"
         running = outcome.running

@@ -268,8 +268,8 @@ FINDINGS: Final[Mapping[str, Code]] = {
     ),
     "W_COMPARE_SMALL": Code(
         "comparison that cannot decide",
-        "A wave, or what waits for later waves, is smaller than `compareWithControl.minSample`: the wave will hold until "
-        "somebody promotes it.",
+        "A wave, or what waits for later waves, is smaller than `compareWithControl.minSample`: the wave will hold "
+        "until somebody promotes it.",
         "Make the wave larger or `minSample` smaller.",
     ),
     "W_WINDOW_SHORT": Code(
@@ -303,13 +303,14 @@ FINDINGS: Final[Mapping[str, Code]] = {
     ),
     "E_LIMIT_IMPOSSIBLE": Code(
         "limit that lets nobody start",
-        "A limit can never be kept: a share of a place that is no whole device, an allowance of nothing, or a ramp that "
-        "begins above `maxPerMinute`.",
+        "A limit can never be kept: a share of a place that is no whole device, an allowance of nothing, or a ramp "
+        "that begins above `maxPerMinute`.",
         "Use a number instead of a share, or a larger one; see docs/how-to/limit-a-rollout.md.",
     ),
     "W_LIMIT_PLACE": Code(
         "devices without the label of a limit",
-        "`disruption.groupBy` names a label that devices do not have: they count as one place, and wait for each other.",
+        "`disruption.groupBy` names a label that devices do not have: they count as one place, and wait for each "
+        "other.",
         "Give them the label in the inventory, or group by another one.",
     ),
     "W_LIMIT_SLOW": Code(

@@ -30,7 +30,7 @@ def compile_rollout(repo: FleetRepo, rollout: LoadedRollout, *, lock: Lock | Non
     locked is `not_covered`; neither changes the digest.
 
     Raises:
-        InputError: `E_STRATEGY` for a strategy that this release cannot compile; `E_NO_WAVE`, `E_REGION`.
+        InputError: `E_NO_WAVE`, `E_REGION`.
     """
     targets = target_ids(repo, rollout)
     locked = tuple(sorted(lock.devices)) if lock else targets
@@ -143,7 +143,7 @@ def read_lock(raw: bytes, path: str) -> Lock:
 def mandate_of(plan: Plan, *, manifest: bytes, lock: Lock) -> Mandate:
     """Return what approvals of this plan, manifest and lock authorise (CONTRACTS, "The mandate")."""
     tree, spec = lock.tree(), plan.spec
-    late = spec.late_joiners
+    late, stage = spec.late_joiners, max((wave.stage for wave in plan.waves), default=1)
     return Mandate(
         repo_id=plan.repo_id,
         env=plan.env,
@@ -156,5 +156,5 @@ def mandate_of(plan: Plan, *, manifest: bytes, lock: Lock) -> Mandate:
         releases=tuple(sorted({digest for chain in lock.chains for digest in chain})),
         round=spec.round,
         rollback="allowed" if spec.rollback.allowed else "forbidden",
-        late_joiners=LateJoiners(plan.release.model, plan.env, late.max) if late and late.max else None,
+        late_joiners=LateJoiners(plan.release.model, plan.env, late.max, stage) if late and late.max else None,
     )

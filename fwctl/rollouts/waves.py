@@ -94,7 +94,7 @@ def _move(board: Board, wave: Wave) -> WaveStep:
     if switching.stages(wave, view):
         actions, holding = switching.stage(board, wave, waits)
         return WaveStep(actions, holding=holding)
-    verdict = judge(plan.spec.gates, board.counts.tally(board.number(wave)))
+    verdict = _nobody_left(board, wave) or judge(plan.spec.gates, board.counts.tally(board.number(wave)))
     promoted = rollout.control is not None and wave.name in rollout.control.promoted
     if promoted and not unapproved and rollout.control is not None and not isinstance(verdict, Fail):
         return WaveStep((MoveWave(wave.name, "passed", f"promoted by {rollout.control.words}"),))
@@ -109,6 +109,16 @@ def _move(board: Board, wave: Wave) -> WaveStep:
             return _passing(board, wave, view, reason)
         case _:
             assert_never(verdict)
+
+
+def _nobody_left(board: Board, wave: Wave) -> Inconclusive | None:
+    """Say of a wave from which everybody has dropped out that it proves nothing to the waves after it."""
+    last = board.plan.tracks[wave.track][-1]
+    number = board.number(wave)
+    out = sum(board.counts.standing(number).values())
+    if wave is last or not out or board.counts.tally(number).size:
+        return None
+    return Inconclusive("minReached", f"all {out} are in quarantine or without a legal path; nobody is left to look at")
 
 
 def looks(board: Board) -> list[Visit]:

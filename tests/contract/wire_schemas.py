@@ -95,7 +95,10 @@ MANDATE: Final = obj(
     plan=DIGEST_,
     releases=items(DIGEST_, 256),
     round=number(1),
-    terms=obj(rollback=one_of("allowed", "forbidden"), lateJoiners=maybe(obj(model=ID_, env=ID_, max=number(1)))),
+    terms=obj(
+        rollback=one_of("allowed", "forbidden"),
+        lateJoiners=maybe(optional(obj(model=ID_, env=ID_, max=number(1), stage=number(2)), "stage")),
+    ),
 )
 APPROVAL: Final = obj(
     mandate=MANDATE, stage=number(1, 999), approvedAt=TIME_, expires=TIME_, signer=WORD_, meaning=text(200)

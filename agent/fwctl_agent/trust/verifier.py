@@ -224,7 +224,8 @@ def _approved(
         raise Refusal("E_APPROVAL_SCOPE", f"approved for repository {mandate.repo_id}, not for {context.repo_id}")
     if mandate.env != context.env:
         raise Refusal("E_APPROVAL_SCOPE", f"approved for environment {mandate.env}, this device is in {context.env}")
-    return mandate, judged.approved(policy, mandate.path, leaf.stage if leaf else 1)
+    late = mandate.late_joiners.stage if mandate.late_joiners is not None else 1
+    return mandate, judged.approved(policy, mandate.path, leaf.stage if leaf else late)
 
 
 def _check_replay(mandate: Mandate, approved_at: datetime, context: DeviceContext) -> None:

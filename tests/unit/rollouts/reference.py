@@ -195,7 +195,14 @@ def _one_wave(
         return WaveStep((MoveWave(wave.name, "open", f"{len(wave.devices)} devices may start"),))
     if view.state == "failed":
         return WaveStep(_failed(plan, wave, "maxFailureRate", view.reason))
-    verdict = judge(plan.spec.gates, Tally.of(standings[name] for name in wave.devices if name in standings))
+    here = [standings[name] for name in wave.devices if name in standings]
+    nobody = here and all(one.dropped_out for one in here) and wave is not plan.tracks[wave.track][-1]
+    why = f"all {len(here)} are in quarantine or without a legal path; nobody is left to look at"
+    verdict = (
+        Inconclusive("minReached", why)
+        if nobody
+        else judge(plan.spec.gates, Tally.of(standings[name] for name in wave.devices if name in standings))
+    )
     control = rollout.control
     if control is not None and wave.name in control.promoted and not unapproved and not isinstance(verdict, Fail):
         return WaveStep((MoveWave(wave.name, "passed", f"promoted by {control.words}"),))

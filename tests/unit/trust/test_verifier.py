@@ -473,6 +473,15 @@ def test_late_joiner_enrolled_after_the_approval() -> None:
     case.judge()
 
 
+def test_a_late_joiner_waits_for_the_last_stage() -> None:
+    """Whoever has only the first stage approved cannot give it to devices that the lock does not name."""
+    case = late()
+    case.terms = {"late_joiners": LateJoiners(MODEL, ENV, 5, 2)}
+    case.refused("E_SIG_THRESHOLD")
+    assert LateJoiners(MODEL, ENV, 5).to_wire() == {"model": MODEL, "env": ENV, "max": 5}
+    assert case.terms["late_joiners"].to_wire()["stage"] == 2
+
+
 @pytest.mark.parametrize("terms", [LateJoiners("gateway-v1", ENV, 5), LateJoiners(MODEL, "prod", 5)])
 def test_late_joiner_of_another_model_or_environment(terms: LateJoiners) -> None:
     case = late()

@@ -21,6 +21,12 @@ class LateJoiners:
     model: str
     env: str
     max: int
+    stage: int = 1
+    """the stage that must be approved before any of them joins: the last one; on the wire only if it is not the first"""
+
+    def to_wire(self) -> dict[str, Any]:
+        later = {} if self.stage == 1 else {"stage": self.stage}
+        return {"model": self.model, "env": self.env, "max": self.max, **later}
 
 
 @dataclass(frozen=True)
@@ -64,7 +70,7 @@ class Mandate:
             "round": self.round,
             "terms": {
                 "rollback": self.rollback,
-                "lateJoiners": {"model": late.model, "env": late.env, "max": late.max} if late else None,
+                "lateJoiners": late.to_wire() if late else None,
             },
         }
 
@@ -95,7 +101,8 @@ def _late(value: object) -> LateJoiners | None:
     if value is None:
         return None
     fields = Fields(value, "mandate.terms.lateJoiners")
-    found = LateJoiners(fields.text("model", ID), fields.text("env", ID), fields.integer("max", 1))
+    stage = fields.integer("stage", 2) if fields.has("stage") else 1
+    found = LateJoiners(fields.text("model", ID), fields.text("env", ID), fields.integer("max", 1), stage)
     fields.done()
     return found
 
