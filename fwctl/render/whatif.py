@@ -117,7 +117,8 @@ def assumed(made: Forecast) -> list[str]:
         f"devices run {given.version}" if given.version else "what devices run is not known: they go there directly",
         f"a pass begins every {exactly(given.interval)} and lasts {exactly(given.longest)} at the most",
         "people approve at once" if not given.approval else f"people take {exactly(given.approval)} to approve a stage",
-        "devices are always ready, and nobody changes the rollout; it is over when nothing is left but stragglers",
+        "devices are always ready, and none is compared with a control group",
+        "nobody changes the rollout; it is over when nothing is left but stragglers",
     ]
     return [*lines, *([made.measured] if made.measured else [])]
 

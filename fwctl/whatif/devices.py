@@ -124,7 +124,7 @@ class Devices:
         takes = max(1, round(1000 * release.length / self.assumed.bandwidth))
         end = now + self._connect + takes
         if step.stop is None and self.traits.get(seen.id, SOUND).flaw == "install":
-            return Visited(self._failed(begun, "install", "E_INSTALL", end), end, takes, release.length)
+            return Visited(self._failed(begun, "install", "E_COMMAND", end), end, takes, release.length)
         if self.plan.wave_of[seen.id].activation == "hold":
             held = replace(begun, order=replace(order, state="staged", accepted=True), staged=True)
             return Visited(held, end, takes, release.length)

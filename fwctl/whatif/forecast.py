@@ -58,9 +58,12 @@ def simulate(question: Question) -> Iterator[Run]:
 
 
 def as_simulated(plan: Plan) -> Plan:
-    """Return a plan whose devices are always ready: what they will say of themselves is not known."""
-    ready = plan.spec.preconditions.model_copy(update={"facts": ()})
-    return replace(plan, spec=plan.spec.model_copy(update={"preconditions": ready}))
+    """Return a plan whose devices are always ready and never compared: what they will report is not known."""
+    spec = plan.spec
+    ready = spec.preconditions.model_copy(update={"facts": ()})
+    health = spec.gates.health.model_copy(update={"compare_with_control": None})
+    gates = spec.gates.model_copy(update={"health": health})
+    return replace(plan, spec=spec.model_copy(update={"preconditions": ready, "gates": gates}))
 
 
 def forecast(question: Question, runs: Sequence[Run]) -> Forecast:

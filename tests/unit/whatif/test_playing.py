@@ -226,3 +226,10 @@ def test_a_switch_of_everybody_at_once_is_played_and_waits_for_a_person_only_whe
     assert run.seconds == pytest.approx(300 + 3600 + waited, abs=400)
     bad = run_of(20, spec, approval=1800, failure_rate=1.0, late=0.0, broken=0.0)
     assert (bad.outcome, bad.exposed, bad.counts) == ("rolled-back", 20, {"back": 20})
+
+
+def test_nobody_is_compared_with_a_control_group() -> None:
+    compare = "gates: {health: {compareWithControl: {metrics: [crash_rate]}}}"
+    plan = plan_of([f"d{n:03}" for n in range(100)], [CANARY, compare])
+    run = play(as_simulated(plan), Assumptions(), seed=1, number=0, start=NOW)
+    assert (run.outcome, run.trip) == ("complete", None)
