@@ -107,7 +107,8 @@ class Board(Mapping[str, Standing]):
     def limits(self) -> tuple[LimitLine, ...]:
         """Return what limits hold in the present round, with how many devices; none on the way back."""
         pending = self.counts.by_state["pending"]
-        pending -= sum(1 for seat in self._known(self.rollout.visiting) if self._verdicts[seat].state == "pending")
+        visiting = (seat for seat in self._known(self.rollout.visiting) if self.holds[self._wave(seat)] is None)
+        pending -= sum(1 for seat in visiting if self._verdicts[seat].state == "pending")
         return self._turns.lines(self.holds, pending)
 
     def looks(self) -> list[str]:
@@ -168,13 +169,14 @@ class Board(Mapping[str, Standing]):
         if rebuild or before is None or changed is None:
             self._rebuild()
         else:
+            moved = (before.visiting ^ rollout.visiting) | (before.down_elsewhere ^ rollout.down_elsewhere)
             if self._frame != _frame(rollout) or (self._frame_ends is not None and self._frame_ends <= now):
                 self._reframe()
                 self._turns.frame(rollout)
                 self.counts.hold(self.holds)
                 self._begin_soaks()
+                moved |= rollout.visiting  # a look at who waits may become a start when its wave opens
             ended = self._until.due(now)
-            moved = (before.visiting ^ rollout.visiting) | (before.down_elsewhere ^ rollout.down_elsewhere)
             self._touch({*self._known(changed), *self._known(moved), *ended})
         self._turns.tick(now, self._visiting)
 
@@ -258,7 +260,9 @@ class Board(Mapping[str, Standing]):
         _put(self.lost, seat, wanted=verdict.rule == NO_PATH)
         _put(self._lasting, seat, wanted=failed and device is not None and not _looked_after(device))
         self._turns.put(seat, wave, verdict, self.now, visiting=visiting)
-        self._turns.know(seat, device, verdict, self.now, visiting=visiting)
+        # who waits for its wave is looked at for the comparison with a control group, and starts nothing
+        begun = self.plan.all_waves[wave].name in self.rollout.waves
+        self._turns.know(seat, device, verdict, self.now, visiting=visiting and begun)
         self._note(seat, device)
 
     def _note(self, seat: int, device: DeviceView | None) -> None:

@@ -31,7 +31,9 @@ class World:
         self.members = members
         self.verdicts = {one: judge(self.plan, self.rollout.devices.get(one), self.now) for one in members}
         live = [one for one in members if one not in self.dropped]
-        self.starting = {one for one in live if one in self.rollout.visiting and _may_begin(self.verdicts[one])}
+        # who waits for its wave is only looked at
+        begun = [one for one in live if self.plan.wave_of[one].name in self.rollout.waves]
+        self.starting = {one for one in begun if one in self.rollout.visiting and _may_begin(self.verdicts[one])}
         self.flying = {one for one in live if self.verdicts[one].holds_place} | self.starting
 
     def started_at(self, device: str) -> datetime | None:

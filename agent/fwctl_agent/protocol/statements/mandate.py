@@ -22,7 +22,7 @@ class LateJoiners:
     env: str
     max: int
     stage: int = 1
-    """the stage that must be approved before any of them joins: the last one; on the wire only if it is not the first"""
+    """the last one, which must be approved before any of them joins; on the wire only if it is not the first"""
 
     def to_wire(self) -> dict[str, Any]:
         later = {} if self.stage == 1 else {"stage": self.stage}
