@@ -131,7 +131,7 @@ def attempt(
     """Seal an order with what goes with it; `trust` is the commit whose trust goes with it, the newest by default."""
     state = changes.pop("trust", loot.newest)
     envelope = OrderSigner(loot.order_key, order.epoch).sign(order)
-    request = replace(OrderRequest(envelope, of.approvals, of.releases, loot.trust(state)), **changes)
+    request = replace(OrderRequest(envelope, of.approvals, of.statements(order.release), loot.trust(state)), **changes)
     return Attempt(name, what, order, request, image or loot.image(of.plan.release.image))
 
 
@@ -168,7 +168,7 @@ def of_his_own(loot: Loot, inside: str, real: Prepared) -> Iterator[Attempt]:
     what = "his image, approved by himself in three names"
     yield attempt(loot, "own-approvals", what, order, real, image=evil, approvals=yes, releases=signed)
     order = replace(order, mandate=mandate_of(real).id)
-    releases = (*real.releases, *signed)
+    releases = (*real.statements(real.plan.release.digest), *signed)
     yield attempt(
         loot, "own-image", "his image, under the approved mandate", order, real, image=evil, releases=releases
     )

@@ -91,7 +91,7 @@ class Thief:
 
     def request(self, order: Order, of: Prepared, **changes: Any) -> OrderRequest:
         envelope = OrderSigner(self.order_key, order.epoch).sign(order)
-        request = OrderRequest(envelope, of.approvals, of.releases, self.trust())
+        request = OrderRequest(envelope, of.approvals, of.statements(order.release), self.trust())
         return replace(request, **changes)
 
     def client(self, device: str) -> Client:
@@ -177,9 +177,13 @@ def _mandate(thief: Thief, *, device: str = VICTIM, image: bytes = EVIL) -> tupl
         base.verdict,
         None,
         approvals=(sign_approval(approval, thief.order_key),),
-        releases=(sign_release(release, thief.order_key),),
+        releases={release.digest: (sign_release(release, thief.order_key),)},
     )
     return own, thief.install(device, own, release=release.digest)
+
+
+def _all(of: Prepared) -> tuple[dict[str, Any], ...]:
+    return tuple(one for statements in of.releases.values() for one in statements)
 
 
 def self_approved(thief: Thief) -> tuple[InstallOrder, OrderRequest, bytes]:
@@ -196,7 +200,7 @@ def under_an_approved_mandate(thief: Thief) -> tuple[InstallOrder, OrderRequest,
     real, (own, order) = thief.prepared("only-other"), _mandate(thief)
     assert real.mandate is not None
     order = replace(order, mandate=real.mandate.id)
-    return order, thief.request(order, real, releases=(*real.releases, *own.releases)), EVIL
+    return order, thief.request(order, real, releases=(*_all(real), *_all(own))), EVIL
 
 
 def with_a_policy_of_his_own(thief: Thief) -> tuple[InstallOrder, OrderRequest, bytes]:
