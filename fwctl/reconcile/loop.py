@@ -133,7 +133,9 @@ class Loop:
         revision, summaries = self._summaries(finished)
         applied = SetMeta(at=finished, key="last_applied_commit", value=self.state.commit)
         # A part of a commit is not the commit.
-        looks = next_sweep_due(self.ledger, self.state, finished)
+        undone = any(one.decision.actions and one.prepared.mandate for one in self.running.values())
+        # Out of time, or told to stop: what is decided and not done is the work of the next pass, which must not rest.
+        looks = finished if undone else next_sweep_due(self.ledger, self.state, finished)
         stored = self._stored(summaries, revision, finished, looks=looks)
         await self.writer.write(*([applied] if self.only is None else []), *stored)
         reports, swept = tuple(map(RolloutReport.of, summaries)), self.sweeper.swept

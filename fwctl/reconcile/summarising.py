@@ -83,7 +83,7 @@ def summarise(
         next_due=decision.next_due,
         devices=_named(board.values()) if len(board) <= LISTED else None,
         at=now,
-        valid_until=_valid_until(trust_until, [board.until], decision, back, now, waits=prepared.mandate is not None),
+        valid_until=_valid_until(trust_until, [board.until], decision, back, now),
         set_aside=set_aside(plan),
         limits=tuple(LimitSummary(one.limit, one.value, one.waiting, one.note, one.until) for one in board.limits()),
     )
@@ -139,22 +139,11 @@ def back_summary(back: WayBack) -> BackSummary:
 
 
 def _valid_until(
-    trust: datetime | None,
-    moments: Iterable[datetime | None],
-    decision: Decision,
-    back: WayBack | None,
-    now: datetime,
-    *,
-    waits: bool,
+    trust: datetime | None, moments: Iterable[datetime | None], decision: Decision, back: WayBack | None, now: datetime
 ) -> datetime | None:
-    """Return the first moment after which time alone may change what is trusted, decided, or said of a deadline.
-
-    `waits` says that a pass does what is decided.
-    """
+    """Return the first moment after which time alone may change what is trusted, decided, or said of a deadline."""
     if trust is not None and trust <= now:
         return now  # it was judged by what has ended since
-    if decision.actions and waits:
-        return now  # the pass was out of time, or told to stop: the rest is the work of the next one
     deadline = back.since + timedelta(seconds=back.deadline) if back and back.waiting else None
     ahead = [trust, *moments, decision.next_due, decision.wave_due, deadline]
     return min((moment for moment in ahead if moment is not None and moment > now), default=None)
