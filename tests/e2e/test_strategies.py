@@ -24,7 +24,10 @@ def test_direct_goes_back_on_everybody_when_too_many_get_ill(world: World) -> No
     assert (fleet.state(), fleet.waves()) == ("rolled-back", {"wave-1": "failed"})
     assert fleet.versions() == {GOOD: DEVICES}
     assert len(fleet.touched()) == DEVICES, "Direct asks everybody at once"
-    assert len(fleet.quarantined()) == DEVICES // 4
+    # One still in its trial when the gate is over is told to go back before it can fail.
+    ill = {device for device in fleet.touched() if "health" in dict(fleet.attempts(device)).values()}
+    assert fleet.quarantined() == ill
+    assert 1 <= len(ill) <= DEVICES // 4
 
 
 def test_rolling_stops_at_the_batch_that_gets_ill_and_never_begins_the_next(world: World) -> None:
