@@ -18,7 +18,7 @@ from fwctl.files import read_input
 from fwctl.manifests.diagnostic import Diagnostic, safe
 from fwctl.manifests.repo import FleetRepo
 from fwctl.reconcile.commit import compiled
-from fwctl.rollouts import legality
+from fwctl.rollouts.paths import legality
 from fwctl_agent.protocol.fields import VERSION
 
 MOST = 256 << 20

@@ -14,7 +14,7 @@ from fwctl.manifests.fields import did_you_mean
 from fwctl.manifests.repo import FleetRepo, LoadedRollout
 from fwctl.reconcile.commit import ManifestErrors, Prepared, compiled, judge, load_repo
 from fwctl.rollouts.compile import Compiled, lock_path
-from fwctl.rollouts.legality import lengths
+from fwctl.rollouts.paths.legality import lengths
 from fwctl.rollouts.plan import Plan
 from fwctl.state import DeviceRow
 

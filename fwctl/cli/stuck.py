@@ -20,7 +20,7 @@ from fwctl.manifests.repo import FleetRepo
 from fwctl.reconcile.commit import load_repo
 from fwctl.reconcile.waving import INTERRUPTED, why_stopped
 from fwctl.rollouts.failures import CLASSES
-from fwctl.rollouts.guardrails import set_aside
+from fwctl.rollouts.rails.rules import set_aside
 from fwctl.rollouts.standing import Standing
 from fwctl.state import EventRow
 

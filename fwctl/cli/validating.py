@@ -18,8 +18,8 @@ from fwctl.manifests.repo import FleetRepo
 from fwctl.reconcile.commit import check_files, compiled
 from fwctl.render.words import span
 from fwctl.rollouts.compile import lock_path, release_of
-from fwctl.rollouts.guarding import findings_of_rails, findings_of_rollout
-from fwctl.rollouts.guardrails import guard, rails_of
+from fwctl.rollouts.rails.findings import findings_of_rails, findings_of_rollout
+from fwctl.rollouts.rails.rules import guard, rails_of
 from fwctl.trust.authority import Authority
 
 _SIGNED_STATES = ("released", "deprecated")

@@ -12,7 +12,7 @@ from fwctl.errors import TrustRefused, UsageError
 from fwctl.reconcile.commit import Prepared
 from fwctl.rollouts import switching
 from fwctl.rollouts.decide import decide
-from fwctl.rollouts.gates import Fail, Tally, judge
+from fwctl.rollouts.health.gates import Fail, Tally, judge
 from fwctl.rollouts.plan import Wave
 from fwctl.rollouts.standing import Standing
 from fwctl.rollouts.view import RolloutView

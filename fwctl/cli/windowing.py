@@ -14,8 +14,8 @@ from fwctl.manifests.models import Regional
 from fwctl.manifests.repo import FleetRepo, LoadedRollout
 from fwctl.manifests.targets import target_ids
 from fwctl.reconcile.commit import load_repo
-from fwctl.rollouts.recurring import Interval
-from fwctl.rollouts.windows import UNKNOWN, Calendar, calendar_of, known_zone
+from fwctl.rollouts.windows.calendar import UNKNOWN, Calendar, calendar_of, known_zone
+from fwctl.rollouts.windows.recurring import Interval
 
 ZONES = 10
 """zones of devices that are told by themselves"""

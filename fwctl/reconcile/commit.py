@@ -17,11 +17,11 @@ from fwctl.manifests.load import load
 from fwctl.manifests.models.control import ControlState
 from fwctl.manifests.repo import FleetRepo, Loaded, LoadedControl, LoadedRollout
 from fwctl.reconcile.memo import Memo
-from fwctl.rollouts import guarding
 from fwctl.rollouts.check import check_plan
 from fwctl.rollouts.compile import Compiled, compile_locked
-from fwctl.rollouts.guardrails import UNGUARDED, Guarded, guard, rails_of
 from fwctl.rollouts.plan import Plan
+from fwctl.rollouts.rails import findings as guarding
+from fwctl.rollouts.rails.rules import UNGUARDED, Guarded, guard, rails_of
 from fwctl.rollouts.releases import release_of
 from fwctl.rollouts.view import Control, ControlWord
 from fwctl_agent.protocol.lock import Lock, MerkleTree, Proof

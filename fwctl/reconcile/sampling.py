@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 
 from fwctl.reconcile.commit import Prepared
-from fwctl.rollouts.control_group import Samples, wanted
+from fwctl.rollouts.health.control_group import Samples, wanted
 from fwctl.rollouts.view import DeviceView, RolloutView
 from fwctl.state import Ledger, SampleTaken, WaveRow, WaveState
 from fwctl.state.samples import samples

@@ -23,7 +23,7 @@ from fwctl.reconcile.summary import (
 from fwctl.reconcile.waving import NAMED, WaveLine, WayBack, wave_lines, way_back
 from fwctl.rollouts.board import Board
 from fwctl.rollouts.decide import Decision
-from fwctl.rollouts.guardrails import set_aside
+from fwctl.rollouts.rails.rules import set_aside
 from fwctl.rollouts.standing import Standing
 from fwctl.rollouts.view import RolloutView
 from fwctl.state import Ledger, RolloutRow, RolloutState, SummaryStored

@@ -10,8 +10,8 @@ from typing import Any, Literal, TypedDict, cast
 from fwctl.reconcile.commit import Prepared
 from fwctl.reconcile.elsewhere import Elsewhere
 from fwctl.reconcile.sampling import samples_of
-from fwctl.rollouts import reversal
 from fwctl.rollouts.actions import Finish
+from fwctl.rollouts.paths import reversal
 from fwctl.rollouts.view import DeviceView, Failure, OpenOrder, OrderState, RolloutView, WaveView, WaveWord
 from fwctl.state import DeviceRow, Ledger, OrderRow, OrderStatus, RolloutRow, RolloutState, WaveRow
 from fwctl_agent.protocol.statements import FailureClass, Verb

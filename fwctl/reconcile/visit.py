@@ -21,7 +21,7 @@ from fwctl.reconcile.views import device_view, standby_of
 from fwctl.rollouts import switching
 from fwctl.rollouts.actions import Activate, Defer, Install, Leave, Resume, TakeBack
 from fwctl.rollouts.decide import next_step
-from fwctl.rollouts.metrics import bounds_of
+from fwctl.rollouts.health.metrics import bounds_of
 from fwctl.rollouts.view import DeviceView, OpenOrder, RolloutView
 from fwctl.state import DeviceDeferred
 from fwctl_agent.protocol.messages import DeviceDocument

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from fwctl.render.regions import order_words, region_head, shares
 from fwctl.render.words import counted, document, exactly, labelled
-from fwctl.rollouts.guardrails import set_aside
+from fwctl.rollouts.rails.rules import set_aside
 
 if TYPE_CHECKING:
     from fwctl.cli.planning import PlanResult

@@ -7,8 +7,8 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from fwctl.render.words import columns, counted, document, stamp
-from fwctl.rollouts.recurring import Interval
-from fwctl.rollouts.windows import local
+from fwctl.rollouts.windows.calendar import local
+from fwctl.rollouts.windows.recurring import Interval
 
 if TYPE_CHECKING:
     from fwctl.cli.windowing import Opening, Windows

@@ -14,13 +14,13 @@ from itertools import accumulate, pairwise
 
 from fwctl.rollouts.counting import Counts, Marks
 from fwctl.rollouts.going_back import NEVER_TOUCHED, judge_back
+from fwctl.rollouts.health.soaking import Soak
 from fwctl.rollouts.holds import Context, Hold, StandingState, changes_at, hold_of
-from fwctl.rollouts.limits import LimitLine, Meter
+from fwctl.rollouts.limits.meter import LimitLine, Meter
+from fwctl.rollouts.paths.stepping import NO_PATH
 from fwctl.rollouts.plan import Plan, Wave
 from fwctl.rollouts.queues import Timers
-from fwctl.rollouts.soaking import Soak
 from fwctl.rollouts.standing import MAY_START, Standing, Verdict, judge
-from fwctl.rollouts.stepping import NO_PATH
 from fwctl.rollouts.turns import Turns
 from fwctl.rollouts.view import DeviceView, RolloutView, WaveView
 from fwctl_agent.protocol.statements import FailureClass

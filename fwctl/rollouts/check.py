@@ -9,13 +9,13 @@ from fwctl.manifests.diagnostic import Diagnostic, Loc, quoted
 from fwctl.manifests.fields import did_you_mean
 from fwctl.manifests.repo import FleetRepo, LoadedRollout
 from fwctl.rollouts import switching
-from fwctl.rollouts.comparing_check import check_health
 from fwctl.rollouts.compile import Compiled, lock_path
-from fwctl.rollouts.limits_check import check_limits
+from fwctl.rollouts.health.check import check_health
+from fwctl.rollouts.limits.check import check_limits
 from fwctl.rollouts.plan import Plan
 from fwctl.rollouts.strategies.regional import empty_regions
 from fwctl.rollouts.unsupported import not_enforced
-from fwctl.rollouts.window_check import check_windows
+from fwctl.rollouts.windows.check import check_windows
 from fwctl_agent.protocol.lock import Lock
 
 _Finding = Callable[[str, str, Loc, str], Diagnostic]

@@ -12,9 +12,9 @@ from fwctl.manifests.models import resolve_spec
 from fwctl.manifests.repo import FleetRepo, LoadedRollout
 from fwctl.manifests.targets import target_ids
 from fwctl.rollouts.late import late_waves
+from fwctl.rollouts.paths.stops import chain_of
 from fwctl.rollouts.plan import Plan, Wave
 from fwctl.rollouts.releases import release_of as release_of
-from fwctl.rollouts.stops import chain_of
 from fwctl.rollouts.strategies import compile_waves
 from fwctl.rollouts.strategies.regional import Where
 from fwctl_agent.errors import Refusal

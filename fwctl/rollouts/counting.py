@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from fwctl.rollouts.gates import Tally
+from fwctl.rollouts.health.gates import Tally
 from fwctl.rollouts.standing import FINAL, Hold, Kind, StandingState, Verdict
 
 

@@ -24,15 +24,15 @@ from fwctl.rollouts.actions import (
 )
 from fwctl.rollouts.board import Board
 from fwctl.rollouts.going_back import stand_back
+from fwctl.rollouts.limits.returning import full_place
+from fwctl.rollouts.paths.reversal import STAYS, told
+from fwctl.rollouts.paths.stepping import next_release
 from fwctl.rollouts.plan import Plan
 from fwctl.rollouts.readiness import not_ready
-from fwctl.rollouts.returning import full_place
-from fwctl.rollouts.reversal import STAYS, told
 from fwctl.rollouts.standing import Standing, stand
-from fwctl.rollouts.stepping import next_release
 from fwctl.rollouts.view import DeviceView, RolloutView
 from fwctl.rollouts.waves import WaveStep, holding_all, looks, move_waves
-from fwctl.rollouts.windows import device_closed
+from fwctl.rollouts.windows.calendar import device_closed
 
 DEFER_AGAIN = timedelta(minutes=5)
 """a device that is not ready is asked again so often"""

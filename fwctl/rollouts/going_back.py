@@ -9,8 +9,8 @@ from __future__ import annotations
 from datetime import datetime
 from functools import lru_cache
 
+from fwctl.rollouts.paths.reversal import STAYS, stays
 from fwctl.rollouts.plan import Plan
-from fwctl.rollouts.reversal import STAYS, stays
 from fwctl.rollouts.standing import Standing, StandingState, Verdict
 from fwctl.rollouts.view import DeviceView, RolloutView
 from fwctl_agent.protocol.statements import FailureClass

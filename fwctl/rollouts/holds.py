@@ -8,10 +8,10 @@ from datetime import datetime
 from functools import cached_property
 from typing import Literal
 
-from fwctl.rollouts import guardrails
 from fwctl.rollouts.plan import LATE, Plan, Wave
+from fwctl.rollouts.rails import rules as guardrails
 from fwctl.rollouts.view import RolloutView
-from fwctl.rollouts.windows import Closed, next_change, shut
+from fwctl.rollouts.windows.calendar import Closed, next_change, shut
 
 StandingState = Literal[
     "pending", "held", "in-flight", "retry", "staged", "reached", "failed", "straggler", "back", "untouched"

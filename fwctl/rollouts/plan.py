@@ -13,8 +13,8 @@ from typing import Any, Literal
 from fwctl.manifests.models import RolloutSpec, plain
 from fwctl.manifests.models.rollout_parts import Limits, Retry, Window
 from fwctl.manifests.table import Profile
-from fwctl.rollouts.paths import Paths
-from fwctl.rollouts.places import place_name
+from fwctl.rollouts.limits.places import place_name
+from fwctl.rollouts.paths.along import Paths
 from fwctl_agent.protocol import canonical
 from fwctl_agent.protocol.lock import Leaf, Lock
 from fwctl_agent.protocol.statements import Release

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from fwctl.rollouts.plan import Plan, Wave
-from fwctl.rollouts.windows import calendar, local
+from fwctl.rollouts.windows.calendar import calendar, local
 
 
 def window_words(plan: Plan, wave: Wave, now: datetime) -> str:

@@ -18,8 +18,8 @@ from fwctl.rollouts.holds import Context as Context
 from fwctl.rollouts.holds import Hold as Hold
 from fwctl.rollouts.holds import StandingState as StandingState
 from fwctl.rollouts.holds import hold_of as hold_of
+from fwctl.rollouts.paths.stepping import NO_PATH, no_path, on_the_way, order_words, step_words
 from fwctl.rollouts.plan import Plan
-from fwctl.rollouts.stepping import NO_PATH, no_path, on_the_way, order_words, step_words
 from fwctl.rollouts.view import DeviceView, OpenOrder, RolloutView
 from fwctl_agent.protocol.statements import FailureClass
 

@@ -13,7 +13,7 @@ from typing import Literal, assert_never
 from fwctl.manifests.models import BlueGreen
 from fwctl.rollouts.actions import Action, GoBack, MoveWave
 from fwctl.rollouts.board import Board
-from fwctl.rollouts.gates import Fail, Inconclusive, Pass, Undecided, judge
+from fwctl.rollouts.health.gates import Fail, Inconclusive, Pass, Undecided, judge
 from fwctl.rollouts.plan import Plan, Wave
 from fwctl.rollouts.view import RolloutView, WaveView
 

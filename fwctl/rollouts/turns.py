@@ -9,7 +9,7 @@ from datetime import datetime
 from heapq import merge
 from itertools import pairwise
 
-from fwctl.rollouts.limits import Held, LimitLine, Meter
+from fwctl.rollouts.limits.meter import Held, LimitLine, Meter
 from fwctl.rollouts.plan import Wave
 from fwctl.rollouts.queues import Dues, Key, Lane
 from fwctl.rollouts.standing import Hold, Verdict

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Literal
 
 from fwctl.rollouts.actions import Finish
-from fwctl.rollouts.guardrails import FreezeOf
+from fwctl.rollouts.rails.rules import FreezeOf
 from fwctl_agent.protocol.statements import FailureClass, Verb
 
 OrderState = Literal["intended", "sent", "accepted", "running", "staged", "switching"]

@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import assert_never
 
-from fwctl.rollouts import control_group, switching
+from fwctl.rollouts import switching
 from fwctl.rollouts.actions import Action, GoBack, MoveWave, Stop, Visit
 from fwctl.rollouts.board import Board
-from fwctl.rollouts.gates import RATE, Fail, Inconclusive, Pass, Undecided, judge, too_many
+from fwctl.rollouts.health import control_group
+from fwctl.rollouts.health.gates import RATE, Fail, Inconclusive, Pass, Undecided, judge, too_many
 from fwctl.rollouts.holds import at_work
 from fwctl.rollouts.plan import Plan, Wave
 from fwctl.rollouts.view import RolloutView, WaveView

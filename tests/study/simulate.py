@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from fwctl.manifests.models.rollout_parts import CompareWithControl, Gates
-from fwctl.rollouts.control_group import BEFORE, compare
-from fwctl.rollouts.gates import Fail, Inconclusive, Tally, judge
-from fwctl.rollouts.soaking import LOOKS_PER_SOAK
+from fwctl.rollouts.health.control_group import BEFORE, compare
+from fwctl.rollouts.health.gates import Fail, Inconclusive, Tally, judge
+from fwctl.rollouts.health.soaking import LOOKS_PER_SOAK
 
 LIMIT = 2.0
 """percent of failures that are allowed"""

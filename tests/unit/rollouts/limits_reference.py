@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from fwctl.manifests.scalars import Amount
-from fwctl.rollouts.limits import Held
-from fwctl.rollouts.places import place_name
+from fwctl.rollouts.limits.meter import Held
+from fwctl.rollouts.limits.places import place_name
 from fwctl.rollouts.plan import Plan
 from fwctl.rollouts.standing import Standing, Verdict, judge
 from fwctl.rollouts.view import RolloutView
-from fwctl.rollouts.windows import UNKNOWN, calendar
+from fwctl.rollouts.windows.calendar import UNKNOWN, calendar
 
 
 @dataclass

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from fwctl.rollouts.actions import Action, Finish, GoBack, MoveWave, Quarantine, Stop, Visit
-from fwctl.rollouts.gates import Fail, Inconclusive, Pass, Tally, Undecided, judge, too_many
 from fwctl.rollouts.going_back import stand_back
+from fwctl.rollouts.health.gates import Fail, Inconclusive, Pass, Tally, Undecided, judge, too_many
 from fwctl.rollouts.plan import Plan, Wave
 from fwctl.rollouts.standing import FINAL, Standing, stand
 from fwctl.rollouts.view import RolloutView
 from fwctl.rollouts.waves import WaveStep, current
-from fwctl.rollouts.windows import shut
+from fwctl.rollouts.windows.calendar import shut
 from tests.unit.rollouts.limits_reference import World, choose
 
 PROMPT = ("in-flight", "retry", "pending")

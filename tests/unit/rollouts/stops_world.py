@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from fwctl.manifests.models import Firmware
-from fwctl.rollouts.paths import Paths
-from fwctl.rollouts.stops import Chain, chain_of
+from fwctl.rollouts.paths.along import Paths
+from fwctl.rollouts.paths.stops import Chain, chain_of
 
 MODEL = "sensor-v1"
 

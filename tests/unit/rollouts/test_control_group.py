@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fwctl.rollouts import control_group as control
 from fwctl.rollouts.actions import GoBack, MoveWave, Visit
 from fwctl.rollouts.decide import Decision, decide
-from fwctl.rollouts.gates import Inconclusive, Pass
+from fwctl.rollouts.health import control_group as control
+from fwctl.rollouts.health.gates import Inconclusive, Pass
 from fwctl.rollouts.plan import Plan
 from fwctl.rollouts.view import DeviceView, RolloutView, WaveView
 from tests.unit.rollouts.fleets import NOW, check_plans, files, plan_of, repo_of

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from fwctl.manifests.models.rollout_parts import Gates
 from fwctl.rollouts.failures import CLASSES
-from fwctl.rollouts.gates import Fail, Inconclusive, Pass, Tally, Undecided, judge
+from fwctl.rollouts.health.gates import Fail, Inconclusive, Pass, Tally, Undecided, judge
 from fwctl.rollouts.standing import Standing, StandingState
 from fwctl_agent.protocol.statements import FailureClass
 

@@ -14,7 +14,8 @@ from fwctl.manifests import FleetRepo, load
 from fwctl.manifests.models.policy import Freeze, Share
 from fwctl.rollouts.compile import compile_rollout
 from fwctl.rollouts.decide import decide
-from fwctl.rollouts.guardrails import (
+from fwctl.rollouts.plan import Plan
+from fwctl.rollouts.rails.rules import (
     FreezeOf,
     allowed,
     blast_radius,
@@ -24,7 +25,6 @@ from fwctl.rollouts.guardrails import (
     next_change,
     rails_of,
 )
-from fwctl.rollouts.plan import Plan
 from fwctl.rollouts.view import DeviceView, OpenOrder, RolloutView, WaveView
 from fwctl_agent.protocol import canonical
 from tests.unit.manifests.conftest import clean_files

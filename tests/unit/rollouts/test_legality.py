@@ -10,8 +10,8 @@ import pytest
 from fwctl.cli.observed import read_observed
 from fwctl.errors import InputError
 from fwctl.manifests.diagnostic import Diagnostic
-from fwctl.rollouts import legality
 from fwctl.rollouts.compile import compile_rollout
+from fwctl.rollouts.paths import legality
 from tests.unit.rollouts.fleets import KEY, files, repo_of
 
 FIRMWARE = """\

@@ -15,7 +15,7 @@ from fwctl.manifests.table import Profile
 from fwctl.rollouts.actions import Finish, MoveWave, Visit
 from fwctl.rollouts.board import Board
 from fwctl.rollouts.decide import Decision, decide_on
-from fwctl.rollouts.places import share_of
+from fwctl.rollouts.limits.places import share_of
 from fwctl.rollouts.plan import Plan
 from fwctl.rollouts.view import DeviceView, OpenOrder, RolloutView, WaveView
 from tests.unit.rollouts.fleets import NOW, plan_of

@@ -13,8 +13,8 @@ from fwctl.rollouts.actions import Finish, Install, Leave, TakeBack, Visit
 from fwctl.rollouts.compile import release_of
 from fwctl.rollouts.decide import decide, next_step
 from fwctl.rollouts.going_back import stand_back
+from fwctl.rollouts.paths.reversal import barred
 from fwctl.rollouts.plan import Plan
-from fwctl.rollouts.reversal import barred
 from fwctl.rollouts.standing import stand
 from fwctl.rollouts.view import DeviceView, Failure, OpenOrder, WaveView
 from tests.unit.rollouts import fleets

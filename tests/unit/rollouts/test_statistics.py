@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fwctl.manifests.models.rollout_parts import Limit
-from fwctl.rollouts.metrics import bounds_of, impossible
-from fwctl.rollouts.statistics import can_compare, holm, rank_test, wilson_lower
+from fwctl.rollouts.health.metrics import bounds_of, impossible
+from fwctl.rollouts.health.statistics import can_compare, holm, rank_test, wilson_lower
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from fwctl.errors import InputError
 from fwctl.manifests.models import Firmware
-from fwctl.rollouts.paths import Paths
+from fwctl.rollouts.paths.along import Paths
 from fwctl.rollouts.releases import release_of
 from fwctl_agent.protocol.versions import version_key
 from tests.unit.rollouts.stops_world import chain, firmware, fleet, paths, versions, way

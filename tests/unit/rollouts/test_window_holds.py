@@ -16,7 +16,7 @@ from fwctl.rollouts.board import Board
 from fwctl.rollouts.decide import LOOK_AGAIN, decide, decide_on, next_step
 from fwctl.rollouts.plan import Plan
 from fwctl.rollouts.view import DeviceView, Failure, OpenOrder, WaveView
-from fwctl.rollouts.windows import Calendar, calendar_of
+from fwctl.rollouts.windows.calendar import Calendar, calendar_of
 from tests.unit.rollouts.fleets import OPEN, plan_of, view_of
 
 NIGHT = 'window: {allow: [{cron: "0 1 * * *", duration: 4h, timeZone: "Europe/Berlin"}]}'

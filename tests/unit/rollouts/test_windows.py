@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fwctl.manifests.models.rollout_parts import Span, Window
-from fwctl.rollouts.recurring import Interval, complement, occurrences, union
-from fwctl.rollouts.windows import Calendar, known_zone, local
+from fwctl.rollouts.windows.calendar import Calendar, known_zone, local
+from fwctl.rollouts.windows.recurring import Interval, complement, occurrences, union
 
 BERLIN, NEW_YORK, LORD_HOWE, KOLKATA = "Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Asia/Kolkata"
 MINUTE = timedelta(minutes=1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fwctl.rollouts.places import named, place_name, share_of
+from fwctl.rollouts.limits.places import named, place_name, share_of
 from fwctl.rollouts.plan import Plan
 from fwctl.rollouts.view import RolloutView
 

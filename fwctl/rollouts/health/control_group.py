@@ -16,10 +16,10 @@ from math import ceil
 from statistics import median
 
 from fwctl.manifests.models.rollout_parts import CompareWithControl
-from fwctl.rollouts.gates import Fail, Inconclusive, Pass, Undecided, Verdict
+from fwctl.rollouts.health.gates import Fail, Inconclusive, Pass, Undecided, Verdict
+from fwctl.rollouts.health.soaking import LEAST_LOOK, LOOKS_PER_SOAK
+from fwctl.rollouts.health.statistics import NEEDS_STATS, can_compare, holm, rank_test
 from fwctl.rollouts.plan import LATE, Plan, Wave
-from fwctl.rollouts.soaking import LEAST_LOOK, LOOKS_PER_SOAK
-from fwctl.rollouts.statistics import NEEDS_STATS, can_compare, holm, rank_test
 from fwctl.rollouts.view import DeviceView, RolloutView, WaveView
 
 RULE = "compareWithControl"

@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfoNotFoundError
 
 from fwctl.manifests.models.rollout_parts import Span, Window
 from fwctl.rollouts.plan import Plan, Wave
-from fwctl.rollouts.recurring import Interval, complement, occurrences, union, zone_of
+from fwctl.rollouts.windows.recurring import Interval, complement, occurrences, union, zone_of
 
 AHEAD = timedelta(days=4 * 366)
 """a change that lies further ahead is not looked for: every date of the calendar comes before that"""

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from fwctl.errors import TrustRefused
 from fwctl.manifests.diagnostic import Diagnostic, Place, Related, quoted
 from fwctl.manifests.repo import FleetRepo, LoadedRollout
-from fwctl.rollouts.guardrails import Guarded, Rails
+from fwctl.rollouts.rails.rules import Guarded, Rails
 
 SIGNED = "trust/policy/policy.json"
 _SIGN = (

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 from fwctl.manifests.diagnostic import Diagnostic, Loc
 from fwctl.manifests.repo import FleetRepo, LoadedRollout
+from fwctl.rollouts.paths.reversal import Barred, barred
 from fwctl.rollouts.plan import Plan
-from fwctl.rollouts.reversal import Barred, barred
 from fwctl_agent.protocol.statements import Release
 from fwctl_agent.protocol.versions import version_key
 

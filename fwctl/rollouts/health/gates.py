@@ -9,8 +9,8 @@ from functools import lru_cache
 
 from fwctl.manifests.models.rollout_parts import Gates
 from fwctl.rollouts.failures import CLASSES
+from fwctl.rollouts.health.statistics import wilson_lower
 from fwctl.rollouts.standing import Standing
-from fwctl.rollouts.statistics import wilson_lower
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,9 @@ from typing import Final
 
 from fwctl.manifests.diagnostic import Loc
 from fwctl.manifests.models.rollout_parts import Disruption, Limits
-from fwctl.rollouts.places import NOWHERE, Places, share_of
+from fwctl.rollouts.limits.places import NOWHERE, Places, share_of
+from fwctl.rollouts.limits.rates import rate_after
 from fwctl.rollouts.plan import Plan
-from fwctl.rollouts.rates import rate_after
 
 LONG: Final = timedelta(days=30)
 _AT: Final[Loc] = ("spec", "limits")

@@ -7,7 +7,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from fwctl.manifests.diagnostic import Loc, quoted
-from fwctl.rollouts.metrics import impossible
+from fwctl.rollouts.health.metrics import impossible
 from fwctl.rollouts.plan import Plan
 
 _HEALTH: Loc = ("spec", "gates", "health")

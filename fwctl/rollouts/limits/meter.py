@@ -14,13 +14,13 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Final, Literal
 
-from fwctl.rollouts.places import Outages, Places, Traffic
+from fwctl.rollouts.limits.places import Outages, Places, Traffic
+from fwctl.rollouts.limits.rates import Rate
 from fwctl.rollouts.plan import Plan
 from fwctl.rollouts.queues import Key, KeyName
-from fwctl.rollouts.rates import Rate
 from fwctl.rollouts.standing import Standing, Verdict
 from fwctl.rollouts.view import DeviceView, RolloutView, WaveView
-from fwctl.rollouts.windows import UNKNOWN, Closed, calendar, device_window
+from fwctl.rollouts.windows.calendar import UNKNOWN, Closed, calendar, device_window
 
 PLACES: Final[Mapping[str, str]] = {"disruption": "place", "bytesPerMinutePerSite": "site"}
 MAY_BEGIN: Final = ("pending", "retry", "straggler")

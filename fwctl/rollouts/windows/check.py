@@ -16,8 +16,8 @@ from fwctl.manifests.models import Regional, RolloutSpec
 from fwctl.manifests.models.rollout_parts import Span, Window
 from fwctl.manifests.repo import FleetRepo, LoadedRollout
 from fwctl.rollouts.plan import Plan
-from fwctl.rollouts.recurring import LONGEST, begins_a_day, cron_of, zone_of
-from fwctl.rollouts.windows import AHEAD, DEVICE, Calendar, known_zone
+from fwctl.rollouts.windows.calendar import AHEAD, DEVICE, Calendar, known_zone
+from fwctl.rollouts.windows.recurring import LONGEST, begins_a_day, cron_of, zone_of
 
 _BEGIN = datetime(2024, 1, 1, tzinfo=UTC)
 _END = _BEGIN + AHEAD

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fwctl.rollouts.paths import Path
+from fwctl.rollouts.paths.along import Path
 from fwctl.rollouts.plan import Plan
 from fwctl.rollouts.view import DeviceView
 from fwctl_agent.protocol.statements import Release

@@ -1,0 +1,1 @@
+"""Gates, soaks, and the comparison with a control group."""

@@ -1,0 +1,1 @@
+"""Guard rails: what no rollout may do while they are in force."""

@@ -1,0 +1,1 @@
+"""Windows: when devices may start."""
