@@ -73,7 +73,8 @@ class Account:
             check_running(outcome.running, self._tools.state, device)
         except DeviceError as error:
             # It says that the order is over and does not prove how: this attempt is over, so that attempts can end.
-            await self._recorder.write(*records.unproved(self._tools.ledger, also, error, now))
+            told = {"code": error.code, "reason": error.message}
+            await self._recorder.write(*records.without_outcome(self._tools.ledger, also, **told, now=now))
             raise
         row = self._tools.ledger.order(also)
         if row is None or row.mandate != outcome.mandate:
@@ -84,6 +85,7 @@ class Account:
                 remedy="Look at the device: what it says cannot be true.",
             )
         more = records.settled(row, outcome, now) if outcome.order != also else []
+        more += records.cut_off(self._tools.ledger, row, outcome, now, but={outcome.order, with_it})
         if with_it and outcome.order != with_it:
             more += records.settled(self._tools.ledger.order(with_it), outcome, now)
         if outcome.result in ("confirmed", "staged"):
@@ -135,16 +137,6 @@ class Account:
 
     async def never_arrived(self, order: str, now: datetime) -> None:
         """Write the end of an order that the device knows nothing of; nothing if it is over already."""
-        row = self._tools.ledger.order(order)
-        if row is None or row.status is OrderStatus.SETTLED:
-            return await self._recorder.write()
-        return await self._recorder.write(
-            OrderMoved(
-                at=now,
-                order=order,
-                status=OrderStatus.SETTLED,
-                failure_class="unreachable",
-                code="E_NEVER_ARRIVED",
-                reason="it was withdrawn before it arrived",
-            )
-        )
+        why = "it was withdrawn before it arrived"
+        changes = records.without_outcome(self._tools.ledger, order, code="E_NEVER_ARRIVED", reason=why, now=now)
+        return await self._recorder.write(*changes)

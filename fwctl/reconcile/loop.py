@@ -15,7 +15,7 @@ from fwctl.reconcile import records
 from fwctl.reconcile.commit import CommitState, Prepared
 from fwctl.reconcile.finishing import finish_leftover
 from fwctl.reconcile.images import STORAGE_CODES
-from fwctl.reconcile.leftovers import find_leftovers
+from fwctl.reconcile.leftovers import Leftovers
 from fwctl.reconcile.reports import PassReport, RolloutReport
 from fwctl.reconcile.setting import LEASE_TTL
 from fwctl.reconcile.summarising import paused, stored, stored_fleet, summarise
@@ -48,7 +48,9 @@ ROUND_SECONDS = 0.2
 SUMMARY_SECONDS = 5.0
 """least time between two summaries while the pass runs; `status` believes one for 30 s"""
 LEFTOVER_SECONDS = 1.0
-"""least time between two looks for what earlier plans left behind"""
+"""least time between two looks for what was left behind"""
+LEFTOVERS = "(leftovers)"
+"""stands in place of a rollout where visits are kept by rollout, as `SWEEP` does"""
 
 STOPS = {"refused": RolloutState.HELD, "paused": RolloutState.PAUSED, "aborted": RolloutState.ABORTED}
 """a stop by any other rule is a gate that failed"""
@@ -101,6 +103,7 @@ class Loop:
     active: dict[Key, asyncio.Task[None]] = field(default_factory=dict)
     running: dict[str, _Running] = field(default_factory=dict)
     sweeper: Sweeper = field(init=False)
+    leftovers: Leftovers = field(init=False)
     _renewed: float = field(default_factory=time.monotonic)
     _looked_back: float = -inf
     _tell_at: float = field(default_factory=lambda: time.monotonic() + SUMMARY_SECONDS)
@@ -108,6 +111,7 @@ class Loop:
 
     def __post_init__(self) -> None:
         self.sweeper = Sweeper(self.tools)
+        self.leftovers = Leftovers(self.ledger, self.state)
 
     async def run(self) -> PassReport:
         """Work until nothing is due, or until the deadline; what is under way then is brought to a resting point.
@@ -135,12 +139,17 @@ class Loop:
         # A part of a commit is not the commit.
         undone = any(one.decision.actions and one.prepared.mandate for one in self.running.values())
         # Out of time, or told to stop: what is decided and not done is the work of the next pass, which must not rest.
-        looks = finished if undone else next_sweep_due(self.ledger, self.state, finished)
+        looks = finished if undone else self._next_look(finished)
         stored = self._stored(summaries, revision, finished, looks=looks)
         await self.writer.write(*([applied] if self.only is None else []), *stored)
         reports, swept = tuple(map(RolloutReport.of, summaries)), self.sweeper.swept
         visits = self.visits + swept.devices  # a look is left out when a rollout was quicker
         return PassReport(self.state.commit, self.lease.epoch, visits, reports, started, finished, swept)
+
+    def _next_look(self, now: datetime) -> datetime | None:
+        """Return when a device is due next that no rollout asks for."""
+        moments = (next_sweep_due(self.ledger, self.state, now), self.leftovers.next_due())
+        return min((moment for moment in moments if moment is not None), default=None)
 
     async def _keep_lease(self) -> None:
         if time.monotonic() - self._renewed >= RENEW_SECONDS:
@@ -222,8 +231,8 @@ class Loop:
         return [self._decide(prepared, news, now) for prepared in self._rollouts()]
 
     def _decide(self, prepared: Prepared, news: frozenset[str], now: datetime) -> _Running:
-        mine, members = (prepared.key, SWEEP), prepared.plan.wave_of
-        visiting = frozenset(device for rollout, device in self.active if rollout in mine and device in members)
+        members = prepared.plan.wave_of
+        visiting = frozenset(device for _, device in self.active if device in members)
         one = self.running.get(prepared.key)
         live, board = (one.live, one.board) if one else (Live(self.ledger, prepared), Board(prepared.plan))
         view, changed = live.look(news, visiting)
@@ -250,8 +259,8 @@ class Loop:
                     visits.append(device)
                 case Stop(rule=rule, reason=reason):
                     await self._move(one.prepared, STOPS.get(rule, RolloutState.STOPPED), reason, now, rule=rule)
-                case GoBack(rule=rule, reason=reason):
-                    await self._move(one.prepared, RolloutState.ROLLING_BACK, reason, now, rule=rule)
+                case GoBack(rule=rule, reason=reason, keeps=keeps):
+                    await self._move(one.prepared, RolloutState.ROLLING_BACK, reason, now, rule=rule, keeps=keeps)
                 case MoveWave():
                     await self.writer.write(records.wave_moved(one.prepared, action, now))
                 case Quarantine(device=device, reason=reason):
@@ -285,16 +294,19 @@ class Loop:
         visitor = Visitor(self.tools, prepared, prepared.mandate, lambda: self._view(prepared.key))
         open_ = sum(number for state, number in one.decision.counts.items() if state not in FINAL)
         self.tools.watcher.opened(prepared.key, open_)
-        self.visits += len(devices)
-        for device in devices:
+        # One visit at a time: who is called for another reason is decided on again after it.
+        busy = {device for _, device in self.active}
+        free = [device for device in devices if device not in busy]
+        self.visits += len(free)
+        for device in free:
             self.active[prepared.key, device] = asyncio.create_task(visitor.visit(device))
 
     def _begin_leftovers(self, now: datetime) -> None:
         busy = {device for _, device in self.active}
-        for leftover in find_leftovers(self.ledger, self.state, busy, now):
+        for leftover in self.leftovers.due(busy, now):
             self.visits += 1
             visit = asyncio.create_task(finish_leftover(self.tools, leftover))
-            self.active[leftover.row.rollout, leftover.row.device] = visit
+            self.active[LEFTOVERS, leftover.row.device] = visit
 
     def _begin_sweep(self, now: datetime) -> None:
         if self.sweeper.has_room(now, beside=len(self.active) > len(self.sweeper.under_way)):
@@ -316,9 +328,16 @@ class Loop:
         return True
 
     async def _move(
-        self, prepared: Prepared, state: RolloutState, reason: str, now: datetime, *, rule: str = ""
+        self,
+        prepared: Prepared,
+        state: RolloutState,
+        reason: str,
+        now: datetime,
+        *,
+        rule: str = "",
+        keeps: bool = False,
     ) -> None:
-        await self.writer.write(records.moved(prepared, self.state.commit, state, reason, now, rule=rule))
+        await self.writer.write(records.moved(prepared, self.state.commit, state, reason, now, rule=rule, keeps=keeps))
 
     async def _tell(self, now: datetime) -> None:
         """Write down now and then where the rollouts stand, for whoever looks while the pass runs."""

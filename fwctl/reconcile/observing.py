@@ -17,6 +17,7 @@ from fwctl.reconcile.tools import Recorder, Tools
 from fwctl.rollouts.failures import backoff
 from fwctl.state import Change, DeviceUnreachable, to_json
 from fwctl_agent.protocol.messages import DeviceDocument
+from fwctl_agent.protocol.statements import Outcome
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,7 @@ def _late(tools: Tools, link: DeviceLink, document: DeviceDocument, now: datetim
     if not document.outcomes:
         return []
     found: list[Change] = []
+    outcomes: list[Outcome] = []
     recorded, repo_id = tools.ledger.outcome_envelopes(document.id), tools.state.repo.fleet.spec.repo_id
     for envelope in document.outcomes:
         if to_json(envelope) in recorded or _same_statement(envelope, recorded):
@@ -79,6 +81,10 @@ def _late(tools: Tools, link: DeviceLink, document: DeviceDocument, now: datetim
         except DeviceError:
             continue
         found += changes
+        outcomes.append(outcome)
+    told = {outcome.order for outcome in outcomes}
+    for outcome in outcomes:
+        found += records.cut_off(tools.ledger, tools.ledger.order(outcome.order), outcome, now, but=told)
     return found
 
 

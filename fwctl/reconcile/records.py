@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Any
 
-from fwctl.errors import DeviceError
 from fwctl.fleet.interface import printable
 from fwctl.fleet.outcomes import verify_outcome
 from fwctl.reconcile.commit import Prepared
@@ -127,6 +126,27 @@ def received(
     return outcome, [row, *settled(ledger.order(outcome.order), outcome, now)]
 
 
+def cut_off(
+    ledger: Ledger, row: OrderRow | None, outcome: Outcome, now: datetime, *, but: Collection[str]
+) -> list[Change]:
+    """Return the end of what was sent to go on with an install order that ends by this outcome; `but` end by their own.
+
+    A device that never answers to it (it went back meanwhile, another plan came) would have it under way for ever.
+    """
+    if row is None or row.verb != "install" or outcome.result == "staged" or not settled(row, outcome, now):
+        return []
+    if row.status is not OrderStatus.SWITCHING and outcome.order != row.id:
+        return []  # its confirm has brought the outcome
+    return [change for one in _going_on(ledger, row) if one.id not in but for change in settled(one, outcome, now)]
+
+
+def _going_on(ledger: Ledger, install: OrderRow) -> list[OrderRow]:
+    """Return the orders that were sent to go on with an install order, and are not over."""
+    orders = ledger.orders_of(install.mandate, [install.device])
+    sent = (one for one in orders if one.refers_to == install.id and one.verb in ("activate", "confirm"))
+    return [one for one in sent if one.status is not OrderStatus.SETTLED]
+
+
 def settled(row: OrderRow | None, outcome: Outcome, now: datetime) -> list[Change]:
     """Return the end of an order by this outcome, or that it is staged; nothing if it is not ours, or over already."""
     if row is None or row.device != outcome.device or row.mandate != outcome.mandate:
@@ -154,20 +174,22 @@ def _reason(outcome: Outcome) -> str:
     return printable(f"{outcome.result}: {told}") if outcome.klass == "download" and told else outcome.result
 
 
-def unproved(ledger: Ledger, order: str, error: DeviceError, now: datetime) -> list[Change]:
-    """Return the end of an install order whose outcome nobody can believe; nothing if it is over already."""
+def without_outcome(ledger: Ledger, order: str, *, code: str, reason: str, now: datetime) -> list[Change]:
+    """Return the end of an install order of which no outcome tells, or none that one can believe; nothing if it is
+    over already."""
     row = ledger.order(order)
     if row is None or row.verb != "install" or row.status is OrderStatus.SETTLED:
         return []
     return [
         OrderMoved(
             at=now,
-            order=order,
+            order=one.id,
             status=OrderStatus.SETTLED,
             failure_class="unreachable",
-            code=error.code,
-            reason=error.message,
+            code=code,
+            reason=reason,
         )
+        for one in (row, *_going_on(ledger, row))
     ]
 
 
@@ -185,7 +207,14 @@ def _failure_class(outcome: Outcome, row: OrderRow) -> str:
 
 
 def moved(
-    prepared: Prepared, commit: str, state: RolloutState, reason: str, now: datetime, *, rule: str = ""
+    prepared: Prepared,
+    commit: str,
+    state: RolloutState,
+    reason: str,
+    now: datetime,
+    *,
+    rule: str = "",
+    keeps: bool = False,
 ) -> RolloutMoved:
     """Return that a rollout stands at `state` now."""
     return RolloutMoved(
@@ -197,6 +226,7 @@ def moved(
         reason=reason,
         rule=rule,
         round=prepared.plan.spec.round,
+        keeps=keeps,
     )
 
 

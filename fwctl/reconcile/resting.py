@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from fwctl.reconcile.leftovers import due_leftovers
 from fwctl.reconcile.summary import FLEET, FleetSummary, Summary, fleet_from_json, from_json, pin
 from fwctl.state import Ledger, SummaryRow
 
@@ -58,6 +57,4 @@ def resting(
     if not wanted or not found.current(FLEET, now) or not all(found.current(key, deadline) for key in wanted):
         return None
     summaries = tuple(summary for key in wanted if (summary := found.summary(key)) is not None)
-    if len(summaries) < len(wanted) or any(due_leftovers(ledger, {one.mandate for one in summaries}, now)):
-        return None
-    return summaries
+    return summaries if len(summaries) == len(wanted) else None

@@ -214,7 +214,7 @@ def stored_fleet(
 ) -> SummaryStored:
     """Return what to write of the whole commit, so that it need not be read again.
 
-    `looks` is when the next device is due for a look; None if none ever is.
+    `looks` is when the next device is due for a look, or something that was left behind; None if nothing ever is.
     """
     body = to_json(fleet_summary(state, pinned=pinned, certificates=certificates))
     return SummaryStored(

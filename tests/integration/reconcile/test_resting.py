@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from fwctl.reconcile.summary import FLEET
 from fwctl.state import Ledger, OrderIntended, SetMeta, acquire_lease
 from tests.support.canary import GOOD, CanaryWorld
 from tests.support.world import World
@@ -177,30 +178,40 @@ def test_the_end_of_an_approval_is_the_end_of_the_rest(fleet: CanaryWorld) -> No
 
 def test_an_order_that_was_left_behind_is_looked_after_when_it_is_due(fleet: CanaryWorld) -> None:
     world, now = fleet.world, datetime.now(UTC)
+    now = now.replace(microsecond=0)
     with world.ledger() as ledger:
         (done, *_) = ledger.orders(device="sim-001")
-    left = OrderIntended(
-        at=now,
-        order="e" * 64,
-        device="sim-001",
+    left = _left(done.release, "sim-001", now + timedelta(hours=1))
+    _write(world, left, _left(done.release, "gone-001", now, order="d" * 64))
+    assert not rests(world), "the ledger has changed"
+    assert world.once().code == 0
+    assert rests(world), "one is not due, and nobody can reach a device that has left the inventory"
+    with world.ledger() as ledger:
+        (row,) = [row for row in ledger.summaries() if row.rollout == FLEET]
+    assert row.valid_until == left.due_at
+    _later(world, "UPDATE orders SET due_at = ? WHERE id = ?", _text(now), left.order)
+    _later(world, "UPDATE summaries SET valid_until = ? WHERE rollout = ?", _text(now), FLEET)
+    assert not rests(world)
+
+
+def _left(release: str, device: str, due: datetime, *, order: str = "e" * 64) -> OrderIntended:
+    """Return an order of a plan that is gone."""
+    return OrderIntended(
+        at=due,
+        order=order,
+        device=device,
         rollout="dev/sensors",
         mandate="f" * 64,
         verb="install",
-        release=done.release,
+        release=release,
         attempt=1,
         stage=1,
         wave="wave-1",
         refers_to="",
         body={},
-        due_at=now + timedelta(hours=1),
+        due_at=due,
         reason="may start",
     )
-    _write(world, left)
-    assert not rests(world), "the ledger has changed"
-    assert world.once().code == 0
-    assert rests(world), "it is not due"
-    _later(world, "UPDATE orders SET due_at = ? WHERE id = ?", _text(now), "e" * 64)
-    assert not rests(world)
 
 
 # -- two at once -------------------------------------------------------------------------------------------------------
