@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from fwctl.state import OrderRow
 from tests.support.canary import BAD, GOOD, CanaryWorld, ended
-from tests.support.world import World
+from tests.support.joiners import declare, grouped
+from tests.support.world import World, firmware, until
 
 pytestmark = pytest.mark.e2e
 
@@ -65,3 +68,97 @@ def test_r16_what_is_staged_is_given_back_by_whatever_commit_takes_its_plan_away
         assert {one.verb for one in ledger.orders(mandate=mandate)} == {"install", "cancel"}
         assert {one.mandate for one in ledger.orders(open_only=True)} == set()
     assert fleet.versions() == {GOOD: 2}
+
+
+# -- before the end of what is under way -------------------------------------------------------------------------------
+
+
+def installs(world: World) -> list[OrderRow]:
+    """Return the install orders of the plan that is taken away later."""
+    with world.ledger() as ledger:
+        row = ledger.rollout("dev/sensors")
+        return [one for one in ledger.orders(mandate=row.mandate if row else "") if one.verb == "install"]
+
+
+def nothing_open(world: World) -> bool:
+    with world.ledger() as ledger:
+        return not ledger.orders(open_only=True)
+
+
+def test_r16_a_download_is_cancelled_and_nobody_gets_the_firmware(world: World) -> None:
+    fleet = CanaryWorld(world, 2)
+    fleet.simulate({"kind": "slow", "bytesPerSecond": 5000})
+    fleet.release(BAD, strategy="{type: Direct}")
+    running = world.spawn("reconcile", "--once")
+    until(lambda: {str(one.status) for one in installs(world)} == {"running"}, what="both downloading")
+    running.kill()
+    removed(world)
+    world.commit("In the middle of it")
+    world.once(duration=10)
+    assert nothing_open(world)
+    assert BAD not in fleet.versions()
+
+
+def test_r16_a_trial_is_kept_and_the_rest_of_the_way_is_not_gone(world: World) -> None:
+    """Whoever is at a stop on the way when its plan goes stays there: it is confirmed, and nothing follows."""
+    fleet = CanaryWorld(world, 2)
+    fleet.simulate(options=("--memory", "--boot-delay", "3"))
+    world.add_firmware(firmware(GOOD), GOOD)
+    stop = world.repo / "firmware" / "sensor-v1" / f"{GOOD}.yaml"
+    stop.write_text(stop.read_text().rstrip() + "\n  stop: true\n")
+    fleet.release(BAD, strategy="{type: Direct}", more="rollback: {allowed: false, automatic: false}")
+    world.once(duration=1)  # nothing is begun after it: the device restarts for longer
+    first = installs(world)
+    assert len(first) == 2
+    assert len({one.release for one in first}) == 1, "to the stop"
+    removed(world)
+    world.commit("In the middle of it")
+    until(lambda: world.once().code == 0 and nothing_open(world), what="both have restarted and are confirmed")
+    assert fleet.versions() == {GOOD: 2}
+
+
+# -- devices that leave a plan which stays -----------------------------------------------------------------------------
+
+
+def test_r16_who_is_targeted_no_more_gives_back_what_it_holds_and_the_others_go_on(world: World) -> None:
+    fleet = CanaryWorld(world, 2)
+    fleet.simulate()
+    fleet.settled()
+    grouped(world)
+    declare(world, sim_001="prod", sim_002="prod")
+    fleet.write(BAD, strategy=BLUE_GREEN, targets="{groups: [sensors]}")
+    world.commit("Release")
+    world.fwctl("approve", "sensors", "--yes")
+    ended(world.once(duration=10), 0)
+    assert [str(one.status) for one in installs(world)] == ["staged"] * 2
+    declare(world, sim_001="prod", sim_002="spare")
+    world.commit("One of them is to be left alone")
+    ended(world.once(duration=10), 0)
+    with world.ledger() as ledger:
+        (left,) = [one for one in ledger.orders(open_only=True) if one.verb == "install"]
+        document = ledger.document("sim-002")
+    assert (left.device, str(left.status)) == ("sim-001", "staged")
+    assert document is not None
+    assert document["state"] != "staged", "it does not hold the slot for a plan that it is not in"
+    rested = world.once("--format", "json")
+    assert '"visits": 0' in rested.out, rested.text
+
+
+def test_r16_a_late_joiner_that_is_targeted_no_more_comes_to_its_end(world: World) -> None:
+    fleet = CanaryWorld(world, 2)
+    grouped(world)
+    declare(world, sim_001="prod", sim_002="prod")
+    fleet.write(GOOD, strategy="{type: Direct}", targets="{groups: [sensors]}", more="lateJoiners: {max: 1}")
+    world.commit("Release")
+    world.fwctl("approve", "sensors", "--yes")
+    time.sleep(1.1)  # an enrolment in the second of the approval is no later one
+    declare(world, sim_001="prod", sim_002="prod", sim_003="prod")
+    world.commit("One came later")
+    fleet.simulate(options=("--memory", "--boot-delay", "2"))
+    running = world.spawn("reconcile", "--once")
+    until(lambda: "sim-003" in {one.device for one in installs(world)}, what="the late one is under way")
+    running.kill()
+    declare(world, sim_001="prod", sim_002="prod", sim_003="spare")
+    world.commit("It is to be left alone")
+    until(lambda: world.once().code == 0 and nothing_open(world), what="its order is over")
+    assert fleet.state() == "complete"

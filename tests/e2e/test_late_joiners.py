@@ -7,41 +7,15 @@ import time
 import pytest
 
 from tests.support.canary import GOOD, CanaryWorld, ended
-from tests.support.world import MODEL, World, next_host
+from tests.support.joiners import declare, grouped
+from tests.support.world import World
 
 pytestmark = pytest.mark.e2e
-
-GROUP = """\
-apiVersion: fwctl/v1
-kind: DeviceGroup
-metadata: {name: sensors}
-spec: {selector: {matchLabels: {ring: prod}}}
-"""
-
-
-def declare(world: World, **rings: str) -> None:
-    """Write the inventory of simulated devices, each in a ring, and enroll those who are new."""
-    folder, port = world.folder / "simulated", world.simulated[1]
-    path = world.repo / "devices" / "simulated.yaml"
-    known = {line.split("id: ")[1].split(",")[0]: line for line in path.read_text().splitlines() if "id: " in line}
-    lines, new = [], []
-    for name, ring in rings.items():
-        device = name.replace("_", "-")
-        head = known.get(device, "").partition(", labels")[0].removesuffix("}").strip()
-        if not head:
-            new.append(device)
-            head = f'- {{id: {device}, model: {MODEL}, hardware: rev-a, env: dev, address: "{next_host()}:{port}"'
-        lines.append(f"    {head}, labels: {{ring: {ring}}}}}")
-    path.write_text("\n".join(["apiVersion: fwctl/v1", "kind: DeviceInventory", "spec:", "  devices:", *lines]) + "\n")
-    if new:
-        world.fwctl("device", "enroll", *new, "--out", folder)
-    world.simulated = (len(rings), port)
 
 
 def test_a_late_joiner_joins_one_too_many_does_not_and_who_was_there_before_is_left_alone(world: World) -> None:
     fleet = CanaryWorld(world, 3, timeout="1m")
-    (world.repo / "groups").mkdir(exist_ok=True)
-    (world.repo / "groups" / "sensors.yaml").write_text(GROUP)
+    grouped(world)
     declare(world, sim_001="prod", sim_002="prod", sim_003="spare")
     fleet.write(GOOD, strategy="{type: Direct}", targets="{groups: [sensors]}", more="lateJoiners: {max: 1}")
     world.commit("Release")
