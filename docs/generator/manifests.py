@@ -14,10 +14,9 @@ def manifests() -> str:
 
     lines = ["# Manifests", ""]
     lines += [
-        "Every field of every kind, as `fwctl explain KIND.field` tells it. An unknown field is an error. A field that"
+        "Every field of every kind, as `fwctl explain KIND.field` tells it. An unknown field is an error. Editors read"
     ]
-    lines += ["this release cannot honour yet is refused with `E_NOT_ENFORCED`. Editors read the same from"]
-    lines += ["the JSON Schemas that `fwctl schema` writes."]
+    lines += ["the same from the JSON Schemas that `fwctl schema` writes."]
     for kind in KINDS:
         lines += ["", f"## {kind}", *_level(kind.lower(), top=True)]
     return "\n".join(lines) + "\n"

@@ -65,8 +65,15 @@ class Case:
     @property
     def goes_back(self) -> bool:
         control = self.prepared.control
-        told = control is not None and (control.state == "rolled-back" or control.revert)
-        return told or self.view.back_since is not None
+        return (control is not None and control.goes_back) or self.view.back_since is not None
+
+    @property
+    def stays_back(self) -> bool:
+        """Say whether it goes back already as far as is wished: a person may take back what waves have kept."""
+        control, wish = self.prepared.control, self.wish
+        told = control is not None and control.goes_back
+        more = self.view.back_keeps and (wish.verb == "rollback" or wish.revert)
+        return told or (self.view.back_since is not None and not more)
 
 
 def stands(case: Case) -> str:
@@ -81,7 +88,7 @@ def stands(case: Case) -> str:
             return f"{case.key} is not paused{held}"
         case "abort" if case.state == "aborted" and not wish.revert:
             return f"{case.key} is aborted already{words}"
-        case "abort" | "rollback" if case.goes_back:
+        case "abort" | "rollback" if case.stays_back:
             return f"{case.key} goes back already{words}"
         case "promote" if _wave(case) is None:
             return f"{case.key}: {wish.wave or 'every wave'} has passed already"
@@ -247,7 +254,7 @@ def _forwards(case: Case) -> Iterator[str]:
 
 
 def _backwards(case: Case) -> Iterator[str]:
-    plan, view = case.prepared.plan, replace(case.view, back_since=case.now)
+    plan, view = case.prepared.plan, replace(case.view, back_since=case.now, back_keeps=False)
     for device, standing in decide(plan, view, case.now).standings.items():
         forward = case.standings[device].state if device in case.standings else "held"
         match standing.state:

@@ -98,12 +98,6 @@ PLANS: Final[Mapping[str, Code]] = {
         "firmware is deprecated", "The firmware is deprecated: it still works, but not for long.",
         "Choose a newer version.",
     ),
-    "E_NOT_ENFORCED": Code(
-        "not enforced by this release",
-        "The field belongs to the format, but this release of fwctl would not act on it. A limit that nobody enforces "
-        "is refused, so that nobody relies on it.",
-        "Remove the field until the release that enforces it.",
-    ),
     "E_WINDOW_NEVER": Code(
         "window that never opens",
         "A cron expression names a day that does not exist, or what is denied covers all that is allowed: in four "

@@ -134,6 +134,8 @@ def _then(plan: Plan) -> str:
         return "a failed gate stops the rollout; going back needs its own approval"
     if not rollback.automatic:
         return "a failed gate stops the rollout; going back is yours to order"
+    if rollback.scope == "wave":
+        return f"a failed gate takes back every wave that has not passed, within {exactly(rollback.deadline)}"
     return f"a failed gate takes every device back, within {exactly(rollback.deadline)}"
 
 

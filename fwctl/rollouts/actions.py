@@ -44,10 +44,12 @@ class Stop:
 
 @dataclass(frozen=True)
 class GoBack:
-    """Take the whole rollout back."""
+    """Take the rollout back."""
 
     rule: str
     reason: str
+    keeps: bool = False
+    """waves that have passed keep the firmware"""
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from datetime import datetime
 from itertools import accumulate, pairwise
 
 from fwctl.rollouts.counting import Counts, Marks
-from fwctl.rollouts.going_back import NEVER_TOUCHED, judge_back
+from fwctl.rollouts.going_back import NEVER_TOUCHED, judge_back, kept
 from fwctl.rollouts.health.soaking import Soak
 from fwctl.rollouts.holds import Context, Hold, StandingState, changes_at, hold_of
 from fwctl.rollouts.limits.meter import LimitLine, Meter
@@ -46,6 +46,7 @@ class Board(Mapping[str, Standing]):
         self._starts = list(accumulate((len(wave.devices) for wave in plan.all_waves), initial=0))
         self._numbers = {wave.name: number for number, wave in enumerate(plan.all_waves)}
         self.counts = Counts()
+        self._kept = frozenset[str]()
         self._begun = False
 
     # -- the mapping ---------------------------------------------------------------------------------------------------
@@ -165,6 +166,7 @@ class Board(Mapping[str, Standing]):
         rebuild = before is None or changed is None or now < self.now
         rebuild = rebuild or (before is not None and self._all_switched(before) != self._all_switched(rollout))
         rebuild = rebuild or (before is not None and (before.back_since is None) != (rollout.back_since is None))
+        rebuild = rebuild or kept(rollout) != self._kept
         self.rollout, self.now = rollout, now
         if rebuild or before is None or changed is None:
             self._rebuild()
@@ -183,6 +185,7 @@ class Board(Mapping[str, Standing]):
     def _rebuild(self) -> None:
         self._begun = True
         self.back = self.rollout.back_since is not None
+        self._kept = kept(self.rollout)
         self._verdicts: list[Verdict] = [NEVER_TOUCHED if self.back else MAY_START] * len(self._members)
         self._turns = Turns(self.plan.all_waves, self._starts, meter=None if self.back else Meter(self.plan))
         self._until = Timers()
@@ -199,12 +202,12 @@ class Board(Mapping[str, Standing]):
 
     def _judge_all(self) -> None:
         """Judge who is known. Most have nothing to wait for, or only their turn: for these the verdict is all."""
-        plan, now, back, seats, busy = self.plan, self.now, self.back, self._seats, []
+        now, seats, busy = self.now, self._seats, list[int]()
         for name, device in self.rollout.devices.items():
             seat = seats.get(name)
             if seat is None:
                 continue
-            verdict = judge_back(plan, device) if back else judge(plan, device, now, switched=self._switched(seat))
+            verdict = self._verdict(seat, device)
             if device.failure is None and verdict.is_quiet and seat not in self._dropped:
                 self._verdicts[seat] = verdict
                 if device.started_at is not None or device.unreachable_since is not None:
@@ -247,8 +250,8 @@ class Board(Mapping[str, Standing]):
                 self._judge(seat, device)
 
     def _judge(self, seat: int, device: DeviceView | None) -> None:
-        wave, switched = self._wave(seat), self._switched(seat)
-        verdict = judge_back(self.plan, device) if self.back else judge(self.plan, device, self.now, switched=switched)
+        wave = self._wave(seat)
+        verdict = self._verdict(seat, device)
         old = self._verdicts[seat]
         if verdict is not old:
             self._verdicts[seat] = verdict
@@ -264,6 +267,12 @@ class Board(Mapping[str, Standing]):
         begun = self.plan.all_waves[wave].name in self.rollout.waves
         self._turns.know(seat, device, verdict, self.now, visiting=visiting and begun)
         self._note(seat, device)
+
+    def _verdict(self, seat: int, device: DeviceView | None) -> Verdict:
+        if not self.back:
+            return judge(self.plan, device, self.now, switched=self._switched(seat))
+        name = self.plan.all_waves[self._wave(seat)].name if self._kept else ""
+        return judge_back(self.plan, device, name if name in self._kept else "")
 
     def _note(self, seat: int, device: DeviceView | None) -> None:
         soak = self.soaks.get(self.plan.all_waves[self._wave(seat)].name) if self.soaks else None

@@ -14,7 +14,6 @@ from fwctl.rollouts.health.check import check_health
 from fwctl.rollouts.limits.check import check_limits
 from fwctl.rollouts.plan import Plan
 from fwctl.rollouts.strategies.regional import empty_regions
-from fwctl.rollouts.unsupported import not_enforced
 from fwctl.rollouts.windows.check import check_windows
 from fwctl_agent.protocol.lock import Lock
 
@@ -47,9 +46,6 @@ def _check(repo: FleetRepo, rollout: LoadedRollout, compiled: Callable[[], Compi
         loc: Loc = _PLACES.get(error.code, ("metadata", "name"))
         yield finding(error.code, error.message, loc, error.remedy)
         return
-    for loc, what in not_enforced(rollout.model.spec):
-        remedy = "Remove it; a rollback takes back everything that the rollout brought."
-        yield finding("E_NOT_ENFORCED", f"this release of fwctl does not enforce {what} yet", loc, remedy)
     plan, lock = made.plan, made.lock
     yield from check_windows(repo, rollout, plan)
     yield from (finding(*found) for found in check_limits(plan))

@@ -23,7 +23,7 @@ from fwctl.rollouts.actions import (
     Visit,
 )
 from fwctl.rollouts.board import Board
-from fwctl.rollouts.going_back import stand_back
+from fwctl.rollouts.going_back import keep_words, kept, stand_back
 from fwctl.rollouts.limits.returning import full_place
 from fwctl.rollouts.paths.reversal import STAYS, told
 from fwctl.rollouts.paths.stepping import next_release
@@ -147,7 +147,7 @@ def _visits(board: Board) -> list[Action]:
 def _must_stop(board: Board) -> Stop | GoBack | None:
     """A person's word comes first. A refusal means that we sent what a device must not take: a human has to look."""
     control, refused = board.rollout.control, board.refused
-    if control is not None and (control.state == "rolled-back" or (control.state == "aborted" and control.revert)):
+    if control is not None and control.goes_back:
         return GoBack("control", control.words)
     if board.rollout.stopped:
         return None
@@ -176,14 +176,24 @@ def _finished(board: Board) -> Finish | None:
 
 def _go_back(board: Board) -> Decision:
     rollout, counts = board.rollout, board.counts.by_state
+    if rollout.back_keeps and rollout.control is not None and rollout.control.goes_back:
+        # A gate took back one wave; a person takes back everything.
+        return _decision(board, [GoBack("control", rollout.control.words)])
     room = max(0, board.plan.spec.rollback.max_concurrent - len(rollout.visiting))
     actions: list[Action] = [Visit(one.device, one.reason) for one in board.due(room)]
     if not actions and not counts["in-flight"] and not rollout.visiting:
         more = [f"{counts['retry']} still to return"] if counts["retry"] else []
         more += _staying(board) if counts["failed"] else []
-        finish = Finish("rolled-back", ", ".join([f"{counts['back']} taken back", *more]))
+        words = (", ".join([f"{counts['back']} taken back", *more]), keep_words(board.plan, _keeping(board)))
+        finish = Finish("rolled-back", "; ".join(filter(None, words)))
         actions += [finish] if finish != rollout.finished else []
     return _decision(board, actions, WaveStep())
+
+
+def _keeping(board: Board) -> dict[str, int]:
+    """Return the waves that keep the firmware, and how many devices of each run it."""
+    waves = [wave for wave in board.plan.all_waves if wave.name in kept(board.rollout)]
+    return {wave.name: board.counts.standing(board.number(wave))["reached"] for wave in waves}
 
 
 def _staying(board: Board) -> list[str]:

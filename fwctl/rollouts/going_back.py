@@ -2,10 +2,13 @@
 
 Reverts ignore windows, ramps and budgets; only `rollback.maxConcurrent` holds them (DESIGN section 6). A device that
 cannot be reached is taken back when it returns, however long that takes.
+
+With `rollback.scope: wave` a gate that fails takes back only waves that have not passed: what was judged good stays.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from functools import lru_cache
 
@@ -16,17 +19,54 @@ from fwctl.rollouts.view import DeviceView, RolloutView
 from fwctl_agent.protocol.statements import FailureClass
 
 NEVER_TOUCHED = Verdict("untouched", "never got the firmware")
+_NAMED = 5
+"""waves that are told by name"""
+
+
+def kept(rollout: RolloutView) -> frozenset[str]:
+    """Return the waves that keep the firmware while the rollout goes back: they have passed, and nobody took all back.
+
+    The ledger moves no wave of a rollout that goes back, so this stays what it was when the gate failed.
+    """
+    if rollout.back_since is None or not rollout.back_keeps:
+        return frozenset()
+    return passed(rollout)
+
+
+def passed(rollout: RolloutView) -> frozenset[str]:
+    """Return the waves that were judged good."""
+    return frozenset(name for name, view in rollout.waves.items() if view.state == "passed")
+
+
+def keep_words(plan: Plan, waves: Mapping[str, int]) -> str:
+    """Return in words which waves keep the firmware, by how many devices of each run it; empty if none does."""
+    named = [f"{name} ({size} device{'' if size == 1 else 's'})" for name, size in waves.items() if size]
+    if not named:
+        return ""
+    more = [f"{len(named) - _NAMED} more waves"] if len(named) > _NAMED + 1 else []
+    told = ", ".join([*(named[:_NAMED] if more else named), *more])
+    return f"{told} keep{'s' if len(named) == 1 else ''} {plan.release.model}@{plan.release.version}"
 
 
 def stand_back(plan: Plan, rollout: RolloutView, device_id: str, now: datetime) -> Standing:
     """Return where a member stands while the rollout goes back."""
-    return judge_back(plan, rollout.devices.get(device_id)).standing(device_id, now)
+    wave = plan.wave_of[device_id].name
+    return judge_back(plan, rollout.devices.get(device_id), wave if wave in kept(rollout) else "").standing(
+        device_id, now
+    )
 
 
-def judge_back(plan: Plan, device: DeviceView | None) -> Verdict:
-    """Return the verdict on the way back, None for a device never heard of. No wave holds anybody there."""
+def judge_back(plan: Plan, device: DeviceView | None, kept_by: str = "") -> Verdict:
+    """Return the verdict on the way back, None for a device never heard of. No wave holds anybody there.
+
+    `kept_by` is the name of its wave, if that one has passed and keeps the firmware. Who got no further than an order
+    was never judged with it, and goes back.
+    """
     if device is None:
         return NEVER_TOUCHED
+    settled = device.order is None and device.back is None and not device.spent
+    if kept_by and settled and device.by_mandate and device.running == plan.release.digest:
+        return _keeps(plan.release.version, kept_by)
     if why := stays(plan, device):
         return _staying(why)
     if device.spent:
@@ -46,6 +86,11 @@ def judge_back(plan: Plan, device: DeviceView | None) -> Verdict:
         return Verdict("retry", why, device.due_at, asap=device.due_at is None, rule=code, free=True)
     # What the install order waits for does not hold up its revert.
     return Verdict("in-flight", "is taken back", device.back_due_at, asap=device.back_due_at is None, free=True)
+
+
+@lru_cache(maxsize=64)
+def _keeps(version: str, wave: str) -> Verdict:
+    return Verdict("reached", f"runs {version} and keeps it: {wave} had passed")
 
 
 @lru_cache(maxsize=64)

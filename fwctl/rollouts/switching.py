@@ -83,7 +83,8 @@ def stage(board: Board, wave: Wave, waits: str) -> tuple[tuple[Action, ...], str
     if isinstance(verdict, Fail):
         why = f"{wave.name}: {verdict.reason} while staging; no device had switched"
         # In this order: after a crash between the two nothing is left to decide.
-        return (GoBack(verdict.rule, why), MoveWave(wave.name, "failed", f"staging: {verdict.reason}")), ""
+        keeps = plan.spec.rollback.scope == "wave"
+        return (GoBack(verdict.rule, why, keeps), MoveWave(wave.name, "failed", f"staging: {verdict.reason}")), ""
     if waits:
         return (), waits
     if (by := _promoted(board.rollout, f"{SWITCH}/{wave.name}")) is not None:

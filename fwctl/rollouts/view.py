@@ -133,6 +133,11 @@ class Control:
     def words(self) -> str:
         return f"{self.actor}: {self.reason}"
 
+    @property
+    def goes_back(self) -> bool:
+        """Say whether everybody is taken back."""
+        return self.state == "rolled-back" or (self.state == "aborted" and self.revert)
+
 
 WaveWord = Literal["open", "switching", "soaking", "passed", "failed"]
 """`switching` only where a wave holds what it has staged"""
@@ -166,6 +171,8 @@ class RolloutView:
     """why the rollout must not start anything (held, paused, aborted, ...); empty while it may"""
     back_since: datetime | None = None
     """when the rollout began to go back; None while it goes forward"""
+    back_keeps: bool = False
+    """only waves that have not passed go back (`rollback.scope: wave`)"""
     finished: Finish | None = None
     """how the ledger says it ended, so that ending it again is no action"""
     control: Control | None = None

@@ -10,6 +10,7 @@ from typing import assert_never
 from fwctl.rollouts import switching
 from fwctl.rollouts.actions import Action, GoBack, MoveWave, Stop, Visit
 from fwctl.rollouts.board import Board
+from fwctl.rollouts.going_back import keep_words, passed
 from fwctl.rollouts.health import control_group
 from fwctl.rollouts.health.gates import RATE, Fail, Inconclusive, Pass, Undecided, judge, too_many
 from fwctl.rollouts.holds import at_work
@@ -91,7 +92,7 @@ def _move(board: Board, wave: Wave) -> WaveStep:
     if view.state == "failed":
         # Judged, and killed before anything followed from it: what has settled since does not unsay it (R15).
         rule = control_group.RULE if view.reason.startswith(control_group.RULE) else RATE
-        return WaveStep(_failed(plan, wave, rule, view.reason))
+        return WaveStep(_failed(board, wave, rule, view.reason))
     if switching.stages(wave, view):
         actions, holding = switching.stage(board, wave, waits)
         return WaveStep(actions, holding=holding)
@@ -103,7 +104,7 @@ def _move(board: Board, wave: Wave) -> WaveStep:
         case Undecided():
             return WaveStep(holding=waits or switching.progress(board, wave, view))
         case Fail(rule=rule, reason=reason):
-            return WaveStep(_failed(plan, wave, rule, reason))
+            return WaveStep(_failed(board, wave, rule, reason))
         case Inconclusive(rule=rule, reason=reason):
             return WaveStep(holding=waits or f"{wave.name}, {rule}: {reason}")
         case Pass(reason=reason):
@@ -137,7 +138,7 @@ def _passing(board: Board, wave: Wave, view: WaveView, reason: str) -> WaveStep:
         return WaveStep((MoveWave(wave.name, "soaking", f"{reason}; soak for {wave.soak} s"),))
     compared = control_group.judge(board.plan, board.rollout, wave, view.soak_since, board.now)
     if isinstance(compared, Fail):
-        return WaveStep(_failed(board.plan, wave, compared.rule, f"{compared.rule}: {compared.reason}"))
+        return WaveStep(_failed(board, wave, compared.rule, f"{compared.rule}: {compared.reason}"))
     if board.now < soak.end:
         # `looks` visits the devices meanwhile; a pass stays for it only if it can see the end.
         due = soak.end
@@ -157,7 +158,8 @@ def _passing(board: Board, wave: Wave, view: WaveView, reason: str) -> WaveStep:
 def _failed_later(board: Board) -> tuple[Action, ...]:
     """Return what follows when stragglers of a wave that has passed catch up and fail: the same gate holds for them.
 
-    Judged by all devices that the wave ever had, so that somebody who leaves the fleet makes no wave fail.
+    Judged by all devices that the wave ever had, so that somebody who leaves the fleet makes no wave fail. Where only
+    one wave goes back, it has failed after all, and keeps the firmware no longer.
     """
     plan = board.plan
     for number in board.counts.blamed:
@@ -166,18 +168,25 @@ def _failed_later(board: Board) -> tuple[Action, ...]:
             tally = board.counts.tally(number)
             if too_many(plan.spec.gates, tally.counted, len(wave.devices)):
                 why = f"{tally.counted} of {len(wave.devices)} failed in the end"
-                return (_stop(plan, wave, "maxFailureRate", why),)
+                stop = _stop(board, wave, RATE, why)
+                alone = isinstance(stop, GoBack) and stop.keeps
+                return (MoveWave(wave.name, "failed", why), stop) if alone else (stop,)
     return ()
 
 
-def _failed(plan: Plan, wave: Wave, rule: str, reason: str) -> tuple[Action, ...]:
-    return MoveWave(wave.name, "failed", reason), _stop(plan, wave, rule, reason)
+def _failed(board: Board, wave: Wave, rule: str, reason: str) -> tuple[Action, ...]:
+    return MoveWave(wave.name, "failed", reason), _stop(board, wave, rule, reason)
 
 
-def _stop(plan: Plan, wave: Wave, rule: str, reason: str) -> Action:
-    why = f"{wave.name}: {reason}"
-    automatic = plan.spec.rollback.automatic and plan.spec.rollback.allowed
-    return GoBack(rule, why) if automatic else Stop(rule, why)
+def _stop(board: Board, wave: Wave, rule: str, reason: str) -> Stop | GoBack:
+    why, rollback = f"{wave.name}: {reason}", board.plan.spec.rollback
+    if not (rollback.automatic and rollback.allowed):
+        return Stop(rule, why)
+    if rollback.scope == "rollout":
+        return GoBack(rule, why)
+    stays = [one for one in board.plan.all_waves if one is not wave and one.name in passed(board.rollout)]
+    words = keep_words(board.plan, {one.name: board.counts.standing(board.number(one))["reached"] for one in stays})
+    return GoBack(rule, f"{why}; {words}" if words else why, keeps=True)
 
 
 def _view(rollout: RolloutView, wave: Wave) -> WaveView:

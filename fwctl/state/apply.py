@@ -170,7 +170,8 @@ def _rollout_moved(conn: sqlite3.Connection, chain: Chain, change: RolloutMoved)
     same = old is not None and old[0] == change.mandate
     if same:
         check_rollout(change.rollout, RolloutState(old[1]), change.state)
-        if (old[1], old[2], old[3], old[5]) == (change.state, change.rule, change.reason, change.commit):
+        unchanged = (old[1], old[2], old[3], old[5]) == (change.state, change.rule, change.reason, change.commit)
+        if unchanged and not _widens(conn, change):
             return
     started, finished = (old[4], old[6]) if same else (None, None)
     if not same or old[1] != change.state:
@@ -178,9 +179,14 @@ def _rollout_moved(conn: sqlite3.Connection, chain: Chain, change: RolloutMoved)
         finished = at if change.state in FINISHED else None
     back = old[7] if same else None
     if change.state is RolloutState.ROLLING_BACK:
-        back = back or at
-        took = (change.mandate, change.rollout, back)
-        conn.execute("INSERT INTO taken_back VALUES (?, ?, ?) ON CONFLICT DO NOTHING", took)
+        # Who was kept goes back from now on: the deadline counts from here.
+        back = at if _widens(conn, change) else back or at
+        took = (change.mandate, change.rollout, back, change.keeps)
+        conn.execute(
+            "INSERT INTO taken_back (mandate, rollout, since, keeps) VALUES (?, ?, ?, ?)"
+            " ON CONFLICT (mandate) DO UPDATE SET keeps = min(keeps, excluded.keeps)",
+            took,
+        )
     _store_rollout(conn, change, (started, finished, at, back))
     if same and (old[1], old[2]) == (change.state, change.rule):
         return  # only the wording or the commit moved: the row tells it, an event would be noise
@@ -188,6 +194,14 @@ def _rollout_moved(conn: sqlite3.Connection, chain: Chain, change: RolloutMoved)
     data["from"] = old[1] if same else ""
     kind, actor = f"rollout.{change.state}", change.actor
     chain.append(kind, at=at, reason=change.reason, actor=actor, rollout=change.rollout, data=data)
+
+
+def _widens(conn: sqlite3.Connection, change: RolloutMoved) -> bool:
+    """Say whether from now on everybody goes back where some waves were to keep the firmware."""
+    if change.state is not RolloutState.ROLLING_BACK or change.keeps:
+        return False
+    known = conn.execute("SELECT keeps FROM taken_back WHERE mandate = ?", (change.mandate,)).fetchone()
+    return known is not None and bool(known[0])
 
 
 def _store_rollout(conn: sqlite3.Connection, change: RolloutMoved, times: tuple[str | None, ...]) -> None:

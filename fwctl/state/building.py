@@ -25,7 +25,7 @@ DEVICE = (
 )
 ROLLOUT = (
     "SELECT key, mandate, commit_id, state, reason, rule, round, actor, started_at, finished_at, updated_at,"
-    " back_since FROM rollouts"
+    " back_since, EXISTS (SELECT 1 FROM taken_back WHERE taken_back.mandate = rollouts.mandate AND keeps) FROM rollouts"
 )
 ORDER = (
     "SELECT id, device, rollout, mandate, verb, release, attempt, stage, wave, refers_to, status, class, code, reason,"
@@ -85,7 +85,7 @@ def device(row: tuple[Any, ...]) -> DeviceRow:
 def rollout(row: tuple[Any, ...]) -> RolloutRow:
     """Build a rollout."""
     values = timed(row, (8, 9, 10, 11))
-    values[3] = RolloutState(row[3])
+    values[3], values[12] = RolloutState(row[3]), bool(row[12])
     return RolloutRow(*values)
 
 

@@ -75,6 +75,8 @@ class RolloutMoved:
     rule: str = ""
     round: int = 0
     actor: str = "fwctl"
+    keeps: bool = False
+    """where it begins to go back: waves that have passed keep the firmware"""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,4 +3,4 @@
 from __future__ import annotations
 
 APPLICATION_ID = 0x66776374  # "fwct"
-VERSION = 4
+VERSION = 5

@@ -95,6 +95,14 @@ class Queries(Listing):
         """Return the mandates that went back, ever."""
         return tuple(str(row[0]) for row in self._rows("SELECT mandate FROM taken_back ORDER BY mandate", ()))
 
+    def keeping(self, mandate: str) -> frozenset[str]:
+        """Return the waves that keep what a mandate brought, although it was taken back: they had passed."""
+        statement = (
+            "SELECT wave FROM waves JOIN taken_back USING (rollout, mandate)"
+            " WHERE taken_back.mandate = ? AND keeps AND state = 'passed'"
+        )
+        return frozenset(str(row[0]) for row in self._rows(statement, (mandate,)))
+
     def devices_of(self, mandate: str) -> tuple[DeviceRow, ...]:
         """Return the devices that run what a mandate brought, by id."""
         return tuple(

@@ -52,6 +52,8 @@ class RolloutRow:
     updated_at: datetime
     back_since: datetime | None
     """when it began to go back"""
+    back_keeps: bool
+    """waves that had passed then keep the firmware"""
 
 
 @dataclass(frozen=True, slots=True)

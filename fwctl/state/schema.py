@@ -44,6 +44,13 @@ def sample_tables(db: Database) -> None:
     db.conn.execute("PRAGMA user_version = 4")
 
 
+@migrations(name="0005_keeping")
+def keeping_column(db: Database) -> None:
+    """Remember of approvals that were taken back whether waves that had passed keep what they brought."""
+    db.conn.execute("ALTER TABLE taken_back ADD COLUMN keeps INTEGER NOT NULL DEFAULT 0 CHECK (keeps IN (0, 1))")
+    db.conn.execute("PRAGMA user_version = 5")
+
+
 _SAMPLES = """CREATE TABLE samples (
     mandate TEXT NOT NULL, wave TEXT NOT NULL, phase TEXT NOT NULL, device TEXT NOT NULL, metrics TEXT NOT NULL,
     PRIMARY KEY (mandate, wave, phase, device)

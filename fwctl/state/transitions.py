@@ -57,7 +57,7 @@ _ROLLOUT: Mapping[RolloutState, frozenset[RolloutState]] = {
     _R.STOPPED: frozenset({_R.ROLLING_BACK, _R.ABORTED}),
     _R.ABORTED: frozenset({_R.ROLLING_BACK}),
     _R.ROLLING_BACK: frozenset({_R.ROLLED_BACK}),
-    _R.ROLLED_BACK: frozenset(),
+    _R.ROLLED_BACK: frozenset({_R.ROLLING_BACK}),  # a person takes back what waves have kept
 }
 FINISHED = frozenset({_R.COMPLETE, _R.STOPPED, _R.ROLLED_BACK, _R.ABORTED})
 _ORDER = tuple(OrderStatus)
@@ -76,8 +76,11 @@ _WAVE = tuple(WaveState)
 
 
 def check_wave(wave: str, old: WaveState, new: WaveState) -> None:
-    """Raise WorldError E_LEDGER_TRANSITION when a judged wave would be judged again, or a soak forgotten."""
-    if new is not old and (old in (WaveState.PASSED, WaveState.FAILED) or _WAVE.index(new) < _WAVE.index(old)):
+    """Raise WorldError E_LEDGER_TRANSITION when a judged wave would be judged again, or a soak forgotten.
+
+    One that has passed may fail after all, when stragglers catch up; what has failed stays so.
+    """
+    if new is not old and (old is WaveState.FAILED or _WAVE.index(new) < _WAVE.index(old)):
         raise transition_error(wave, f"it is {old} and cannot become {new}")
 
 

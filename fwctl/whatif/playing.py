@@ -89,9 +89,9 @@ class Playing:
                 case Quarantine(device=device, reason=reason):
                     known = self._fleet.views.get(device) or DeviceView(id=device)
                     self._set(replace(known, quarantined=reason))
-                case GoBack(rule=rule, reason=reason):
+                case GoBack(rule=rule, reason=reason, keeps=keeps):
                     self._stop(rule, reason)
-                    self._rollout = replace(self._rollout, back_since=self._fleet.at(self._now))
+                    self._rollout = replace(self._rollout, back_since=self._fleet.at(self._now), back_keeps=keeps)
                 case Stop(rule=rule, reason=reason):
                     self._stop(rule, reason)
                     self._rollout = replace(self._rollout, stopped=reason)

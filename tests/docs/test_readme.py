@@ -11,7 +11,6 @@ import yaml
 
 from fwctl.manifests.models import Canary, Rollout, RolloutSpec
 from fwctl.manifests.models.rollout_parts import Gates, Limits, Retry, Rollback
-from fwctl.rollouts.unsupported import not_enforced
 from tests.docs.blocks import ROOT, marked, run, typed
 
 pytestmark = pytest.mark.e2e
@@ -47,7 +46,6 @@ def test_the_tutorial_works_word_for_word(tmp_path: Path) -> None:
 def test_the_rollout_on_the_first_page_is_one() -> None:
     rollout = rollout_in("README.md", "rollout")
     assert rollout.spec.strategy.type == "Canary"
-    assert list(not_enforced(rollout.spec)) == []
 
 
 def test_what_the_first_page_calls_defaults_are_the_defaults() -> None:
@@ -57,7 +55,6 @@ def test_what_the_first_page_calls_defaults_are_the_defaults() -> None:
 
 def test_the_canary_of_the_how_to_is_the_default_but_for_its_approval_point() -> None:
     spec = rollout_in("docs/how-to/release-carefully.md", "canary").spec
-    assert list(not_enforced(spec)) == []
     assert isinstance(spec.strategy, Canary)
     plain = Canary(type="Canary")
     assert spec.strategy == plain.model_copy(update={"approval_before": ("wave-4",)})

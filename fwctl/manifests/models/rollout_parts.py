@@ -152,7 +152,9 @@ class Rollback(Model):
 
     allowed: bool = Field(True, description="Whether the approval also covers going back one step.")
     automatic: bool = Field(True, description="Go back without asking when a gate fails.")
-    scope: Literal["rollout", "wave"] = Field("rollout", description="Who goes back.")
+    scope: Literal["rollout", "wave"] = Field(
+        "rollout", description="Who goes back when a gate fails: everybody, or only waves that have not passed."
+    )
     deadline: Duration = duration("2m", "From the failed gate to the last reachable device being back.")
     max_concurrent: PositiveCount = Field(2000, description="Reverts at once; nothing else holds them back.")
 

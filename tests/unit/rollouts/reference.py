@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -145,6 +145,8 @@ def _finished(plan: Plan, rollout: RolloutView, standings: Mapping[str, Standing
 
 
 def _back(plan: Plan, rollout: RolloutView, standings: Mapping[str, Standing], now: datetime) -> list[Action]:
+    if rollout.back_keeps and isinstance(word := _stopped(plan, rollout), GoBack):
+        return [word]
     due = [one for one in standings.values() if one.due is not None and one.due <= now]
     due = [one for one in due if one.device not in rollout.visiting]
     room = max(0, plan.spec.rollback.max_concurrent - len(rollout.visiting))
@@ -153,7 +155,9 @@ def _back(plan: Plan, rollout: RolloutView, standings: Mapping[str, Standing], n
     if not actions and not counts["in-flight"] and not rollout.visiting:
         more = [f"{counts['retry']} still to return"] if counts["retry"] else []
         more += [f"{counts['failed']} refuse"] if counts["failed"] else []
-        finish = Finish("rolled-back", ", ".join([f"{counts['back']} taken back", *more]))
+        keeping = [wave for wave in plan.all_waves if rollout.back_keeps and _passed(rollout, wave)]
+        words = ", ".join([f"{counts['back']} taken back", *more])
+        finish = Finish("rolled-back", "; ".join([words, *_keep(plan, keeping, standings)]))
         actions += [finish] if finish != rollout.finished else []
     return actions
 
@@ -194,7 +198,7 @@ def _one_wave(
     if view is None:
         return WaveStep((MoveWave(wave.name, "open", f"{len(wave.devices)} devices may start"),))
     if view.state == "failed":
-        return WaveStep(_failed(plan, wave, "maxFailureRate", view.reason))
+        return WaveStep(_failed(plan, rollout, standings, wave, "maxFailureRate", view.reason))
     here = [standings[name] for name in wave.devices if name in standings]
     nobody = here and all(one.dropped_out for one in here) and wave is not plan.tracks[wave.track][-1]
     why = f"all {len(here)} are in quarantine or without a legal path; nobody is left to look at"
@@ -210,7 +214,7 @@ def _one_wave(
         case Undecided():
             return WaveStep(holding=waits)
         case Fail(rule=rule, reason=reason):
-            return WaveStep(_failed(plan, wave, rule, reason))
+            return WaveStep(_failed(plan, rollout, standings, wave, rule, reason))
         case Inconclusive(rule=rule, reason=reason):
             return WaveStep(holding=waits or f"{wave.name}, {rule}: {reason}")
         case Pass(reason=reason):
@@ -243,18 +247,45 @@ def _failed_later(plan: Plan, rollout: RolloutView, standings: Mapping[str, Stan
             tally = Tally.of(standings[name] for name in wave.devices if name in standings)
             if too_many(plan.spec.gates, tally.counted, len(wave.devices)):
                 why = f"{tally.counted} of {len(wave.devices)} failed in the end"
-                return (_stop(plan, wave, "maxFailureRate", why),)
+                stop = _stop(plan, rollout, standings, wave, "maxFailureRate", why)
+                late = isinstance(stop, GoBack) and plan.spec.rollback.scope == "wave"
+                return (MoveWave(wave.name, "failed", why), stop) if late else (stop,)
     return ()
 
 
-def _failed(plan: Plan, wave: Wave, rule: str, reason: str) -> tuple[Action, ...]:
-    return MoveWave(wave.name, "failed", reason), _stop(plan, wave, rule, reason)
+def _failed(
+    plan: Plan, rollout: RolloutView, standings: Mapping[str, Standing], wave: Wave, rule: str, reason: str
+) -> tuple[Action, ...]:
+    return MoveWave(wave.name, "failed", reason), _stop(plan, rollout, standings, wave, rule, reason)
 
 
-def _stop(plan: Plan, wave: Wave, rule: str, reason: str) -> Action:
+def _stop(
+    plan: Plan, rollout: RolloutView, standings: Mapping[str, Standing], wave: Wave, rule: str, reason: str
+) -> Action:
     why = f"{wave.name}: {reason}"
-    automatic = plan.spec.rollback.automatic and plan.spec.rollback.allowed
-    return GoBack(rule, why) if automatic else Stop(rule, why)
+    if not (plan.spec.rollback.automatic and plan.spec.rollback.allowed):
+        return Stop(rule, why)
+    if plan.spec.rollback.scope == "rollout":
+        return GoBack(rule, why)
+    stay = [one for one in plan.all_waves if one.name != wave.name and _passed(rollout, one)]
+    return GoBack(rule, "; ".join([why, *_keep(plan, stay, standings)]), keeps=True)
+
+
+def _passed(rollout: RolloutView, wave: Wave) -> bool:
+    view = rollout.waves.get(wave.name)
+    return view is not None and view.state == "passed"
+
+
+def _keep(plan: Plan, waves: Sequence[Wave], standings: Mapping[str, Standing]) -> list[str]:
+    """Return which waves keep the firmware; these are never more than are told by name."""
+    sizes = [(wave.name, sum(_runs(standings, device) for device in wave.devices)) for wave in waves]
+    named = [f"{name} ({size} device{'s' * (size != 1)})" for name, size in sizes if size]
+    keep = "keeps" if len(named) == 1 else "keep"
+    return [f"{', '.join(named)} {keep} {plan.release.model}@{plan.release.version}"] if named else []
+
+
+def _runs(standings: Mapping[str, Standing], device: str) -> bool:
+    return device in standings and standings[device].state == "reached"
 
 
 def _earliest(moments: list[datetime | None], now: datetime) -> datetime | None:

@@ -76,7 +76,8 @@ class History:
         one = self.chance
         some = [limit for limit in LIMITS if one.random() < 0.3]
         limits = f"limits: {{{', '.join([f'maxConcurrent: {one.choice([1, 2, 4, 50])}', *some])}}}"
-        back = f"rollback: {{maxConcurrent: {one.choice([1, 3])}, automatic: {one.choice(['true', 'false'])}}}"
+        back = f"maxConcurrent: {one.choice([1, 3])}, automatic: {one.choice(['true', 'false'])}"
+        back = f"rollback: {{{back}, scope: {one.choice(['rollout', 'wave'])}}}"
         spec = [one.choice(STRATEGIES), one.choice(GATES), limits, back, "preconditions: {readiness: {maxDefer: 10m}}"]
         spec += [WINDOW] if one.random() < 0.2 else []
         plan = plan_of([f"d{number:02}" for number in range(one.randint(1, 14))], spec, REGIONS)
@@ -137,7 +138,7 @@ class History:
                     self.view, approved_stage=one.choice([0, 1, 2]), not_approved=one.choice(["", "no"])
                 )
             case "back":
-                self.view = replace(self.view, back_since=one.choice([None, self.now]))
+                self.view = replace(self.view, back_since=one.choice([None, self.now]), back_keeps=one.random() < 0.5)
             case "control":
                 state = cast(ControlWord, one.choice(["running", "running", "paused", "aborted", "rolled-back"]))
                 promoted = frozenset({self.plan.waves[0].name}) if one.random() < 0.5 else frozenset[str]()

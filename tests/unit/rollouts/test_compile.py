@@ -133,18 +133,6 @@ def test_the_manifest_stands_for_the_release_that_is_signed() -> None:
     assert plan.chain == (plan.release.digest,)
 
 
-@pytest.mark.parametrize(
-    ("line", "place"),
-    [
-        ("rollback: {scope: wave}", "spec.rollback.scope"),
-    ],
-)
-def test_what_this_release_does_not_enforce_is_refused_where_it_stands(line: str, place: str) -> None:
-    sources = files(["a"], ["strategy: {type: Direct}", line])
-    (found,) = check_plans(repo_of(sources), sources)
-    assert (found.code, found.severity, found.field, found.line) == ("E_NOT_ENFORCED", "error", place, 8)
-
-
 def test_what_is_enforced_passes() -> None:
     lines = ["strategy: {type: Direct}", "watch: 30s", "limits: {maxConcurrent: 5}", "retry: {maxAttempts: 2}"]
     lines += ["gates: {health: {probes: default, limits: {temperature: {max: 80}}}, timeoutPerDevice: 5m}"]

@@ -46,6 +46,7 @@ class Model:
     worst: int = 0
     stopped: str = ""
     back_since: datetime | None = None
+    back_keeps: bool = False
     finished: Finish | None = None
     board: Board | None = None
     judged: dict[str, DeviceView] = field(default_factory=dict)
@@ -56,6 +57,7 @@ class Model:
             approved_stage=1,
             stopped=self.stopped,
             back_since=self.back_since,
+            back_keeps=self.back_keeps,
             finished=self.finished,
             waves=dict(self.waves),
             devices=dict(self.devices),
@@ -113,7 +115,8 @@ class Model:
                     self.finished = action
                 case Stop(reason=reason):
                     self.stopped = reason
-                case GoBack():
+                case GoBack(keeps=keeps):
+                    self.back_keeps = keeps and (self.back_keeps or self.back_since is None)
                     self.back_since = self.back_since or self.now
                 case MoveWave(wave=wave, state=state, reason=reason):
                     self.move(wave, MoveWave(wave, state, reason))
@@ -127,6 +130,21 @@ class Model:
             return False
         self.now = decision.next_due
         return True
+
+    @property
+    def kept(self) -> set[str]:
+        """Who may keep the firmware: the devices of waves that had passed, where only one wave went back."""
+        passed = {name for name, view in self.waves.items() if view.state == "passed"} if self.back_keeps else set()
+        return {device for device in self.plan.members if self.plan.wave_of[device].name in passed}
+
+    def check_back(self) -> None:
+        """I5: everybody came back whom nothing keeps, and nobody was thrown out of what had passed."""
+        assert self.finished is not None
+        assert self.finished.state == "rolled-back"
+        for device in self.devices.values():
+            assert device.order is None, "nobody holds a slot for it"
+            stays = device.id in self.kept and device.confirmed and not device.spent
+            assert device.by_mandate == stays, device
 
     def decide(self) -> Decision:
         """Decide as the loop does: with a board that is kept until the loop dies."""
@@ -170,6 +188,7 @@ STRATEGIES = [
     "strategy: {type: Canary, initialPercentage: 10, increments: [30, 50, 100], soak: 5m}",
     "strategy: {type: Rolling, batchSize: 3, maxUnavailable: 2, soak: 1m}",
 ]
+SCOPES = ["rollout", "wave"]
 
 
 @settings(deadline=None, max_examples=150)
@@ -181,11 +200,12 @@ STRATEGIES = [
     strategy=st.sampled_from(STRATEGIES),
     crash=st.sampled_from([0.0, 0.3]),
     jumps=st.sampled_from([0, 4]),
+    scope=st.sampled_from(SCOPES),
 )
 def test_every_rollout_ends_and_then_nothing_is_left_to_do(
-    seed: int, trouble: float, late: float, count: int, strategy: str, crash: float, jumps: int
+    seed: int, trouble: float, late: float, count: int, strategy: str, crash: float, jumps: int, scope: str
 ) -> None:
-    model = model_of(count, [strategy], seed, trouble=trouble, late=late)
+    model = model_of(count, [strategy, f"rollback: {{scope: {scope}}}"], seed, trouble=trouble, late=late)
     model.crash, model.jumps = crash, jumps
     model.play()
     for attempts in model.installs.values():
@@ -194,9 +214,8 @@ def test_every_rollout_ends_and_then_nothing_is_left_to_do(
     again = decide(model.plan, model.view(), model.now + timedelta(seconds=1))
     assert again.actions == (), "running it again changes nothing (I9)"
     if model.back_since is not None:
-        assert model.finished is not None
-        assert model.finished.state == "rolled-back"
-        assert not any(device.by_mandate for device in model.devices.values()), "all came back (I5)"
+        assert model.back_keeps == (scope == "wave")
+        model.check_back()
     elif model.finished is not None:
         assert model.finished.state == "complete"
         assert all(wave.state == "passed" for wave in model.waves.values())

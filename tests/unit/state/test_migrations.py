@@ -102,7 +102,11 @@ THIRD: Rows = {
         }
     ],
 }
-OLDER = {"0002_waves": FIRST, "0003_size": SECOND, "0004_samples": THIRD}
+FOURTH: Rows = {
+    **THIRD,
+    "samples": [{"mandate": "m0", "wave": "wave-1", "phase": "before", "device": "device-2", "metrics": "{}"}],
+}
+OLDER = {"0002_waves": FIRST, "0003_size": SECOND, "0004_samples": THIRD, "0005_keeping": FOURTH}
 MADE = {"lease", "revision", "anchor"}
 """tables that have their row from the beginning"""
 
@@ -151,6 +155,7 @@ def test_an_older_ledger_keeps_everything(before: str, tmp_path: Path) -> None:
         if before != "0002_waves":
             assert [row.soak_since for row in ledger.waves(ROLLOUT, "m1")] == [NOW]
             assert (ledger.releases(), ledger.taken_back()) == ({"device-1": NOW}, ("m9",))
+            assert ledger.keeping("m9") == frozenset(), "everybody went back then"
             assert [row.device for row in ledger.quarantine()] == ["device-2"]
 
 

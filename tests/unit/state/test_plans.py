@@ -39,6 +39,7 @@ ASKED: dict[str, Callable[[Ledger], object]] = {
     "all ids": lambda ledger: list(ledger.known()),
     "some devices": lambda ledger: ledger.devices(["a", "b"]),
     "devices of a mandate": lambda ledger: ledger.devices_of("m1"),
+    "waves that keep what went back": lambda ledger: ledger.keeping("m1"),
     "a document": lambda ledger: ledger.document("device-1"),
     "all devices, page by page": lambda ledger: list(ledger.stream_devices()),
     "names": lambda ledger: ledger.names("dev"),

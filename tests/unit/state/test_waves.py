@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from fwctl.errors import WorldError
@@ -70,7 +72,6 @@ def test_the_same_verdict_again_changes_nothing(begun: Ledger, lease: Lease, sta
     [
         ((W.OPEN, W.PASSED), W.OPEN),
         ((W.OPEN, W.PASSED), W.SOAKING),
-        ((W.OPEN, W.PASSED), W.FAILED),
         ((W.OPEN, W.FAILED), W.PASSED),
         ((W.OPEN, W.FAILED), W.SOAKING),
         ((W.OPEN, W.FAILED), W.OPEN),
@@ -87,6 +88,12 @@ def test_a_judged_wave_is_not_judged_again(
         begun.apply([wave(then, 5)], epoch=lease.epoch)
     assert caught.value.code == "E_LEDGER_TRANSITION"
     assert begun.waves(ROLLOUT, "m1") == before
+
+
+def test_a_wave_that_has_passed_may_fail_after_all(begun: Ledger, lease: Lease) -> None:
+    begun.apply([wave(W.OPEN), wave(W.PASSED, 1), wave(W.FAILED, 2)], epoch=lease.epoch)
+    (row,) = begun.waves(ROLLOUT, "m1")
+    assert (row.state, row.judged_at) == (W.FAILED, later(2))
 
 
 def test_a_new_mandate_has_waves_of_its_own(begun: Ledger, lease: Lease) -> None:
@@ -113,6 +120,34 @@ def test_the_way_back_is_timed_from_its_first_record(begun: Ledger, lease: Lease
     fresh = begun.rollout(ROLLOUT)
     assert fresh is not None
     assert (fresh.back_since, fresh.finished_at) == (None, None), "a new mandate starts afresh"
+
+
+def test_what_had_passed_is_kept_until_somebody_takes_back_everything(begun: Ledger, lease: Lease) -> None:
+    back = rollout(RolloutState.ROLLING_BACK, at=later(5))
+    first = [wave(W.OPEN), wave(W.PASSED, 1), wave(W.OPEN, 2, name="wave-2"), wave(W.FAILED, 3, name="wave-2")]
+    begun.apply([*first, replace(back, keeps=True)], epoch=lease.epoch)
+    row = begun.rollout(ROLLOUT)
+    assert row is not None
+    assert (row.back_since, row.back_keeps) == (later(5), True)
+    assert begun.keeping("m1") == {"wave-1"}
+    assert begun.keeping("m2") == frozenset()
+    begun.apply([rollout(RolloutState.ROLLED_BACK, at=later(9))], epoch=lease.epoch)
+    begun.apply([replace(back, at=later(60), rule="control")], epoch=lease.epoch)
+    wider = begun.rollout(ROLLOUT)
+    assert wider is not None
+    assert (wider.back_since, wider.back_keeps, wider.finished_at) == (later(60), False, None), "the deadline is new"
+    assert begun.keeping("m1") == frozenset()
+    begun.apply([replace(back, at=later(70), keeps=True)], epoch=lease.epoch)
+    assert begun.keeping("m1") == frozenset(), "who has been told to go back is not told to stay"
+
+
+def test_who_is_told_to_go_back_is_not_kept_by_the_same_words(begun: Ledger, lease: Lease) -> None:
+    back = rollout(RolloutState.ROLLING_BACK, at=later(5))
+    begun.apply([replace(back, keeps=True)], epoch=lease.epoch)
+    begun.apply([replace(back, at=later(6))], epoch=lease.epoch)
+    row = begun.rollout(ROLLOUT)
+    assert row is not None
+    assert (row.back_since, row.back_keeps) == (later(6), False)
 
 
 def test_the_first_reason_for_a_quarantine_stays(begun: Ledger, lease: Lease) -> None:
