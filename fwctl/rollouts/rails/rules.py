@@ -6,7 +6,8 @@ nothing (A27). A digest that no file has is a guard rail that nobody can read: e
 *Blast radius*: the most devices that can run the firmware before a gate has judged it on them. Each wave of a track is
 judged before the next one opens, so it is the largest wave; tracks go side by side, so their largest waves add up. How
 many are in flight at once does not count: nobody judges between two devices of a wave. A BlueGreen switch is one wave:
-its first gate judges staged slots, not running firmware.
+its first gate judges staged slots, not running firmware. Late joiners come when all waves have passed, and together: as
+many as the manifest allows are one more wave.
 """
 
 from __future__ import annotations
@@ -161,7 +162,7 @@ def next_change(freezes: Sequence[FreezeOf], now: datetime) -> datetime | None:
 
 def blast_radius(plan: Plan) -> int:
     """Return the most devices that can run the firmware before a gate has judged it on them."""
-    return sum(_largest(waves) for waves in _tracks(plan))
+    return max(sum(_largest(waves) for waves in _tracks(plan)), _joiners(plan))
 
 
 def first_devices(plan: Plan) -> int:
@@ -180,6 +181,7 @@ def allowed(share: Share, total: int) -> int:
 Found = tuple[str, str, Loc] | None
 _TYPE: Final[Loc] = ("spec", "strategy", "type")
 _STRATEGY: Final[Loc] = ("spec", "strategy")
+_LATE: Final[Loc] = ("spec", "lateJoiners", "max")
 
 
 def _canary(rules: Rules, plan: Plan) -> Found:
@@ -204,6 +206,9 @@ def _radius(rules: Rules, plan: Plan) -> Found:
     share, total, radius = rules.maximum_blast_radius, len(plan.members), blast_radius(plan)
     if share is None or radius <= (most := allowed(share, total)):
         return None
+    if radius == (late := _joiners(plan)):
+        what = f"{_devices(late)} may join late, all at once; {_told(share)} allows {most}"
+        return what, f"Set `lateJoiners.max` to {most} or less, or lock again when devices come.", _LATE
     what = f"{_of(radius, total)} can run the firmware before a gate has judged it there; {_told(share)} allows {most}"
     return what, f"Use more and smaller waves: none with more than {_devices(most)}.", _STRATEGY
 
@@ -230,6 +235,11 @@ def _tracks(plan: Plan) -> list[list[Wave]]:
     for wave in plan.waves:
         found.setdefault(wave.track, []).append(wave)
     return list(found.values())
+
+
+def _joiners(plan: Plan) -> int:
+    """Return how many may join under the approval: whoever is there by now says nothing of those to come."""
+    return plan.spec.late_joiners.max if plan.spec.late_joiners is not None else 0
 
 
 def _largest(waves: Iterable[Wave]) -> int:

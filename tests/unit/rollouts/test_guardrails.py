@@ -126,6 +126,21 @@ def test_an_exception_sets_aside_its_own_rule_only() -> None:
     assert judged.idle == ()
 
 
+@pytest.mark.parametrize(("most", "kept"), [(0, True), (20, True), (21, False)])
+def test_who_may_join_late_counts_as_a_wave(most: int, kept: bool) -> None:
+    more = f"  lateJoiners: {{max: {most}}}\n"
+    found = repo("maximumBlastRadius: {percent: 50}", strategy="{type: Rolling, batchSize: 4}", more=more)
+    judged = guard(rails_of(found, [canonical.digest(found.policies["careful"].raw)]), plan_of(found))
+    assert blast_radius(plan_of(found)) == max(4, most)
+    assert [(one.message, one.remedy, one.loc) for one in judged.violations] == [
+        (
+            "21 devices may join late, all at once; 50 % allows 20",
+            "Set `lateJoiners.max` to 20 or less, or lock again when devices come.",
+            ("spec", "lateJoiners", "max"),
+        )
+    ] * (not kept)
+
+
 @given(st.integers(1, 100_000), st.floats(0.01, 100), st.integers(1, 1000))
 def test_a_share_always_lets_one_device_go_and_never_more_than_either_limit(total: int, percent: float, n: int) -> None:
     least = allowed(Share(percent=percent), total)
