@@ -14,8 +14,10 @@ from fwctl.rollouts.going_back import keep_words, passed
 from fwctl.rollouts.health import control_group
 from fwctl.rollouts.health.gates import RATE, Fail, Inconclusive, Pass, Undecided, judge, too_many
 from fwctl.rollouts.holds import at_work
-from fwctl.rollouts.plan import Plan, Wave
+from fwctl.rollouts.plan import LATE, Plan, Wave
 from fwctl.rollouts.view import RolloutView, WaveView
+
+NOBODY_JOINS = "nobody else joins late, and who runs the firmware keeps it"
 
 
 def current(plan: Plan, rollout: RolloutView) -> tuple[Wave, ...]:
@@ -43,8 +45,8 @@ def holding_all(board: Board, reason: str) -> WaveStep:
 
 def move_waves(board: Board) -> WaveStep:
     """Return what the current waves do next. One that fails stops the others, too."""
-    if board.rollout.finished is None and (late := _failed_later(board)):
-        return WaveStep(late)
+    if later := (_failed_later(board) if board.rollout.finished is None else ()) or _failed_joining(board):
+        return WaveStep(later)
     if not board.current:
         until, holding = switching.retaining(board)
         return WaveStep(holding=holding, later=until)
@@ -164,13 +166,29 @@ def _failed_later(board: Board) -> tuple[Action, ...]:
     plan = board.plan
     for number in board.counts.blamed:
         wave = plan.all_waves[number]
-        if _view(board.rollout, wave).state == "passed":
+        if wave.name != LATE and _view(board.rollout, wave).state == "passed":
             tally = board.counts.tally(number)
             if too_many(plan.spec.gates, tally.counted, len(wave.devices)):
                 why = f"{tally.counted} of {len(wave.devices)} failed in the end"
                 stop = _stop(board, wave, RATE, why)
                 alone = isinstance(stop, GoBack) and stop.keeps
                 return (MoveWave(wave.name, "failed", why), stop) if alone else (stop,)
+    return ()
+
+
+def _failed_joining(board: Board) -> tuple[Action, ...]:
+    """Return what follows when devices fail that joined after the wave of late joiners had passed: its gate goes on.
+
+    After the rollout has ended it is judged only where somebody else is about to join.
+    """
+    for wave in board.plan.late:
+        number = board.number(wave)
+        if number not in board.counts.blamed or _view(board.rollout, wave).state != "passed":
+            continue
+        tally = board.counts.tally(number)
+        verdict = judge(board.plan.spec.gates, tally)
+        if isinstance(verdict, Fail) and (board.rollout.finished is None or tally.unsettled):
+            return (Stop(verdict.rule, f"{wave.name}: {verdict.reason}; {NOBODY_JOINS}"),)
     return ()
 
 
@@ -183,7 +201,8 @@ def _stop(board: Board, wave: Wave, rule: str, reason: str) -> Stop | GoBack:
     if not (rollback.automatic and rollback.allowed):
         return Stop(rule, why)
     if rollback.scope == "rollout":
-        return GoBack(rule, why)
+        # The approved waves have passed their own gates: what comes late and fails takes nobody of them back.
+        return Stop(rule, f"{why}; {NOBODY_JOINS}") if wave.name == LATE else GoBack(rule, why)
     stays = [one for one in board.plan.all_waves if one is not wave and one.name in passed(board.rollout)]
     words = keep_words(board.plan, {one.name: board.counts.standing(board.number(one))["reached"] for one in stays})
     return GoBack(rule, f"{why}; {words}" if words else why, keeps=True)

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
+from datetime import timedelta
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fwctl.rollouts.actions import Action, Finish, GoBack, Stop, Visit
 from fwctl.rollouts.compile import compile_rollout
+from fwctl.rollouts.decide import decide
 from fwctl.rollouts.late import seated
 from fwctl.rollouts.plan import LATE, Plan
-from tests.unit.rollouts.fleets import KEY, files, repo_of
+from fwctl.rollouts.view import DeviceView, Failure, RolloutView, WaveView
+from tests.unit.rollouts.fleets import KEY, NOW, files, repo_of, view_of
+from tests.unit.rollouts.test_convergence import OLD
 
 CANARY = "strategy: {type: Canary, initialPercentage: 50, increments: [100], soak: 5m, approvalBefore: [wave-2]}"
 
@@ -70,3 +77,69 @@ def test_a_plan_without_late_joiners_stays_as_it_is() -> None:
     assert seated(plan, joined=(), barred=()) is plan
     _, plan = grown(["a"], ["x"], "lateJoiners: {max: 1}")
     assert seated(replace(plan, late=()), joined=(), barred=()).late == ()
+
+
+# -- their gate --------------------------------------------------------------------------------------------------------
+
+PASSED = {"wave-1": WaveView("passed"), "wave-2": WaveView("passed")}
+COMPLETE = Finish("complete", "all there")
+
+
+def joining(
+    count: int, *, failed: int, done: int = 0, percent: int = 20, scope: str = "rollout"
+) -> tuple[Plan, RolloutView]:
+    """Return a rollout that late joiners of a number join; some have failed already, and some are there."""
+    spec = f"gates: {{maxFailureRate: {{percent: {percent}, minSample: 2}}}}", f"rollback: {{scope: {scope}}}"
+    names = [f"late-{number}" for number in range(count)]
+    _, plan = grown(["a", "b"], names, "lateJoiners: {max: 50}", *spec)
+    new, there = plan.release.digest, NOW - timedelta(days=9)
+    bad = Failure(3, "health", "E_PROBE_FAILED", NOW)
+    order = plan.late[0].devices
+    members = [DeviceView(id=one, running=new, by_mandate=True, confirmed=True, observed_at=there) for one in "ab"]
+    ill = [DeviceView(id=one, running=OLD, attempts=3, failure=bad, spent=True) for one in order[:failed]]
+    well = [DeviceView(id=one, running=new, confirmed=True, by_mandate=True) for one in order[failed : failed + done]]
+    return plan, replace(view_of(*members, *ill, *well, approved_stage=2), waves=PASSED | {LATE: WaveView("open")})
+
+
+def stops(actions: Iterable[Action]) -> list[str]:
+    assert not [one for one in actions if isinstance(one, GoBack)], "the fleet is not taken back for it"
+    return [one.reason for one in actions if isinstance(one, Stop)]
+
+
+def test_a_late_wave_that_fails_takes_nobody_back_who_was_approved() -> None:
+    plan, view = joining(3, failed=1)
+    reasons = stops(decide(plan, view, NOW).actions)
+    assert reasons == [
+        "late: 1 of 1 failed (100 %), allowed are 20 %; nobody else joins late, and who runs the firmware keeps it"
+    ]
+
+
+def test_where_one_wave_goes_back_it_is_the_late_one() -> None:
+    plan, view = joining(3, failed=1, scope="wave")
+    (back,) = [one for one in decide(plan, view, NOW).actions if isinstance(one, GoBack)]
+    assert back.keeps
+
+
+@pytest.mark.parametrize("finished", [None, COMPLETE])
+def test_who_joins_after_the_late_wave_has_passed_is_judged_by_its_gate(finished: Finish | None) -> None:
+    """Two bad ones of twelve are less than a fifth of all, and more than a fifth of those that have settled."""
+    plan, view = joining(12, failed=2, done=1)
+    view = replace(view, waves=PASSED | {LATE: WaveView("passed")}, finished=finished)
+    (reason,) = stops(decide(plan, view, NOW).actions)
+    assert reason.startswith("late: 2 of 3 failed (66.7 %), allowed are 20 %")
+    assert not [one for one in decide(plan, view, NOW).actions if isinstance(one, Visit)], "nobody else starts"
+
+
+def test_an_ended_rollout_that_nobody_joins_any_more_stays_ended() -> None:
+    """Who was there may leave the fleet: the share of those that had failed is none that anybody is protected from."""
+    plan, view = joining(3, failed=2, done=1)
+    view = replace(view, waves=PASSED | {LATE: WaveView("passed")}, finished=COMPLETE)
+    assert stops(decide(plan, view, NOW).actions) == []
+
+
+def test_those_who_join_well_go_on_joining() -> None:
+    plan, view = joining(12, failed=0, done=3)
+    view = replace(view, waves=PASSED | {LATE: WaveView("passed")}, finished=COMPLETE)
+    actions = decide(plan, view, NOW).actions
+    assert stops(actions) == []
+    assert len([one for one in actions if isinstance(one, Visit)]) == 9
