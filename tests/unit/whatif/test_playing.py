@@ -66,6 +66,21 @@ def test_firmware_that_fails_only_in_the_soak_is_found_there() -> None:
     assert run.counts == {"back": 20, "untouched": 180}
 
 
+@pytest.mark.parametrize(("scope", "keeps"), [("rollout", False), ("wave", True)])
+def test_of_a_rollout_that_goes_back_late_only_what_had_passed_stays(scope: str, keeps: bool) -> None:
+    gates = "gates: {maxFailureRate: {percent: 12}, minReached: {percent: 0}}"
+    spec = [CANARY, gates, f"rollback: {{scope: {scope}}}"]
+    runs = [run_of(100, spec, number=number, failure_rate=0.12, late=0.0, broken=0.0) for number in range(20)]
+    late = [run for run in runs if run.trip is not None and run.trip.wave != "wave-1"]
+    assert late, "some fail after the first wave"
+    for run in late:
+        assert run.outcome == "rolled-back"
+        passed = sum(1 for wave in run.waves if wave.state == "passed")
+        assert bool(run.counts.get("reached")) is keeps
+        assert (" keep" in run.reason) is keeps
+        assert passed >= 1
+
+
 def test_a_failed_gate_without_rollback_stops_and_leaves_it_to_people() -> None:
     run = run_of(50, [CANARY, "rollback: {automatic: false}"], failure_rate=1.0, late=0.0, broken=0.0)
     assert run.outcome == "stopped"
