@@ -70,6 +70,41 @@ def test_r16_what_is_staged_is_given_back_by_whatever_commit_takes_its_plan_away
     assert fleet.versions() == {GOOD: 2}
 
 
+TELL_TWICE = """
+import asyncio, contextlib, fwctl.reconcile.tools as tools
+calls, reached = {}, tools.Tools.reached
+@contextlib.asynccontextmanager
+async def counted(self, device):
+    calls[device] = calls.get(device, 0) + 1
+    print("twice:" if calls[device] > 1 else "once:", device, flush=True)
+    try:
+        async with reached(self, device) as link:
+            await asyncio.sleep(1)
+            yield link
+    finally:
+        calls[device] -= 1
+tools.Tools.reached = counted
+"""
+
+
+def test_r16_a_device_is_not_called_for_two_plans_at_once(world: World) -> None:
+    """What is left behind there and another rollout are due in one pass, and every call takes a while."""
+    fleet = CanaryWorld(world, 2)
+    fleet.simulate()
+    fleet.release(GOOD, strategy=BLUE_GREEN)
+    ended(world.once(duration=10), 0)
+    removed(world)
+    fleet.write(BAD, name="others", strategy="{type: Direct}")
+    world.commit("Another rollout instead")
+    world.fwctl("approve", "others", "--yes")
+    running = world.spawn("reconcile", "--once", setup=TELL_TWICE)
+    assert running.wait() == 0, running.said()
+    assert "once: sim-001" in running.said()
+    assert "twice" not in running.said()
+    assert nothing_open(world)
+    assert fleet.versions() == {BAD: 2}
+
+
 # -- before the end of what is under way -------------------------------------------------------------------------------
 
 
