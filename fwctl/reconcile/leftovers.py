@@ -55,12 +55,13 @@ class Leftovers:
         for mandate, devices in self._strays.items():
             rows |= {row.device: row for row in ledger.orders_of(mandate, devices) if _is_open(row, "install")}
         rows = {device: row for device, row in rows.items() if device in self._devices}
-        asked = _asked(ledger, rows)
+        asked, gone_back = _asked(ledger, rows), back & {row.mandate for row in rows.values()}
+        keeping = {mandate: ledger.keeping(mandate) for mandate in gone_back}
         next_due = {row.id: row.next_due for row in ledger.devices(rows)}
         for device, row in rows.items():
             moments = (row.due_at, next_due.get(device), asked.get(row.id))
             at = max((moment for moment in moments if moment is not None), default=row.intended_at)
-            yield Leftover(row, row.mandate in back), at
+            yield Leftover(row, row.mandate in back and row.wave not in keeping[row.mandate]), at
 
 
 def _strays(ledger: Ledger, prepared: Prepared) -> Mapping[str, Collection[str]]:

@@ -101,7 +101,12 @@ def _membership(plan: Plan, finding: _Finding, again: str) -> Iterator[Diagnosti
         yield finding("I_NOT_COVERED", message, ("spec", "targets"), remedy)
     if plan.dropped:
         message = f"in the lock but not targeted any more: {_some(plan.dropped)}"
-        yield finding("I_DROPPED", message, ("spec", "targets"), "Nothing to do: they stay on what they run.")
+        yield finding(
+            "I_DROPPED",
+            message,
+            ("spec", "targets"),
+            "Nothing to do: they stay on what they run; what is under way there is ended.",
+        )
 
 
 def _some(ids: tuple[str, ...]) -> str:

@@ -14,9 +14,19 @@ from fwctl.reconcile.commit import CommitState, Prepared
 from fwctl.reconcile.joining import with_seats
 from fwctl.reconcile.leftovers import Leftovers
 from fwctl.rollouts.compile import compile_locked, compile_rollout, lock_path
-from fwctl.state import Change, Ledger, OrderMoved, OrderStatus, RolloutState, acquire_lease, ledger_path
+from fwctl.state import (
+    Change,
+    Ledger,
+    OrderMoved,
+    OrderStatus,
+    RolloutState,
+    WaveMoved,
+    WaveState,
+    acquire_lease,
+    ledger_path,
+)
 from tests.unit.rollouts.fleets import KEY, files, repo_of
-from tests.unit.state.support import NOW, TTL, intended, later, order_id, rollout
+from tests.unit.state.support import NOW, ROLLOUT, TTL, intended, later, order_id, rollout
 
 SPEC = ("strategy: {type: Direct}", "lateJoiners: {max: 1}")
 
@@ -81,6 +91,16 @@ def test_what_a_rollout_that_goes_back_left_on_who_dropped_out_is_taken_back(led
     write(ledger, rollout(mandate=mandate), *staged(1, "b", mandate))
     write(ledger, rollout(RolloutState.ROLLING_BACK, mandate=mandate))
     assert due(ledger, state) == [("b", True)]
+
+
+def test_where_its_wave_keeps_the_firmware_what_it_left_is_finished_only(ledger: Ledger) -> None:
+    state = without(state_of(ledger, locked="ab", here="ab"), "b")
+    mandate = mandate_of(state)
+    write(ledger, rollout(mandate=mandate), *staged(1, "b", mandate))
+    wave = WaveMoved(at=NOW, rollout=ROLLOUT, mandate=mandate, wave="wave-1", state=WaveState.OPEN, reason="")
+    write(ledger, wave, replace(wave, state=WaveState.PASSED))
+    write(ledger, replace(rollout(RolloutState.ROLLING_BACK, mandate=mandate), keeps=True))
+    assert due(ledger, state) == [("b", False)]
 
 
 def test_a_late_joiner_that_matches_no_more_is_looked_after(ledger: Ledger) -> None:
