@@ -76,6 +76,8 @@ class Stuck:
     next_due: datetime | None
     now: datetime
     device: str = ""
+    here: str = ""
+    """why one device that waits for nothing stands as it does"""
     set_aside: tuple[str, ...] = ()
     """rules of guard rails that do not hold for the rollout, with the reasons"""
 
@@ -170,6 +172,7 @@ def _stuck(
         next_due=min((case.due for case in cases if case.due), default=status.next_due),
         now=now,
         device=device,
+        here=next((one.reason for one in status.standings if one.device == device), "") if not still else "",
     )
 
 

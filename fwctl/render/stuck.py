@@ -35,7 +35,8 @@ def _one(one: Stuck) -> str:
         lines += ["", *_case(case, one)]
     if not one.cases:
         what = "the device" if one.device else "every device"
-        lines += ["", f"Nothing waits: {what} is where it should be."]
+        where = f": {visible(one.here)}" if one.here else ""
+        lines += ["", f"Nothing waits: {what} is where it should be{where}."]
     elif not one.device and one.moving:
         lines += ["", f"{counted(one.moving, 'device')} not shown: where it should be."]
     return "\n".join(lines)
@@ -68,6 +69,7 @@ def _json(one: Stuck) -> dict[str, Any]:
         "state": one.state,
         "reason": one.reason,
         "change": one.change or None,
+        **({"standing": one.here} if one.here else {}),
         **({"setAside": list(one.set_aside)} if one.set_aside else {}),
         "cause": {
             "kind": one.cause.kind,

@@ -8,7 +8,7 @@ With `rollback.scope: wave` a gate that fails takes back only waves that have no
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
 
@@ -41,11 +41,18 @@ def passed(rollout: RolloutView) -> frozenset[str]:
 def keep_words(plan: Plan, waves: Mapping[str, int]) -> str:
     """Return in words which waves keep the firmware, by how many devices of each run it; empty if none does."""
     named = [f"{name} ({size} device{'' if size == 1 else 's'})" for name, size in waves.items() if size]
-    if not named:
-        return ""
+    return f"{_doing(named, 'keep')} {plan.release.model}@{plan.release.version}" if named else ""
+
+
+def stay_words(waves: Sequence[str]) -> str:
+    """Return in words that these waves do not go back."""
+    return _doing(waves, "stay") if waves else ""
+
+
+def _doing(named: Sequence[str], verb: str) -> str:
     more = [f"{len(named) - _NAMED} more waves"] if len(named) > _NAMED + 1 else []
     told = ", ".join([*(named[:_NAMED] if more else named), *more])
-    return f"{told} keep{'s' if len(named) == 1 else ''} {plan.release.model}@{plan.release.version}"
+    return f"{told} {verb}{'s' if len(named) == 1 else ''}"
 
 
 def stand_back(plan: Plan, rollout: RolloutView, device_id: str, now: datetime) -> Standing:

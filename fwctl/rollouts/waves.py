@@ -10,7 +10,7 @@ from typing import assert_never
 from fwctl.rollouts import switching
 from fwctl.rollouts.actions import Action, GoBack, MoveWave, Stop, Visit
 from fwctl.rollouts.board import Board
-from fwctl.rollouts.going_back import keep_words, passed
+from fwctl.rollouts.going_back import passed, stay_words
 from fwctl.rollouts.health import control_group
 from fwctl.rollouts.health.gates import RATE, Fail, Inconclusive, Pass, Undecided, judge, too_many
 from fwctl.rollouts.holds import at_work
@@ -203,9 +203,8 @@ def _stop(board: Board, wave: Wave, rule: str, reason: str) -> Stop | GoBack:
     if rollback.scope == "rollout":
         # The approved waves have passed their own gates: what comes late and fails takes nobody of them back.
         return Stop(rule, f"{why}; {NOBODY_JOINS}") if wave.name == LATE else GoBack(rule, why)
-    stays = [one for one in board.plan.all_waves if one is not wave and one.name in passed(board.rollout)]
-    words = keep_words(board.plan, {one.name: board.counts.standing(board.number(one))["reached"] for one in stays})
-    return GoBack(rule, f"{why}; {words}" if words else why, keeps=True)
+    stays = [one.name for one in board.plan.all_waves if one is not wave and one.name in passed(board.rollout)]
+    return GoBack(rule, "; ".join(filter(None, (why, stay_words(stays)))), keeps=True)
 
 
 def _view(rollout: RolloutView, wave: Wave) -> WaveView:

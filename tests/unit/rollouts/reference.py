@@ -198,7 +198,7 @@ def _one_wave(
     if view is None:
         return WaveStep((MoveWave(wave.name, "open", f"{len(wave.devices)} devices may start"),))
     if view.state == "failed":
-        return WaveStep(_failed(plan, rollout, standings, wave, "maxFailureRate", view.reason))
+        return WaveStep(_failed(plan, rollout, wave, "maxFailureRate", view.reason))
     here = [standings[name] for name in wave.devices if name in standings]
     nobody = here and all(one.dropped_out for one in here) and wave is not plan.tracks[wave.track][-1]
     why = f"all {len(here)} are in quarantine or without a legal path; nobody is left to look at"
@@ -214,7 +214,7 @@ def _one_wave(
         case Undecided():
             return WaveStep(holding=waits)
         case Fail(rule=rule, reason=reason):
-            return WaveStep(_failed(plan, rollout, standings, wave, rule, reason))
+            return WaveStep(_failed(plan, rollout, wave, rule, reason))
         case Inconclusive(rule=rule, reason=reason):
             return WaveStep(holding=waits or f"{wave.name}, {rule}: {reason}")
         case Pass(reason=reason):
@@ -247,28 +247,25 @@ def _failed_later(plan: Plan, rollout: RolloutView, standings: Mapping[str, Stan
             tally = Tally.of(standings[name] for name in wave.devices if name in standings)
             if too_many(plan.spec.gates, tally.counted, len(wave.devices)):
                 why = f"{tally.counted} of {len(wave.devices)} failed in the end"
-                stop = _stop(plan, rollout, standings, wave, "maxFailureRate", why)
+                stop = _stop(plan, rollout, wave, "maxFailureRate", why)
                 late = isinstance(stop, GoBack) and plan.spec.rollback.scope == "wave"
                 return (MoveWave(wave.name, "failed", why), stop) if late else (stop,)
     return ()
 
 
-def _failed(
-    plan: Plan, rollout: RolloutView, standings: Mapping[str, Standing], wave: Wave, rule: str, reason: str
-) -> tuple[Action, ...]:
-    return MoveWave(wave.name, "failed", reason), _stop(plan, rollout, standings, wave, rule, reason)
+def _failed(plan: Plan, rollout: RolloutView, wave: Wave, rule: str, reason: str) -> tuple[Action, ...]:
+    return MoveWave(wave.name, "failed", reason), _stop(plan, rollout, wave, rule, reason)
 
 
-def _stop(
-    plan: Plan, rollout: RolloutView, standings: Mapping[str, Standing], wave: Wave, rule: str, reason: str
-) -> Action:
+def _stop(plan: Plan, rollout: RolloutView, wave: Wave, rule: str, reason: str) -> Action:
     why = f"{wave.name}: {reason}"
     if not (plan.spec.rollback.automatic and plan.spec.rollback.allowed):
         return Stop(rule, why)
     if plan.spec.rollback.scope == "rollout":
         return GoBack(rule, why)
-    stay = [one for one in plan.all_waves if one.name != wave.name and _passed(rollout, one)]
-    return GoBack(rule, "; ".join([why, *_keep(plan, stay, standings)]), keeps=True)
+    stay = [one.name for one in plan.all_waves if one.name != wave.name and _passed(rollout, one)]
+    words = [f"{', '.join(stay)} {'stays' if len(stay) == 1 else 'stay'}"] if stay else []
+    return GoBack(rule, "; ".join([why, *words]), keeps=True)
 
 
 def _passed(rollout: RolloutView, wave: Wave) -> bool:
