@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from fwctl.files import write_atomic
 from fwctl.gitrepo import Files
 from fwctl.manifests.devices import Mask
 from fwctl.manifests.repo import FleetRepo
+from fwctl.manifests.scalars import NAME_PATTERN
 from fwctl.manifests.targets import group_mask, target_ids
 from fwctl.reconcile.commit import ManifestErrors
 
@@ -28,7 +30,7 @@ spec:
 """
 DEFAULT: StrategyName = "Canary"
 """what a manifest means that names no strategy"""
-_LONGEST = 64
+_LONGEST = 63
 _SHOWN = 10
 
 
@@ -70,7 +72,7 @@ class Wish:
         """The rollout's name: without one given, the device or group with the version."""
         named = [*self.devices, *self.groups]
         first = named[0] if len(named) == 1 and not self.everyone else self.model
-        return self.name or f"{first}-{self.version.replace('+', '-')}"
+        return self.name or f"{first}-{self.version.replace('+', '-')}".lower()
 
 
 @dataclass(frozen=True)
@@ -101,7 +103,10 @@ def create_rollout(settings: Context, wish: Wish) -> Created:
     path = Path("rollouts") / env / f"{wish.called}.yaml"
     if str(path) in files:
         raise InputError(
-            "there is such a rollout already", code="E_EXISTS", place=str(path), remedy="Edit its version there."
+            "there is such a rollout already",
+            code="E_EXISTS",
+            place=str(path),
+            remedy="Edit it there, or give the new one another name: fwctl rollout create NAME ...",
         )
     text = _text(wish)
     repo = _with(files, path, text)
@@ -112,7 +117,7 @@ def create_rollout(settings: Context, wish: Wish) -> Created:
 
 
 def _check(wish: Wish) -> None:
-    if not wish.version:
+    if not (wish.model and wish.version) or "@" in wish.version:
         raise UsageError("firmware is MODEL@VERSION", code="E_USAGE", remedy="For example sensor-v1@2.5.0")
     if not (wish.devices or wish.groups or wish.everyone):
         raise UsageError("say which devices", code="E_USAGE", remedy="--device NAME, --group NAME, or --all")
@@ -126,11 +131,28 @@ def _check(wish: Wish) -> None:
         raise UsageError(
             f"{wish.kind} has no regions", code="E_USAGE", place="--region", remedy="Say --strategy Regional."
         )
+    _check_names(wish)
+
+
+def _check_names(wish: Wish) -> None:
+    """Raise UsageError if a word cannot be a name of what it stands for: a path or YAML would be refused for it."""
+    if (several := next((one for one in wish.devices if "," in one), None)) is not None:
+        remedy = " ".join(f"--device {part.strip()}" for part in several.split(",")[:_SHOWN])
+        raise UsageError(
+            f"{several[:_LONGEST]} is no device", code="E_USAGE", place="--device", remedy=f"Repeat it: {remedy}"
+        )
     if not wish.name and len(wish.called) > _LONGEST:
         raise UsageError(
             f"{wish.called} is too long for a rollout's name",
             code="E_USAGE",
             remedy=f"Give a NAME of at most {_LONGEST} characters.",
+        )
+    if wish.name and not re.fullmatch(NAME_PATTERN[1:-1], wish.name):
+        raise UsageError(
+            f"{wish.name[:_LONGEST]} cannot be a rollout's name",
+            code="E_USAGE",
+            place="NAME",
+            remedy="Small letters, digits, dots and dashes, with a letter or digit first and last; at most 63.",
         )
 
 
@@ -175,9 +197,20 @@ def _candidates(repo: FleetRepo, wish: Wish) -> Mask:
 
 
 def _env(repo: FleetRepo, wish: Wish) -> str:
-    """Return the one environment that the devices are in, else `dev`: validation tells who is in another one."""
+    """Return the one environment that the devices are in; `dev` where nobody says, and all are wanted.
+
+    Raises:
+        UsageError: devices of several environments are named: a rollout is for one.
+    """
     profiles = repo.devices.profiles
     found = {profiles[number].env for number in repo.devices.profiles_of(_candidates(repo, wish))}
+    if len(found) > 1 and not wish.everyone:
+        raise UsageError(
+            f"these devices are in {len(found)} environments: {', '.join(sorted(found)[:_SHOWN])}",
+            code="E_USAGE",
+            place="--device" if wish.devices else "--group",
+            remedy="A rollout is for one environment: write one for each.",
+        )
     return next(iter(found)) if len(found) == 1 else "dev"
 
 

@@ -77,6 +77,9 @@ def test_name_environment_and_strategy_follow_from_the_devices(
         "--device street-1 --env dev",
         "--device sensor-3 --replaces nobody",
         "--device street-4",
+        "--device street-1 --device sensor-3",
+        "--device sensor-3,street-1",
+        "Sensor_3 --device sensor-3",
     ],
 )
 def test_what_would_not_validate_is_not_written(wide: Fleet, words: str, snapshot: SnapshotAssertion) -> None:
@@ -84,6 +87,23 @@ def test_what_would_not_validate_is_not_written(wide: Fleet, words: str, snapsho
     assert answer.exit_code in (2, 3)
     assert str(answer) == snapshot
     assert written(wide) == set()
+
+
+@pytest.mark.parametrize("firmware", ["sensor-v1", "sensor-v1@", "@2.5.0", "sensor-v1@2.5.0@1"])
+def test_firmware_is_a_model_and_a_version(wide: Fleet, firmware: str) -> None:
+    answer = wide.run("rollout", "create", "--device", "sensor-3", "--firmware", firmware)
+    assert answer.exit_code == 2
+    assert "firmware is MODEL@VERSION" in answer.stderr
+    assert written(wide) == set()
+
+
+def test_the_name_that_follows_from_a_version_in_capitals_is_one(wide: Fleet) -> None:
+    text = (wide.tree / "firmware" / "sensor-v1" / "2.5.0.yaml").read_text()
+    wide.write(
+        "firmware/sensor-v1/2.6.0-RC1.yaml", text.replace("2.5.0", "2.6.0-RC1").replace("Counter: 1", "Counter: 2")
+    )
+    wide.ok("rollout", "create", "--device", "sensor-3", "--firmware", "sensor-v1@2.6.0-RC1")
+    assert written(wide) == {"rollouts/dev/sensor-3-2.6.0-rc1.yaml"}
 
 
 def test_a_name_that_would_be_too_long_is_asked_for(wide: Fleet, snapshot: SnapshotAssertion) -> None:
