@@ -45,3 +45,17 @@ def test_a_few_waves_are_all_shown() -> None:
     lines = shown(replace(_PREPARED.plan, waves=waves(20)))
     assert sum(line.startswith("  wave-") for line in lines) == 20
     assert not any("more wave" in line for line in lines)
+
+
+def test_a_plan_says_who_goes_back() -> None:
+    """What somebody approves with it stands in the plan."""
+    words = {
+        "{}": "a failed gate takes every device back, within 2m",
+        "{scope: wave}": "a failed gate takes back every wave that has not passed, within 2m",
+        "{scope: wave, automatic: false}": "a failed gate stops the rollout; going back is yours to order",
+        "{allowed: false, automatic: false}": "a failed gate stops the rollout; going back needs its own approval",
+    }
+    for rollback, told in words.items():
+        sources = files(["a"], ["strategy: {type: Direct}", f"rollback: {rollback}"])
+        repo = repo_of(sources)
+        assert f"  then:  {told}" in shown(prepare(repo, repo.rollouts[KEY], sources, None, NOW).plan)
