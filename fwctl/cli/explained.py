@@ -59,6 +59,11 @@ def explain_code(topic: str) -> Explained | None:
     return Explained(code, about, (*_title(code), *_classes(code)))
 
 
+def findings_by_subject() -> dict[str, str]:
+    """Return all findings' codes with their titles, by subject (the code without its first letter), then by code."""
+    return {code: FINDINGS[code].title for code in sorted(FINDINGS, key=lambda code: (code.partition("_")[2], code))}
+
+
 def codes(incomplete: str) -> list[str]:
     """Return the codes that begin so, for the shell's completion: only where a code is begun."""
     return [code for code in every_code() if code.startswith(incomplete)] if incomplete[1:2] == "_" else []

@@ -9,8 +9,8 @@ from typing import Any
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from fwctl.cli.explained import Explained, FieldHelp, explain_code
-from fwctl.codes import FINDINGS, every_code
+from fwctl.cli.explained import Explained, FieldHelp, explain_code, findings_by_subject
+from fwctl.codes import every_code
 from fwctl.errors import InputError
 from fwctl.manifests.fields import did_you_mean, fields_of, models_in
 from fwctl.manifests.models import KINDS, plain
@@ -32,7 +32,7 @@ def explain_topic(topic: str) -> Explained:
     """
     if not topic:
         kinds = {kind: _doc(model) for kind, model in KINDS.items()}
-        return Explained("", "", choices=kinds | {code: entry.title for code, entry in FINDINGS.items()})
+        return Explained("", "", choices=kinds | findings_by_subject())
     known = explain_code(topic)
     if known is not None:
         return known

@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 from docs.generator.codes import codes as page
 from docs.generator.codes import exits, scan
 from fwctl.cli.explained import codes, explain_code
+from fwctl.cli.explaining import explain_topic
 from fwctl.cli.main import app
 from fwctl.codes import FINDINGS, OUTCOMES, STOPS, every_code
 
@@ -57,6 +58,12 @@ def test_each_code_is_explained_in_sentences(code: str) -> None:
             assert entry.remedy.endswith(".")
             assert entry.meaning in found.about
             assert entry.remedy in "\n".join((found.about, *dict(found.facts).values()))
+
+
+def test_the_listing_stands_by_subject_and_not_as_the_tables_were_put_together() -> None:
+    listed = [code for code in explain_topic("").choices if code in FINDINGS]
+    assert set(listed) == set(FINDINGS)
+    assert listed == sorted(listed, key=lambda code: (code[2:], code))
 
 
 def test_commands_in_remedies_exist() -> None:
