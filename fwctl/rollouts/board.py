@@ -10,7 +10,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, ValuesView
 from datetime import datetime
-from itertools import accumulate, pairwise
+from itertools import accumulate, chain, pairwise
 
 from fwctl.rollouts.counting import Counts, Marks
 from fwctl.rollouts.going_back import NEVER_TOUCHED, judge_back, kept
@@ -40,7 +40,7 @@ class Board(Mapping[str, Standing]):
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
-        self._members = tuple(device for wave in plan.all_waves for device in wave.devices)
+        self._members = tuple(chain.from_iterable(wave.devices for wave in plan.all_waves))
         self._seats = {device: seat for seat, device in enumerate(self._members)}
         self._dropped = frozenset(self._seats[device] for device in plan.dropped if device in self._seats)
         self._starts = list(accumulate((len(wave.devices) for wave in plan.all_waves), initial=0))
@@ -187,7 +187,9 @@ class Board(Mapping[str, Standing]):
         self.back = self.rollout.back_since is not None
         self._kept = kept(self.rollout)
         self._verdicts: list[Verdict] = [NEVER_TOUCHED if self.back else MAY_START] * len(self._members)
-        self._turns = Turns(self.plan.all_waves, self._starts, meter=None if self.back else Meter(self.plan))
+        self._turns = Turns(
+            self.plan.all_waves, self._starts, meter=None if self.back else Meter(self.plan, self._members)
+        )
         self._until = Timers()
         self._marks = Marks()
         self._refused: set[int] = set()
@@ -203,6 +205,7 @@ class Board(Mapping[str, Standing]):
     def _judge_all(self) -> None:
         """Judge who is known. Most have nothing to wait for, or only their turn: for these the verdict is all."""
         now, seats, busy = self.now, self._seats, list[int]()
+        since = self._turns.since(now)
         for name, device in self.rollout.devices.items():
             seat = seats.get(name)
             if seat is None:
@@ -210,7 +213,8 @@ class Board(Mapping[str, Standing]):
             verdict = self._verdict(seat, device)
             if device.failure is None and verdict.is_quiet and seat not in self._dropped:
                 self._verdicts[seat] = verdict
-                if device.started_at is not None or device.unreachable_since is not None:
+                begun = device.started_at
+                if (begun is not None and begun > since) or device.unreachable_since is not None:
                     self._turns.know(seat, device, verdict, now, visiting=False)  # a visit is taken in below
             else:
                 busy.append(seat)
@@ -270,7 +274,8 @@ class Board(Mapping[str, Standing]):
 
     def _verdict(self, seat: int, device: DeviceView | None) -> Verdict:
         if not self.back:
-            return judge(self.plan, device, self.now, switched=self._switched(seat))
+            staged = device is not None and device.staged
+            return judge(self.plan, device, self.now, switched=staged and self._switched(seat))
         name = self.plan.all_waves[self._wave(seat)].name if self._kept else ""
         return judge_back(self.plan, device, name if name in self._kept else "")
 

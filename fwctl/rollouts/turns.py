@@ -79,6 +79,10 @@ class Turns:
         if self._meter is not None:
             self._meter.note(seat, device, verdict, now, visiting=visiting)
 
+    def since(self, now: datetime) -> datetime:
+        """Return the moment until which a start counts for no limit any more."""
+        return self._meter.since(now) if self._meter is not None else now
+
     def frame(self, rollout: RolloutView) -> None:
         """Take in what limits need to know of whole waves and of the rest of the fleet."""
         if self._meter is not None:

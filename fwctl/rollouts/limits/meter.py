@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Final, Literal
 
 from fwctl.rollouts.limits.places import Outages, Places, Traffic
-from fwctl.rollouts.limits.rates import Rate
+from fwctl.rollouts.limits.rates import MINUTE, Rate
 from fwctl.rollouts.plan import Plan
 from fwctl.rollouts.queues import Key, KeyName
 from fwctl.rollouts.standing import Standing, Verdict
@@ -66,11 +66,11 @@ class LimitLine:
 class Meter:
     """The limits of one rollout that goes forward, counted over its devices by their places in the plan."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, members: Sequence[str]) -> None:
+        """`members` are the devices of all waves, in order."""
         limits = plan.limits
         self.limits = limits
-        self._plan, self._waves = plan, plan.all_waves
-        self._members = [device for wave in self._waves for device in wave.devices]
+        self._plan, self._waves, self._members = plan, plan.all_waves, members
         self.rate = Rate(limits)
         self._jitter = limits.jitter
         self._opened: dict[int, datetime] = {}
@@ -89,6 +89,7 @@ class Meter:
         windows = ((number, calendar(plan, wave)) for number, wave in enumerate(self._waves))
         self._local = frozenset(number for number, one in windows if one is not None and one.local)
         self._zones: dict[str, int] = {}
+        self._named: list[str] = []
         self._shut: dict[tuple[int, str], Closed | None] = {}
         self._now = datetime.min.replace(tzinfo=UTC)
 
@@ -102,6 +103,12 @@ class Meter:
         self._switching = frozenset(number for number, view in views.items() if _switches(view))
         if self._outages is not None:
             self._outages.elsewhere(rollout.down_elsewhere)
+
+    def since(self, now: datetime) -> datetime:
+        """Return the moment until which a start counts for nothing any more."""
+        if self.limits.ramp is not None:
+            return datetime.min.replace(tzinfo=UTC)
+        return now - (MINUTE if self._traffic is None else max(MINUTE, self._traffic.span))
 
     def note(self, seat: int, device: DeviceView | None, verdict: Verdict, now: datetime, *, visiting: bool) -> None:
         """Take in what is known of a device."""
@@ -140,7 +147,7 @@ class Meter:
     def key(self, seat: int, wave: int) -> Key | None:
         """Return what a device that could start waits for; None if nothing holds it alone."""
         if wave in self._local and self._closed(wave, zone := self._zone(seat)) is not None:
-            return Key("window", self._zones.setdefault(zone, len(self._zones)))
+            return Key("window", self._number(zone))
         if wave in self._switching:
             return None
         opened = self._opened.get(wave)
@@ -172,7 +179,7 @@ class Meter:
     def until(self, key: Key, wave: int) -> datetime | None:
         """Return when those who wait for a key may start, where time alone tells."""
         if key.limit == "window":
-            closed = self._closed(wave, list(self._zones)[key.group])
+            closed = self._closed(wave, self._named[key.group])
             return closed.opens if closed else None
         if key.limit == "jitter":
             return self._opened[wave] + timedelta(seconds=key.group)
@@ -185,7 +192,7 @@ class Meter:
         until = self.until(key, wave)
         match key.limit:
             case "window":
-                closed = self._closed(wave, list(self._zones)[key.group])
+                closed = self._closed(wave, self._named[key.group])
                 words = closed.reason if closed else ""
             case "jitter":
                 words = f"its lot of {self._jitter} s is {key.group} s after {self._waves[wave].name} opened"
@@ -226,6 +233,12 @@ class Meter:
     def _zone(self, seat: int) -> str:
         profile = self._plan.profile(self._members[seat])
         return (profile.time_zone if profile is not None else None) or UNKNOWN
+
+    def _number(self, zone: str) -> int:
+        if zone not in self._zones:
+            self._zones[zone] = len(self._named)
+            self._named.append(zone)
+        return self._zones[zone]
 
     def _closed(self, wave: int, zone: str) -> Closed | None:
         """Return why devices of a zone may not start now; found once for each moment."""

@@ -30,6 +30,8 @@ class Recent:
         """Take in when a device was started last; `starting`: it is being visited, and may be started any moment."""
         end = started_at + self._span if started_at else None
         live = end is not None and end > now
+        if not live and not starting and seat not in self._seats:
+            return
         self._ends.set(seat, end if live else None)
         if starting:
             self._starting.add(seat)

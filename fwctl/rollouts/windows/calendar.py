@@ -19,6 +19,8 @@ from fwctl.rollouts.windows.recurring import Interval, complement, occurrences, 
 
 AHEAD = timedelta(days=4 * 366)
 """a change that lies further ahead is not looked for: every date of the calendar comes before that"""
+NEAR = timedelta(days=8)
+"""as far as is looked where it is enough that nothing changes so soon"""
 DEVICE = "device"
 UNKNOWN = "UTC"
 """the zone of a device that has none"""
@@ -40,6 +42,10 @@ class Phase:
     since: datetime
     until: datetime | None
 
+    def holds(self, now: datetime) -> bool:
+        """Say whether it is this one now."""
+        return self.since <= now and (self.until is None or now < self.until)
+
 
 class Calendar:
     """One or more windows that must all be open. What it found is kept for each zone until it ends."""
@@ -49,6 +55,7 @@ class Calendar:
         spans = [span for window in windows for span in (*window.allow, *window.deny)]
         self.zones = tuple(dict.fromkeys(span.time_zone for span in spans))
         self._phases: dict[str, Phase] = {}
+        self._open: dict[str, Phase] = {}
 
     @property
     def local(self) -> bool:
@@ -63,18 +70,30 @@ class Calendar:
 
     def open_at(self, now: datetime, zone: str = UNKNOWN) -> bool:
         """Say whether devices of a zone may start."""
-        return self.phase(now, zone).is_open
-
-    def next_change(self, now: datetime, zone: str = UNKNOWN) -> datetime | None:
-        """Return when it opens or closes next."""
-        return self.phase(now, zone).until
+        return self.lasting(now, zone).is_open
 
     def phase(self, now: datetime, zone: str = UNKNOWN) -> Phase:
         """Return whether it is open, and until when that lasts."""
         zone = known_zone(zone) if self.local else UNKNOWN
         known = self._phases.get(zone)
-        if known is None or not (known.since <= now and (known.until is None or now < known.until)):
+        if known is None or not known.holds(now):
             known = self._phases[zone] = self._find(now, zone)
+        return known
+
+    def lasting(self, now: datetime, zone: str = UNKNOWN) -> Phase:
+        """Return whether it is open, and until when that lasts at least: to be asked again then.
+
+        With many zones this is asked of each in every pass, and one that is open for years is long to look through.
+        """
+        key = known_zone(zone) if self.local else UNKNOWN
+        known = self._phases.get(key)
+        if known is None or not known.holds(now):
+            known = self._open.get(key)
+        if known is None or not known.holds(now):
+            first = next(self.between(now, now + NEAR, key), None)
+            if first is None or first.begin > now:
+                return self.phase(now, zone)
+            known = self._open[key] = Phase(is_open=True, since=now, until=first.end)
         return known
 
     def spans(self, now: datetime, zone: str = UNKNOWN, count: int = 5) -> list[Interval]:
@@ -107,7 +126,7 @@ class Calendar:
 
     def closed(self, now: datetime, zone: str = UNKNOWN) -> Closed | None:
         """Return why devices of a zone may not start now; None if they may."""
-        phase = self.phase(now, zone)
+        phase = self.lasting(now, zone)
         if phase.is_open:
             return None
         told = known_zone(zone) if self.local else self.home
@@ -163,10 +182,13 @@ def device_closed(plan: Plan, device: str, now: datetime) -> Closed | None:
 
 
 def next_change(plan: Plan, now: datetime) -> datetime | None:
-    """Return when a window of one of the waves opens or closes next, for any of the devices."""
+    """Return when a window of one of the waves opens or closes next, for any of the devices.
+
+    Of one that is open for longer than `NEAR`, a moment by which to ask again.
+    """
     found = {id(one): one for wave in plan.all_waves if (one := calendar(plan, wave)) is not None}
     asked = [(one, zone) for one in found.values() for zone in (_zones(plan) if one.local else (UNKNOWN,))]
-    moments = (one.next_change(now, zone) for one, zone in asked)
+    moments = (one.lasting(now, zone).until for one, zone in asked)
     return min((moment for moment in moments if moment is not None), default=None)
 
 

@@ -215,4 +215,4 @@ def test_as_time_passes_the_kept_board_says_what_a_new_one_says_and_nothing_begi
             begun = {one.id for one in view.devices.values() if one.order is not None}
             assert {one.device for one in kept.actions if isinstance(one, Visit)} <= begun
             assert board.until is not None
-            assert board.until <= (window.next_change(now) or now)
+            assert board.until <= (window.phase(now).until or now)

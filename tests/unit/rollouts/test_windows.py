@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fwctl.manifests.models.rollout_parts import Span, Window
+from fwctl.rollouts.windows.calendar import NEAR as SOON
 from fwctl.rollouts.windows.calendar import Calendar, known_zone, local
 from fwctl.rollouts.windows.recurring import Interval, complement, occurrences, union
 
@@ -167,10 +168,10 @@ def test_a_window_in_the_zone_of_the_device_opens_at_each_ones_own_time() -> Non
     now = utc("2026-05-01T00:30")
     assert calendar.local
     assert not calendar.open_at(now)
-    assert calendar.next_change(now) == utc("2026-05-01T01:00"), "UTC for one that has none"
-    assert calendar.next_change(now, BERLIN) == utc("2026-05-01T23:00")
-    assert calendar.next_change(now, NEW_YORK) == utc("2026-05-01T05:00")
-    assert calendar.next_change(now, "Atlantis/Capital") == utc("2026-05-01T01:00")
+    assert calendar.phase(now).until == utc("2026-05-01T01:00"), "UTC for one that has none"
+    assert calendar.phase(now, BERLIN).until == utc("2026-05-01T23:00")
+    assert calendar.phase(now, NEW_YORK).until == utc("2026-05-01T05:00")
+    assert calendar.phase(now, "Atlantis/Capital").until == utc("2026-05-01T01:00")
     assert known_zone("Atlantis/Capital") == "UTC"
 
 
@@ -188,18 +189,20 @@ def test_a_window_that_never_opens_says_so_and_ends() -> None:
     assert closed is not None
     assert closed.reason == "outside its window; does not open within four years"
     assert closed.opens is None
-    assert never.next_change(utc("2026-01-01T00:00")) is None
+    assert never.phase(utc("2026-01-01T00:00")).until is None
 
 
 def test_a_rare_day_is_found() -> None:
     leap = Calendar(window(allow=[span("0 0 29 2 *", "1d")]))
-    assert leap.next_change(utc("2026-01-01T00:00")) == utc("2028-02-29T00:00")
+    assert leap.phase(utc("2026-01-01T00:00")).until == utc("2028-02-29T00:00")
 
 
 def test_one_that_is_always_open_has_no_next_change() -> None:
     always = Calendar(window(allow=[span("* * * * *", "1m", BERLIN)]))
-    assert always.open_at(utc("2026-01-01T00:00"))
-    assert always.next_change(utc("2026-01-01T00:00")) is None
+    now = utc("2026-01-01T00:00")
+    assert always.open_at(now)
+    assert always.lasting(now).until == now + SOON, "nobody looks through four years in every zone for that"
+    assert always.phase(utc("2026-01-01T00:00")).until is None
 
 
 # -- against a walk over every minute ----------------------------------------------------------------------------------
@@ -340,3 +343,27 @@ def test_what_a_set_leaves_and_the_set_are_everything_once(pairs: list[tuple[int
     assert both[-1].end == until
     assert all(one.end == other.begin for one, other in pairwise(both))
     assert all(any(one.begin <= i.begin < one.end for one in given_set) for i in inside)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    cron=_crons(),
+    zone=st.sampled_from([BERLIN, NEW_YORK, LORD_HOWE]),
+    minutes=st.sampled_from([1, 60, 1440, 20 * 1440]),
+    hours=st.lists(st.integers(0, 400 * 24), min_size=1, max_size=4).map(sorted),
+    deny=st.booleans(),
+)
+def test_how_long_it_lasts_at_least_is_never_longer_than_it_lasts(
+    cron: str, zone: str, minutes: int, hours: list[int], *, deny: bool
+) -> None:
+    spans = [span(cron, f"{minutes}m", "device")]
+    given = window(deny=spans) if deny else window(allow=spans)
+    kept = Calendar(given)
+    for hour in hours:
+        now = utc("2026-01-01T00:00") + timedelta(hours=hour)
+        least, whole = kept.lasting(now, zone), Calendar(given).phase(now, zone)
+        assert (least.is_open, kept.closed(now, zone)) == (whole.is_open, Calendar(given).closed(now, zone))
+        if least.until != whole.until:
+            assert least.until is not None
+            assert least.is_open
+            assert now < least.until < (whole.until or utc("2099-01-01T00:00"))
