@@ -20,6 +20,7 @@ from fwctl.rollouts.limits.meter import LimitLine, Meter
 from fwctl.rollouts.paths.stepping import NO_PATH
 from fwctl.rollouts.plan import Plan, Wave
 from fwctl.rollouts.queues import Timers
+from fwctl.rollouts.rails.rules import FreezeOf
 from fwctl.rollouts.standing import MAY_START, Standing, Verdict, judge
 from fwctl.rollouts.turns import Turns
 from fwctl.rollouts.view import DeviceView, RolloutView, WaveView
@@ -320,12 +321,13 @@ class _Values(ValuesView[Standing]):
         return self._board.each()
 
 
-Frame = tuple[int, str, str, Mapping[str, WaveView], frozenset[str]]
+Frame = tuple[int, str, str, Mapping[str, WaveView], frozenset[str], tuple[FreezeOf, ...]]
 
 
 def _frame(rollout: RolloutView) -> Frame:
     """Return what holds for whole waves."""
-    return rollout.approved_stage, rollout.not_approved, rollout.stopped, dict(rollout.waves), rollout.down_elsewhere
+    said = rollout.approved_stage, rollout.not_approved, rollout.stopped
+    return *said, dict(rollout.waves), rollout.down_elsewhere, rollout.freezes
 
 
 def _put(seats: set[int], seat: int, *, wanted: bool) -> None:

@@ -29,12 +29,17 @@ class World:
     def __post_init__(self) -> None:
         members = [device for wave in self.plan.all_waves for device in wave.devices]
         self.members = members
-        self.verdicts = {one: judge(self.plan, self.rollout.devices.get(one), self.now) for one in members}
+        self.verdicts = {one: self.verdict(one) for one in members}
         live = [one for one in members if one not in self.dropped]
         # who waits for its wave is only looked at
         begun = [one for one in live if self.plan.wave_of[one].name in self.rollout.waves]
         self.starting = {one for one in begun if one in self.rollout.visiting and _may_begin(self.verdicts[one])}
         self.flying = {one for one in live if self.verdicts[one].holds_place} | self.starting
+
+    def verdict(self, device: str) -> Verdict:
+        at = self.rollout.waves.get(self.plan.wave_of[device].name)
+        switched = at is not None and at.switched
+        return judge(self.plan, self.rollout.devices.get(device), self.now, switched=switched)
 
     def started_at(self, device: str) -> datetime | None:
         view = self.rollout.devices.get(device)
@@ -109,7 +114,7 @@ class World:
         allowed, site = self.plan.limits.bytes_per_minute_per_site, self.site(device)
         if allowed is None:
             return None
-        size = self.plan.release.length
+        size = max(release.length for release in (*self.plan.stops, self.plan.release))
         span = timedelta(seconds=max(60, -(-60 * size // allowed)))
         here = [one for one in self.members if self.site(one) == site]
         ends = {one: at + span for one in here if (at := self.started_at(one)) and at + span > self.now}

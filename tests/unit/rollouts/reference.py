@@ -13,11 +13,12 @@ from fwctl.rollouts.health.gates import Fail, Inconclusive, Pass, Tally, Undecid
 from fwctl.rollouts.plan import Plan, Wave
 from fwctl.rollouts.standing import FINAL, Standing, stand
 from fwctl.rollouts.view import RolloutView
-from fwctl.rollouts.waves import WaveStep, current
-from fwctl.rollouts.windows.calendar import shut
+from fwctl.rollouts.waves import NOBODY_JOINS, WaveStep, current
+from fwctl.rollouts.windows.calendar import Closed, shut
 from tests.unit.rollouts.limits_reference import World, choose
+from tests.unit.rollouts.switching_reference import retained, stage
 
-PROMPT = ("in-flight", "retry", "pending")
+PROMPT = ("in-flight", "retry", "pending", "staged")
 LASTING = ("install", "health", "unconfirmed", "silent-revert")
 
 
@@ -35,7 +36,7 @@ class Told:
 
 
 def reference(plan: Plan, rollout: RolloutView, now: datetime) -> Told:
-    members = [device for device in plan.members if device not in plan.dropped]
+    members = [device for wave in plan.all_waves for device in wave.devices if device not in plan.dropped]
     judged = stand if rollout.back_since is None else stand_back
     standings = {device: judged(plan, rollout, device, now) for device in members}
     actions, due, step = _decided(plan, rollout, standings, now)
@@ -50,7 +51,9 @@ def _decided(
 ) -> tuple[list[Action], datetime | None, WaveStep]:
     due = _earliest([one.due for one in standings.values()], now)
     if rollout.back_since is not None:
-        return _back(plan, rollout, standings, now), due, WaveStep()
+        back = _back(plan, rollout, standings, now)
+        at_once = any(isinstance(action, GoBack) for action in back)
+        return back, None if at_once else due, WaveStep()
     if (stop := _stopped(plan, rollout)) is not None:
         return [stop], None, WaveStep()
     step = WaveStep(holding=rollout.stopped) if rollout.stopped else _wave(plan, rollout, standings, now)
@@ -59,8 +62,8 @@ def _decided(
         return [*quarantines, *step.actions], None, WaveStep()
     actions = [*quarantines, *_visits(plan, rollout, standings, now)]
     if not actions and not rollout.stopped:
-        actions += _finished(plan, rollout, standings)
-    return actions, _earliest([*(one.due for one in standings.values()), step.due], now), step
+        actions += _finished(plan, rollout, standings, now)
+    return actions, _earliest([*(one.due for one in standings.values()), step.due, step.later], now), step
 
 
 def _visits(plan: Plan, rollout: RolloutView, standings: dict[str, Standing], now: datetime) -> list[Action]:
@@ -82,6 +85,8 @@ def _in_flight(rollout: RolloutView, standing: Standing) -> bool:
     device = rollout.devices.get(standing.device)
     if standing.state == "in-flight" or standing.device in rollout.visiting:
         return True
+    if device is not None and device.waits_to_switch and not device.spent:
+        return False  # it has a place again only when it is asked to switch
     return not standing.dropped_out and device is not None and device.order is not None and device.order.accepted
 
 
@@ -127,18 +132,27 @@ def _stopped(plan: Plan, rollout: RolloutView) -> Stop | GoBack | None:
         return None
     if control is not None and control.state in ("paused", "aborted"):
         return Stop(control.state, control.words)
-    for name in plan.members:
+    for name in plan.wave_of:
         device = rollout.devices.get(name)
         if device is not None and device.failure and device.failure.klass == "refused":
             return Stop("refused", f"{name} refused: {device.failure.code}")
     return None
 
 
-def _finished(plan: Plan, rollout: RolloutView, standings: Mapping[str, Standing]) -> list[Action]:
+def _finished(plan: Plan, rollout: RolloutView, standings: Mapping[str, Standing], now: datetime) -> list[Action]:
     if not all(one.state in FINAL or one.dropped_out for one in standings.values()) or current(plan, rollout):
         return []
+    if rollout.finished is None and retained(plan, rollout, now) is not None:
+        return []
     counts: Counter[str] = Counter(one.state for one in standings.values())
-    words = (("straggler", "stragglers"), ("failed", "failed"), ("held", "in quarantine"))
+    counts["lost"] = sum(one.rule == "no_path" for one in standings.values())
+    counts["held"] -= counts["lost"]
+    words = (
+        ("straggler", "stragglers"),
+        ("failed", "failed"),
+        ("held", "in quarantine"),
+        ("lost", "without a legal path"),
+    )
     more = [f"{counts[state]} {word}" for state, word in words if counts[state]]
     finish = Finish("complete", ", ".join([f"{counts['reached']} of {len(standings)} reached", *more]))
     return [finish] if finish != rollout.finished else []
@@ -154,7 +168,10 @@ def _back(plan: Plan, rollout: RolloutView, standings: Mapping[str, Standing], n
     counts: Counter[str] = Counter(one.state for one in standings.values())
     if not actions and not counts["in-flight"] and not rollout.visiting:
         more = [f"{counts['retry']} still to return"] if counts["retry"] else []
-        more += [f"{counts['failed']} refuse"] if counts["failed"] else []
+        staying = Counter(one.reason.removeprefix("stays: ") for one in standings.values() if one.rule == "no_way_back")
+        refuse = counts["failed"] - staying.total()
+        more += [f"{refuse} refuse"] if refuse else []
+        more += [f"{number} stay: {why}" for why, number in sorted(staying.items())]
         keeping = [wave for wave in plan.all_waves if rollout.back_keeps and _passed(rollout, wave)]
         words = ", ".join([f"{counts['back']} taken back", *more])
         finish = Finish("rolled-back", "; ".join([words, *_keep(plan, keeping, standings)]))
@@ -165,7 +182,13 @@ def _back(plan: Plan, rollout: RolloutView, standings: Mapping[str, Standing], n
 def _wave(plan: Plan, rollout: RolloutView, standings: Mapping[str, Standing], now: datetime) -> WaveStep:
     if rollout.finished is None and (late := _failed_later(plan, rollout, standings)):
         return WaveStep(late)
+    if joined := _failed_joining(plan, rollout, standings):
+        return WaveStep(joined)
     waves = current(plan, rollout)
+    if not waves and rollout.finished is None and (until := retained(plan, rollout, now)) is not None:
+        return WaveStep(
+            holding=f"keeps the old slots until {until:%Y-%m-%d %H:%M:%SZ}; fwctl promote ends it", later=until
+        )
     steps = [_in_time(plan, rollout, wave, now, _one_wave(plan, rollout, standings, now, wave)) for wave in waves]
     for step in steps:
         if any(isinstance(action, Stop | GoBack) for action in step.actions):
@@ -178,13 +201,19 @@ def _wave(plan: Plan, rollout: RolloutView, standings: Mapping[str, Standing], n
 
 
 def _in_time(plan: Plan, rollout: RolloutView, wave: Wave, now: datetime, step: WaveStep) -> WaveStep:
-    """Outside its window a wave does not open; what is judged is judged all the same."""
-    closed = shut(plan, wave, now) if wave.stage <= rollout.approved_stage else None
-    opens = any(isinstance(action, MoveWave) and action.state == "open" for action in step.actions)
+    """Outside its window, and in a freeze, a wave neither opens nor switches; what is judged is judged all the same."""
+    closed = (_frozen(rollout, now) or shut(plan, wave, now)) if wave.stage <= rollout.approved_stage else None
+    opens = any(isinstance(action, MoveWave) and action.state in ("open", "switching") for action in step.actions)
     if closed is None or (step.actions and not opens):
         return step
     due = min((moment for moment in (step.due, closed.opens) if moment), default=None)
     return WaveStep(due=due, holding=step.holding or closed.reason)
+
+
+def _frozen(rollout: RolloutView, now: datetime) -> Closed | None:
+    here = [one for one in rollout.freezes if one.freeze.begins <= now < one.freeze.ends]
+    longest = max(here, key=lambda one: one.freeze.ends, default=None)
+    return Closed(longest.words, longest.freeze.ends) if longest else None
 
 
 def _one_wave(
@@ -200,6 +229,8 @@ def _one_wave(
     if view.state == "failed":
         return WaveStep(_failed(plan, rollout, wave, "maxFailureRate", view.reason))
     here = [standings[name] for name in wave.devices if name in standings]
+    if wave.activation == "hold" and view.state == "open":
+        return stage(plan, rollout, wave, here, waits)
     nobody = here and all(one.dropped_out for one in here) and wave is not plan.tracks[wave.track][-1]
     why = f"all {len(here)} are in quarantine or without a legal path; nobody is left to look at"
     verdict = (
@@ -212,7 +243,9 @@ def _one_wave(
         return WaveStep((MoveWave(wave.name, "passed", f"promoted by {control.words}"),))
     match verdict:
         case Undecided():
-            return WaveStep(holding=waits)
+            reached = f"{sum(one.state == 'reached' for one in here)} of {sum(not one.dropped_out for one in here)}"
+            at_it = wave.activation == "hold" and view.state == "switching"
+            return WaveStep(holding=waits or (f"{wave.name} switches: {reached} switched" if at_it else ""))
         case Fail(rule=rule, reason=reason):
             return WaveStep(_failed(plan, rollout, wave, rule, reason))
         case Inconclusive(rule=rule, reason=reason):
@@ -253,6 +286,16 @@ def _failed_later(plan: Plan, rollout: RolloutView, standings: Mapping[str, Stan
     return ()
 
 
+def _failed_joining(plan: Plan, rollout: RolloutView, standings: Mapping[str, Standing]) -> tuple[Action, ...]:
+    for wave in plan.late:
+        here = [standings[name] for name in wave.devices if name in standings]
+        verdict = judge(plan.spec.gates, Tally.of(here))
+        waiting = any(one.state not in FINAL and not one.dropped_out for one in here)
+        if _passed(rollout, wave) and isinstance(verdict, Fail) and (rollout.finished is None or waiting):
+            return (Stop(verdict.rule, f"{wave.name}: {verdict.reason}; {NOBODY_JOINS}"),)
+    return ()
+
+
 def _failed(plan: Plan, rollout: RolloutView, wave: Wave, rule: str, reason: str) -> tuple[Action, ...]:
     return MoveWave(wave.name, "failed", reason), _stop(plan, rollout, wave, rule, reason)
 
@@ -262,7 +305,7 @@ def _stop(plan: Plan, rollout: RolloutView, wave: Wave, rule: str, reason: str) 
     if not (plan.spec.rollback.automatic and plan.spec.rollback.allowed):
         return Stop(rule, why)
     if plan.spec.rollback.scope == "rollout":
-        return GoBack(rule, why)
+        return Stop(rule, f"{why}; {NOBODY_JOINS}") if wave in plan.late else GoBack(rule, why)
     stay = [one.name for one in plan.all_waves if one.name != wave.name and _passed(rollout, one)]
     words = [f"{', '.join(stay)} {'stays' if len(stay) == 1 else 'stay'}"] if stay else []
     return GoBack(rule, "; ".join([why, *words]), keeps=True)

@@ -4,193 +4,21 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import cast
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fwctl.manifests.table import Profile
-from fwctl.rollouts.actions import Finish, Visit
+from fwctl.rollouts.actions import Visit
 from fwctl.rollouts.board import Board
 from fwctl.rollouts.decide import Decision, decide, decide_on
+from fwctl.rollouts.paths.stepping import NO_PATH
 from fwctl.rollouts.plan import Plan, Wave
-from fwctl.rollouts.view import Control, ControlWord, DeviceView, Failure, OpenOrder, RolloutView, WaveView, WaveWord
-from fwctl_agent.protocol.statements import FAILURE_CLASSES, FailureClass
+from fwctl.rollouts.view import DeviceView, RolloutView, WaveView
 from tests.unit.rollouts.fleets import NOW, plan_of
+from tests.unit.rollouts.history import History
 from tests.unit.rollouts.reference import Told, reference
-
-STRATEGIES = (
-    "strategy: {type: Direct}",
-    "strategy: {type: Direct, soak: 2m}",
-    "strategy: {type: Canary, initialPercentage: 10, increments: [30, 50, 100], soak: 5m}",
-    "strategy: {type: Canary, initialPercentage: 20, increments: [60, 100], soak: 1m, approvalBefore: [wave-2]}",
-    "strategy: {type: Rolling, batchSize: 3, maxUnavailable: 2, soak: 20s}",
-    "strategy: {type: Rolling, batchSize: 2, maxUnavailable: 1}",
-    "strategy: {type: Regional, regions: [{name: eu}, {name: us}], inner: {type: Rolling, batchSize: 2, soak: 5s}}",
-    "strategy: {type: Regional, regions: [{name: eu}, {name: us}], order: Parallel, soak: 1m, "
-    "inner: {type: Canary, initialPercentage: 30, increments: [60, 100], soak: 20s}, approvalBefore: [us/wave-2]}",
-    "strategy: {type: Regional, regions: [{name: us}, {name: eu, window: {deny: [{cron: '0 */3 * * *', duration: 1h}]}"
-    ", strategy: {type: Rolling, batchSize: 2, maxUnavailable: 1, soak: 0s}}], order: Parallel, soak: 0s, "
-    "inner: {type: Direct}}",
-)
-REGIONS = ("eu", "us", "eu")
-GATES = (
-    "gates: {maxFailureRate: {percent: 2}}",
-    "gates: {maxFailureRate: {percent: 60}, minReached: {percent: 10}, timeoutPerDevice: 5m}",
-    "gates: {maxFailureRate: {percent: 100}, minReached: {percent: 0}, timeoutPerDevice: 30m}",
-)
-LIMITS = (
-    "maxPerMinute: 12",
-    "ramp: {basePerMinute: 2, increaseEvery: {reached: 2}}",
-    "jitter: 90s",
-    "disruption: {groupBy: [site], maxUnavailable: 1}",
-    "bytesPerMinutePerSite: 24B",
-)
-SITES = ("a", "a", "b", "")
-SPANS = (0, 1, 5, 20, 60, 300, 3600, 7200)
-
-
-def at(site: str) -> Profile:
-    return AT[site]
-
-
-ZONES = {"a": "Europe/Berlin", "b": None, "": "America/New_York"}
-AT = {site: Profile("sensor-v1", "rev-a", "dev", site=site or None, time_zone=ZONES[site]) for site in SITES}
-WINDOW = 'window: {allow: [{cron: "30 */2 * * *", duration: 45m, timeZone: device}]}'
-
-
-@dataclass
-class History:
-    """A rollout to which anything happens, also what no fleet would do."""
-
-    chance: random.Random
-    plan: Plan = field(init=False)
-    now: datetime = NOW
-    view: RolloutView = field(init=False)
-    devices: dict[str, DeviceView] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        one = self.chance
-        some = [limit for limit in LIMITS if one.random() < 0.3]
-        limits = f"limits: {{{', '.join([f'maxConcurrent: {one.choice([1, 2, 4, 50])}', *some])}}}"
-        back = f"maxConcurrent: {one.choice([1, 3])}, automatic: {one.choice(['true', 'false'])}"
-        back = f"rollback: {{{back}, scope: {one.choice(['rollout', 'wave'])}}}"
-        spec = [one.choice(STRATEGIES), one.choice(GATES), limits, back, "preconditions: {readiness: {maxDefer: 10m}}"]
-        spec += [WINDOW] if one.random() < 0.2 else []
-        plan = plan_of([f"d{number:02}" for number in range(one.randint(1, 14))], spec, REGIONS)
-        dropped = tuple(device for device in plan.members if one.random() < 0.1)
-        sites = dict(zip(plan.members, one.choices(SITES, k=len(plan.members)), strict=True))
-        self.plan = replace(
-            plan, dropped=dropped, confirm_within=600, profile=lambda device: at(sites.get(device, "a"))
-        )
-        self.view = RolloutView(approved_stage=1, devices=self.devices)
-        if one.random() < 0.8:
-            self.view = replace(self.view, waves={wave.name: WaveView("open") for wave in self.plan.waves[:1]})
-
-    def step(self) -> set[str]:
-        """Let something happen; return the devices to which it did."""
-        moves = [self.change] * 6 + [self.visit] * 3 + [self.move, self.govern]
-        changed: set[str] = set()
-        for _ in range(self.chance.randint(0, 4)):
-            changed |= self.chance.choice(moves)()
-        back = self.chance.random() < 0.03
-        self.now += timedelta(seconds=-7200 if back else self.chance.choice(SPANS))
-        return changed
-
-    def change(self) -> set[str]:
-        device = self.chance.choice(self.plan.members)
-        if self.chance.random() < 0.05:
-            self.devices.pop(device, None)
-        else:
-            self.devices[device] = self.device(device)
-        return {device}
-
-    def visit(self) -> set[str]:
-        device = self.chance.choice(self.plan.members)
-        self.view = replace(self.view, visiting=self.view.visiting ^ {device})
-        return set()
-
-    def move(self) -> set[str]:
-        waves = dict(self.view.waves)
-        word = cast(WaveWord, self.chance.choice(["open", "soaking", "passed", "passed", "passed", "failed"]))
-        since = self.around() if word in ("soaking", "passed") else None
-        name = self.chance.choice([self.current(track) for track in self.plan.tracks.values()])
-        opened = waves[name].opened_at if name in waves else self.around()
-        waves[name] = WaveView(word, "why", since, opened)
-        self.view = replace(self.view, waves=waves)
-        return set()
-
-    def current(self, track: Sequence[Wave]) -> str:
-        """Return the first wave of a track that has not passed, or else its first wave."""
-        waves = self.view.waves
-        return next((one.name for one in track if getattr(waves.get(one.name), "state", "") != "passed"), track[0].name)
-
-    def govern(self) -> set[str]:
-        one = self.chance
-        match one.choice(["stop", "approve", "back", "control", "finish", "elsewhere", "forth", "forth"]):
-            case "stop":
-                self.view = replace(self.view, stopped=one.choice(["", "held: look"]))
-            case "approve":
-                self.view = replace(
-                    self.view, approved_stage=one.choice([0, 1, 2]), not_approved=one.choice(["", "no"])
-                )
-            case "back":
-                self.view = replace(self.view, back_since=one.choice([None, self.now]), back_keeps=one.random() < 0.5)
-            case "control":
-                state = cast(ControlWord, one.choice(["running", "running", "paused", "aborted", "rolled-back"]))
-                promoted = frozenset({self.plan.waves[0].name}) if one.random() < 0.5 else frozenset[str]()
-                control = Control(state, "why", "alice", one.random() < 0.3, promoted)
-                self.view = replace(self.view, control=one.choice([None, control]))
-            case "elsewhere":
-                others = [*self.plan.members, "x1", "x2"]
-                down = frozenset(one.sample(others, one.randint(0, 2)))
-                self.view = replace(self.view, down_elsewhere=down)
-            case "finish":
-                self.view = replace(self.view, finished=one.choice([None, Finish("complete", "1 of 1 reached")]))
-            case _:
-                self.view = replace(self.view, stopped="", control=None, back_since=None, approved_stage=2)
-        return set()
-
-    def around(self) -> datetime:
-        return self.now + timedelta(seconds=self.chance.choice([-1, 1, -1]) * self.chance.choice(SPANS))
-
-    def maybe(self, share: float = 0.3) -> datetime | None:
-        return self.around() if self.chance.random() < share else None
-
-    def device(self, device: str) -> DeviceView:
-        one = self.chance
-        attempts = one.randint(0, 4)
-        state = one.choice(["sent", "accepted", "running"])
-        order = OpenOrder(f"{device}-{attempts}", attempts, state, self.around(), state != "sent")  # type: ignore[arg-type]
-        # Refusals stop everything, so they are rare here.
-        klass: FailureClass = one.choice([name for name in FAILURE_CLASSES if name != "refused" or one.random() < 0.1])
-        silent = self.maybe(0.3)
-        return DeviceView(
-            id=device,
-            observed_at=self.maybe(0.8),
-            running=one.choice([None, "old", self.plan.release.digest, self.plan.release.digest]),
-            by_mandate=one.random() < 0.5,
-            spent=one.random() < 0.1,
-            quarantined=one.choice([None] * 6 + ["it smokes"]),
-            forgiven=one.choice([None, None, None, attempts]),
-            attempts=attempts,
-            order=one.choice([None, None, order]),
-            install=one.choice([None, order.id]),
-            started_at=self.maybe(0.5),
-            failure=Failure(attempts, klass, "E_X", self.around()) if one.random() < 0.3 else None,
-            confirmed=one.random() < 0.3,
-            back=one.choice([None, None, None, order]),
-            taken_back=one.random() < 0.2,
-            back_refused=one.choice([None] * 5 + ["E_FLOOR"]),
-            deferred_since=self.maybe(0.2),
-            unreachable_since=silent,
-            misses=2 if silent else 0,
-            due_at=self.maybe(0.4),
-            back_due_at=self.maybe(0.4),
-        )
 
 
 def told(decision: Decision, now: datetime) -> Told:
@@ -240,11 +68,14 @@ def test_what_is_summed_up_is_what_going_through_everybody_finds(seed: int) -> N
     for _ in range(15):
         changed = history.step()
         board.update(history.view, changed, history.now)
-        for number, wave in enumerate(history.plan.waves):
+        for number, wave in enumerate(history.plan.all_waves):
             standings = [board[device] for device in wave.devices if device in board]
             assert board.counts.standing(number) == Counter(one.state for one in standings)
             for states in (("failed", "straggler", "retry"), ("in-flight",)):
-                assert board.first(states, 2)[number] == [one for one in standings if one.state in states][:2]
+                # Only a person can help who has no legal path, as with who has failed.
+                lost = NO_PATH if "failed" in states else "-"
+                there = [one for one in standings if one.state in states or one.rule == lost]
+                assert board.first(states, 2)[number] == there[:2]
 
 
 @settings(deadline=None, max_examples=60)
