@@ -19,6 +19,7 @@ from fwctl.fleet.loop import run
 from fwctl.manifests.models.control import ControlSpec, ControlState
 from fwctl.manifests.repo import FleetRepo
 from fwctl.reconcile.commit import load_repo, prepare
+from fwctl.reconcile.leftovers import dropped_with
 from fwctl.reconcile.reports import RolloutReport
 from fwctl.reconcile.run import reconcile_once
 from fwctl.reconcile.setting import AtOnce, open_ledger
@@ -217,7 +218,10 @@ def _case(settings: Context, wish: Wish, repo: FleetRepo, key: str, files: Mappi
             from fwctl.reconcile.views import rollout_view
 
             view = rollout_view(ledger, prepared)
-    return Case(wish, prepared, view, decide(prepared.plan, view, now).standings, ledger is not None, now)
+        mandate = prepared.mandate.id if prepared.mandate else ""
+        dropped = dropped_with(ledger, mandate, prepared.plan) if ledger is not None else ()
+    standings = decide(prepared.plan, view, now).standings
+    return Case(wish, prepared, view, standings, ledger is not None, now, len(dropped))
 
 
 def _check_ledger(settings: Context) -> None:

@@ -53,6 +53,8 @@ class Case:
     standings: Mapping[str, Standing]
     seen: bool
     now: datetime
+    dropped: int = 0
+    """devices that run the firmware and have no place in the plan any more"""
 
     @property
     def key(self) -> str:
@@ -213,6 +215,7 @@ def effects_of(case: Case) -> Iterator[Effect]:
         return
     back = case.wish.verb == "rollback" or case.wish.revert
     counts = Counter(_backwards(case) if back else _forwards(case))
+    counts["dropped out"] = case.dropped if back else 0
     waits = (
         "will wait until it is resumed"
         if case.wish.verb == "pause"
@@ -224,6 +227,7 @@ def effects_of(case: Case) -> Iterator[Effect]:
         ("queued", waits),
         ("in flight", "will be cancelled, or taken back" if back else "will finish what was begun"),
         ("done", "will be taken back to what ran before" if back else f"will keep {version}"),
+        ("dropped out", "will be taken back to what ran before"),
         ("away", "will be taken back on return"),
         ("failed", "will stay as is"),
         ("unchanged", f"ran {version} before this rollout, and will keep it"),

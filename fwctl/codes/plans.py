@@ -202,6 +202,6 @@ PLANS: Final[Mapping[str, Code]] = {
     "I_DROPPED": Code(
         "devices no longer targeted",
         "Devices of the lock are no longer targets; a lock may shrink without a new approval.",
-        "Nothing to do: they stay on what they run; what is under way there is ended.",
+        "Nothing to do: they stay on what they run until the rollout goes back; what is under way there ends.",
     ),
 }  # fmt: skip

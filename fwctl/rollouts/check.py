@@ -105,7 +105,7 @@ def _membership(plan: Plan, finding: _Finding, again: str) -> Iterator[Diagnosti
             "I_DROPPED",
             message,
             ("spec", "targets"),
-            "Nothing to do: they stay on what they run; what is under way there is ended.",
+            "Nothing to do: they stay on what they run until the rollout goes back; what is under way there ends.",
         )
 
 

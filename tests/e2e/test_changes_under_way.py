@@ -179,6 +179,27 @@ def test_r16_who_is_targeted_no_more_gives_back_what_it_holds_and_the_others_go_
     assert '"visits": 0' in rested.out, rested.text
 
 
+def test_r16_who_is_targeted_no_more_keeps_the_firmware_and_goes_back_with_the_others(world: World) -> None:
+    fleet = CanaryWorld(world, 2)
+    fleet.simulate()
+    fleet.settled()
+    grouped(world)
+    declare(world, sim_001="prod", sim_002="prod")
+    fleet.write(BAD, strategy="{type: Direct}", targets="{groups: [sensors]}")
+    world.commit("Release")
+    world.fwctl("approve", "sensors", "--yes")
+    ended(world.once(duration=10), 0)
+    declare(world, sim_001="prod", sim_002="spare")
+    world.commit("One of them is to be left alone")
+    ended(world.once(duration=10), 0)
+    assert fleet.versions() == {BAD: 2}
+    said = world.fwctl("rollback", "sensors", "--reason", "it is bad", "--confirm", "sensors")
+    assert re.search(r"dropped out: +1 device +will be taken back", said.text)
+    world.once(duration=10)
+    assert fleet.versions() == {GOOD: 2}
+    assert nothing_open(world)
+
+
 def test_r16_a_late_joiner_that_is_targeted_no_more_comes_to_its_end(world: World) -> None:
     fleet = CanaryWorld(world, 2)
     grouped(world)

@@ -26,7 +26,7 @@ from fwctl.state import (
     ledger_path,
 )
 from tests.unit.rollouts.fleets import KEY, files, repo_of
-from tests.unit.state.support import NOW, ROLLOUT, TTL, intended, later, order_id, rollout
+from tests.unit.state.support import NOW, ROLLOUT, TTL, intended, later, order_id, rollout, seen
 
 SPEC = ("strategy: {type: Direct}", "lateJoiners: {max: 1}")
 
@@ -91,6 +91,31 @@ def test_what_a_rollout_that_goes_back_left_on_who_dropped_out_is_taken_back(led
     write(ledger, rollout(mandate=mandate), *staged(1, "b", mandate))
     write(ledger, rollout(RolloutState.ROLLING_BACK, mandate=mandate))
     assert due(ledger, state) == [("b", True)]
+
+
+def confirmed(number: int, device: str, mandate: str) -> list[Change]:
+    """Return that a device runs what a mandate brought."""
+    moves = (OrderStatus.SENT, OrderStatus.SETTLED)
+    moved = [OrderMoved(at=NOW, order=order_id(number), status=one) for one in moves]
+    return [
+        intended(number, device=device, mandate=mandate),
+        *moved,
+        replace(seen(device), running_mandate=mandate),
+    ]
+
+
+def test_who_dropped_out_and_runs_what_went_back_goes_back_with_the_others_who_see_to_it_themselves(
+    ledger: Ledger,
+) -> None:
+    state = without(state_of(ledger, locked="ab", here="ab"), "b")
+    mandate = mandate_of(state)
+    write(ledger, rollout(mandate=mandate), *confirmed(1, "a", mandate), *confirmed(2, "b", mandate))
+    leftovers = Leftovers(ledger, state)
+    assert list(leftovers.due((), NOW)) == [], "it stays on what it runs"
+    write(ledger, rollout(RolloutState.ROLLING_BACK, mandate=mandate))
+    assert [(one.row.device, one.back) for one in leftovers.due((), NOW)] == [("b", True)]
+    write(ledger, replace(seen("b"), running_mandate="", counter=2))
+    assert (list(leftovers.due((), NOW)), leftovers.next_due()) == ([], None)
 
 
 def test_where_its_wave_keeps_the_firmware_what_it_left_is_finished_only(ledger: Ledger) -> None:
